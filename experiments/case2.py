@@ -1,0 +1,16 @@
+"""Case 2: does a diffraction pattern taken at 1C tell voltage and charging state together?
+
+    python launch.py --case=2
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from experiments import case1
+from xrd_jax.config import CASE_TARGETS, Config
+
+
+def config() -> Config:
+    """Case 1 with the charging state (four halves of half cycles) as a second target."""
+    return dataclasses.replace(case1.config(), name="case2", case=2, targets=CASE_TARGETS[2])

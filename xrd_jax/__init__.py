@@ -1,0 +1,64 @@
+"""Which features of a spectrum carry the information, and can that answer be trusted?
+
+>>> import xrd_jax
+>>> series = xrd_jax.simulate()                       # or xrd_jax.load('experiment.toml')
+>>> config = xrd_jax.Config(case=1, targets=('voltage',))
+>>> run = xrd_jax.fit(series, config, 'runs/mine')    # doctest: +SKIP
+>>> run.predict(series)['voltage'].shape              # doctest: +SKIP
+(1, 8000)
+
+Names are imported when first used, so that `import xrd_jax` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xrd_jax.config import Config as Config
+    from xrd_jax.errors import UserError as UserError
+    from xrd_jax.pipeline import fit as fit
+    from xrd_jax.pipeline import load as load
+    from xrd_jax.run import Run as Run
+    from xrd_jax.run import open_run as open_run
+    from xrd_jax.series import PatternSeries as PatternSeries
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Config": "config",
+    "PatternSeries": "series",
+    "Run": "run",
+    "UserError": "errors",
+    "fit": "pipeline",
+    "load": "pipeline",
+    "open_run": "run",
+}
+__all__ = [*_HOMES, "simulate"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'xrd_jax' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"xrd_jax.{_HOMES[name]}"), name)
+
+
+def simulate(preset: str = "default", **fields: Any) -> Any:
+    """The embedded operando cell, measured: a `PatternSeries` of counts.
+
+    Args:
+      preset: 'default', 'paper_literal', 'low_dose', 'nmc622' or 'nmc811'.
+      **fields: fields of `xrd_jax.physics.cell.Cell` that differ from the preset, such as seed=1 or rates=('1C',).
+
+    Raises:
+      UserError: an unknown preset or field.
+    """
+    from xrd_jax.config import replace_fields
+    from xrd_jax.errors import UserError
+    from xrd_jax.physics.cell import PRESETS
+    from xrd_jax.physics.simulate import simulate as measure
+
+    if preset not in PRESETS:
+        raise UserError(f"preset '{preset}': the presets are {', '.join(PRESETS)}")
+    return measure(replace_fields(PRESETS[preset], fields))

@@ -1,0 +1,55 @@
+"""The look-up that a network has to beat: the nearest training patterns."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from xrd_jax.config import PrepareConfig
+from xrd_jax.prepare import Prepared, TargetSpec, fit_statistics, inputs, split
+from xrd_jax.series import PatternSeries
+
+
+def neighbours(train: np.ndarray, test: np.ndarray, count: int = 3) -> np.ndarray:
+    """Indices [n_test, count] of the Euclidean nearest rows of `train` [n, L] for every row of `test` [m, L]."""
+    squares = (train**2).sum(axis=1)
+    parts = [
+        np.argpartition(squares[None, :] - 2.0 * rows @ train.T, count - 1, axis=1)[:, :count]
+        for rows in np.array_split(test, max(1, len(test) // 512))
+    ]
+    return np.concatenate(parts)
+
+
+def nearest_neighbours(
+    series: PatternSeries, specs: tuple[TargetSpec, ...], config: PrepareConfig, split_seed: int
+) -> dict[str, dict[str, float]]:
+    """Errors of a 3-nearest-neighbour look-up on binned min–max patterns, on the split of `config`.
+
+    Args:
+      series: patterns inside the analysed window.
+
+    Returns:
+      target -> {'mae', 'rmse'} in its unit: the mean of the three, or {'accuracy'}: the vote of the three.
+
+    Raises:
+      UserError: the split is impossible for this series.
+    """
+    train, test = split(series, config, split_seed)
+    channels = min(config.channels, series.axis.values.size)
+    config = dataclasses.replace(
+        config, resize="bin", channels=channels, scale="pattern", scale_at="input", centre=False
+    )
+    prepared = Prepared(series, train, test, fit_statistics(series, train, config))
+    near = neighbours(np.asarray(inputs(prepared, config, train)), np.asarray(inputs(prepared, config, test)))
+    scores = {}
+    for spec in specs:
+        values = series.targets[spec.name].values
+        voters, truth = values[train][near], values[test]
+        if spec.kind == "regression":
+            error = voters.mean(axis=1) - truth
+            scores[spec.name] = {"mae": float(np.abs(error).mean()), "rmse": float(np.sqrt((error**2).mean()))}
+        else:
+            votes = (voters[:, :, None] == np.arange(spec.size)[None, None, :]).sum(axis=1)
+            scores[spec.name] = {"accuracy": float((votes.argmax(axis=1) == truth).mean())}
+    return scores

@@ -1,0 +1,239 @@
+"""Numbers, tables and figures of a finished run; reads the run, never trains."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xrd_jax.analysis import figures
+from xrd_jax.analysis.baseline import nearest_neighbours
+from xrd_jax.analysis.vaw import Vaw, window_shares
+from xrd_jax.config import Config
+from xrd_jax.errors import UserError
+from xrd_jax.prepare import Prepared, TargetSpec
+from xrd_jax.run import Run, write_bytes, write_json, write_npz
+from xrd_jax.series import PatternSeries
+
+# Table I of Kano, Segi, Ozono (arXiv:2006.01451): voltage MAE in V, accuracies.
+PAPER = {
+    1: {"voltage": 1.47e-2},
+    2: {"voltage": 1.86e-2, "mode": 0.97},
+    3: {"voltage": 1.89e-2, "mode": 0.98, "rate": 1.00},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What a run comes to.
+
+    Attributes:
+      metrics: the content of metrics.json.
+      table: the content of table.md.
+      figures: the figure files.
+    """
+
+    metrics: dict[str, Any]
+    table: str
+    figures: list[Path]
+
+
+def scores(spec: TargetSpec, predicted: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
+    """Errors of one target over seeds.
+
+    Args:
+      predicted: [S, T] values or [S, T, K] probabilities.
+      truth: [T].
+    """
+    if spec.kind == "classification":
+        return {"kind": spec.kind, "accuracy": spread((predicted.argmax(axis=-1) == truth[None, :]).mean(axis=1))}
+    error = predicted - truth[None, :]
+    mae, rmse = spread(np.abs(error).mean(axis=1)), spread(np.sqrt((error**2).mean(axis=1)))
+    return {"kind": spec.kind, "unit": spec.unit, "mae": mae, "rmse": rmse}
+
+
+def spread(per_seed: np.ndarray) -> dict[str, Any]:
+    """Mean and sample standard deviation (0 for one seed) with the values themselves."""
+    deviation = float(per_seed.std(ddof=1)) if per_seed.size > 1 else 0.0
+    return {"mean": float(per_seed.mean()), "std": deviation, "per_seed": [float(v) for v in per_seed]}
+
+
+def baselines(series: PatternSeries, specs: tuple[TargetSpec, ...], config: Config) -> dict[str, Any]:
+    """The nearest-neighbour look-up on the run's own split and on the split by cycle, where that is possible."""
+    results = {}
+    for name in dict.fromkeys((config.prepare.split, "cycle")):
+        try:
+            chosen = dataclasses.replace(config.prepare, split=name)
+            results[name] = nearest_neighbours(series, specs, chosen, config.split_seed)
+        except UserError:  # one cycle only: there is no split by cycle to show
+            continue
+    return results
+
+
+def window_summary(series: PatternSeries, vaw: Vaw) -> dict[str, Any]:
+    """VAW of the named windows: session -> window -> 'mean', 'max', 'share', each spread over seeds."""
+    maps, summary = vaw.registered(), {}
+    for index, name in enumerate(series.session_names):
+        chosen = series.session == index
+        if not chosen.any():
+            continue
+        per_seed = [window_shares(vaw.axis, curve, dict(series.windows)) for curve in maps[:, chosen].mean(axis=1)]
+        summary[name] = {
+            window: {key: spread(np.asarray([s[window][key] for s in per_seed])) for key in ("mean", "max", "share")}
+            for window in series.windows
+        }
+    return summary
+
+
+def report(run: Run, full: PatternSeries, prepared: Prepared, wall: dict[str, float], rate: float) -> Report:
+    """Writes metrics.json, table.md, predictions.csv, vaw.npz and the figures into the run directory.
+
+    Args:
+      full: the series before the window, for the overview figure.
+      wall: seconds spent before the analysis, by part.
+      rate: training patterns per second, all seeds together; NaN where nothing was trained, and then the times that
+        metrics.json holds already are kept.
+    """
+    begun = time.perf_counter()
+    config, series, test = run.config, prepared.series, prepared.test
+    outputs, vaw = run.look(series)
+    truth = {spec.name: series.targets[spec.name].values[test] for spec in run.specs}
+    targets = {spec.name: scores(spec, outputs[spec.name][:, test], truth[spec.name]) for spec in run.specs}
+    metrics = {
+        "case": config.case,
+        "split": config.prepare.split,
+        "resize": config.prepare.resize,
+        "seeds": config.seed_list(),
+        "n_train": int(prepared.train.size),
+        "n_test": int(test.size),
+        "targets": targets,
+        "baseline_3nn": baselines(series, run.specs, config),
+        "vaw_windows": window_summary(series, vaw),
+    }
+    _write_predictions(run, series, test, outputs)
+    _write_vaw(run, series, vaw)
+    drawn = _draw(run, full, prepared, outputs, vaw)
+    table = table_row(config, run.specs, metrics)
+    write_bytes(run.path / "table.md", table.encode())
+    timing = {"wall_s": wall | {"analysis": time.perf_counter() - begun}, "train_patterns_per_s": rate}
+    metrics |= (_earlier_timing(run.path) or timing) if math.isnan(rate) else timing
+    write_json(run.path / "metrics.json", metrics)
+    return Report(metrics, table, drawn)
+
+
+def _earlier_timing(path: Path) -> dict[str, Any]:
+    try:
+        earlier = json.loads((path / "metrics.json").read_text())
+    except (OSError, json.JSONDecodeError):
+        return {}
+    return {key: earlier[key] for key in ("wall_s", "train_patterns_per_s") if key in earlier}
+
+
+def table_row(config: Config, specs: tuple[TargetSpec, ...], metrics: dict[str, Any]) -> str:
+    """Table I's row in Markdown: this run, the look-up beside it, and the paper."""
+    head = [f"{s.name} MAE ({_unit(s)})" if s.kind == "regression" else f"{s.name} (%)" for s in specs]
+    rows = [["", "split", "resize", *head]]
+    count = len(metrics["seeds"])
+    name = f"case {config.case}, {count} seed{'s' if count > 1 else ''}"
+    cells = [_cell(s, metrics["targets"][s.name]["mae" if s.kind == "regression" else "accuracy"]) for s in specs]
+    rows.append([name, metrics["split"], metrics["resize"], *cells])
+    for split, values in metrics["baseline_3nn"].items():
+        cells = [_cell(s, {"mean": next(iter(values[s.name].values())), "std": 0.0}) for s in specs]
+        rows.append(["3 nearest neighbours", split, "bin", *cells])
+    paper = PAPER.get(config.case, {})
+    if not config.data and set(paper) >= {s.name for s in specs}:
+        cells = [_cell(s, {"mean": paper[s.name], "std": 0.0}) for s in specs]
+        rows.append(["paper (its own measurement)", "random", "spline", *cells])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]]) + "\n"
+
+
+def _unit(spec: TargetSpec) -> str:
+    return "mV" if spec.unit == "V" else spec.unit or "–"
+
+
+def _cell(spec: TargetSpec, value: dict[str, float]) -> str:
+    factor = 100.0 if spec.kind == "classification" else 1e3 if spec.unit == "V" else 1.0
+    mean, deviation = value["mean"] * factor, value["std"] * factor
+    return f"{mean:.1f} ± {deviation:.1f}" if deviation else f"{mean:.1f}"
+
+
+def _write_predictions(run: Run, series: PatternSeries, test: np.ndarray, outputs: dict[str, np.ndarray]) -> None:
+    """predictions.csv: a row per verification pattern; the mean over seeds and its sample standard deviation."""
+    header, columns = ["session", "cycle", "time_s"], []
+    columns += [[series.session_names[i] for i in series.session[test]], series.cycle[test], series.time[test].round(3)]
+    for spec in run.specs:
+        truth, predicted = series.targets[spec.name].values[test], outputs[spec.name][:, test]
+        if spec.kind == "regression":
+            deviation = predicted.std(axis=0, ddof=1) if len(predicted) > 1 else np.zeros(test.size)
+            header += [spec.name, f"{spec.name}_predicted", f"{spec.name}_std"]
+            columns += [[f"{v:.6g}" for v in array] for array in (truth, predicted.mean(axis=0), deviation)]
+        else:
+            mean = predicted.mean(axis=0)
+            header += [spec.name, f"{spec.name}_predicted", f"{spec.name}_probability"]
+            columns += [[spec.classes[i] for i in truth], [spec.classes[i] for i in mean.argmax(axis=1)]]
+            columns.append([f"{v:.4f}" for v in mean.max(axis=1)])
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(zip(*columns, strict=True))
+    write_bytes(run.path / "predictions.csv", text.getvalue().encode())
+
+
+def _write_vaw(run: Run, series: PatternSeries, vaw: Vaw) -> None:
+    """vaw.npz: maps per pattern (mean over seeds, raw and registered) and mean curves per session and seed."""
+    registered = vaw.registered()
+    sessions = [series.session == i for i in range(len(series.session_names))]
+    curves = [registered[:, s].mean(axis=1) if s.any() else np.full_like(registered[:, 0], np.nan) for s in sessions]
+    write_npz(
+        run.path / "vaw.npz",
+        axis=vaw.axis,
+        time=series.time,
+        session=series.session,
+        session_names=np.asarray(series.session_names),
+        seeds=np.asarray(run.config.seed_list()),
+        lag=np.float64(vaw.lag),
+        raw=vaw.raw.mean(axis=0).astype(np.float32),
+        registered=registered.mean(axis=0).astype(np.float32),
+        curves=np.stack(curves, axis=1).astype(np.float32),
+        targets=np.asarray([spec.name for spec in run.specs]),
+    )
+
+
+def _draw(
+    run: Run, full: PatternSeries, prepared: Prepared, outputs: dict[str, np.ndarray], vaw: Vaw
+) -> list[Path]:
+    series, directory = prepared.series, run.path / "figures"
+    files = figures.save(figures.patterns_and_curves(full), directory, "fig1_patterns", write_bytes)
+    files += figures.save(
+        figures.predictions(series, prepared.test, outputs, run.specs), directory, "fig3_predictions", write_bytes
+    )
+    number = 4
+    for session, name in enumerate(series.session_names):
+        if (series.session == session).any():
+            drawn = figures.vaw_maps(series, vaw, session)
+            files += figures.save(drawn, directory, f"fig{number}_vaw_{_plain(name)}", write_bytes)
+            number += 1
+    shares = {
+        window: {key: value["mean"] for key, value in parts.items()}
+        for window, parts in _all_sessions(series, vaw).items()
+    }
+    files += figures.save(figures.mean_vaw(series, vaw, shares), directory, "mean_vaw", write_bytes)
+    return files
+
+
+def _all_sessions(series: PatternSeries, vaw: Vaw) -> dict[str, Any]:
+    merged = dataclasses.replace(series, session=np.zeros(len(series), int), session_names=("all",))
+    return window_summary(merged, vaw)["all"]
+
+
+def _plain(name: str) -> str:
+    return "".join(c if c.isalnum() or c in ".-" else "_" for c in name)

@@ -1,0 +1,80 @@
+"""The Visualized Attention Weight: the attention matrix reduced by a maximum over keys, and put where it belongs.
+
+Source: Kano, Segi, Ozono, "Careful analysis of XRD patterns with Attention", arXiv:2006.01451.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+
+def max_over_keys(attention: Float[Array, "B L L"]) -> Float[Array, "B L"]:
+    """Raw VAW: for every query the largest weight that it gives to any key."""
+    return jnp.max(attention, axis=-1)
+
+
+def standardise(vaw: np.ndarray) -> np.ndarray:
+    """Each pattern's map [..., L] stretched to 0…1; a constant map becomes 0."""
+    low, high = vaw.min(axis=-1, keepdims=True), vaw.max(axis=-1, keepdims=True)
+    return (vaw - low) / np.where(high > low, high - low, 1.0)
+
+
+def register(vaw: np.ndarray, lag: float) -> np.ndarray:
+    """A hidden layer's map [..., L] moved `lag` channels up, to the input channels that its features are centred on.
+
+    Value i is drawn at channel i + lag (linear interpolation for half channels). Channels below the first feature have
+    no value of their own and are NaN; features beyond the last channel describe padding and drop out.
+    """
+    length = vaw.shape[-1]
+    source = np.arange(length) - lag
+    below = np.clip(np.floor(source).astype(int), 0, length - 1)
+    above = np.clip(below + 1, 0, length - 1)
+    fraction = source - np.floor(source)
+    moved = (1 - fraction) * vaw[..., below] + fraction * vaw[..., above]
+    return np.where((source >= 0) & (source <= length - 1), moved, np.nan)
+
+
+@dataclasses.dataclass(frozen=True)
+class Vaw:
+    """VAW of a series by every seed of a run.
+
+    Attributes:
+      axis: [L] positions of the input channels, in axis units.
+      raw: [S, T, L] maximum over keys at query index, as the network gives it.
+      lag: channels by which query i is centred to the right of input channel i.
+    """
+
+    axis: np.ndarray
+    raw: np.ndarray
+    lag: float
+
+    def standardised(self) -> np.ndarray:
+        """[S, T, L], each pattern 0…1, at query index."""
+        return standardise(self.raw)
+
+    def registered(self) -> np.ndarray:
+        """[S, T, L], each pattern 0…1, at input channels; NaN where no feature is centred."""
+        return register(self.standardised(), self.lag)
+
+
+def window_shares(
+    axis: np.ndarray, curve: np.ndarray, windows: dict[str, tuple[float, float]]
+) -> dict[str, dict[str, float]]:
+    """What a mean map [L] says about named windows (low, high).
+
+    Returns:
+      name -> {'mean': mean height, 'max': peak height, 'share': part of the map's area}; NaN where a window is empty.
+    """
+    total, shares = np.nansum(curve), {}
+    for name, (low, high) in windows.items():
+        inside = curve[(axis >= low) & (axis <= high) & np.isfinite(curve)]
+        if inside.size:
+            share = float(inside.sum() / total) if total > 0 else float("nan")
+            shares[name] = {"mean": float(inside.mean()), "max": float(inside.max()), "share": share}
+        else:
+            shares[name] = dict.fromkeys(("mean", "max", "share"), float("nan"))
+    return shares

@@ -1,0 +1,152 @@
+"""The command line: absl flags become a configuration, the configuration becomes a run.
+
+JAX is imported only after the flags have been read, so that `--help` and every complaint come at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import app, flags, logging
+
+from xrd_jax.config import Config, override
+from xrd_jax.errors import UserError
+from xrd_jax.physics.cell import PRESETS
+
+if TYPE_CHECKING:
+    from xrd_jax.analysis.report import Report
+    from xrd_jax.run import Run
+
+MODES = ("train",)
+
+FLAGS = flags.FLAGS
+flags.DEFINE_enum("mode", "train", MODES, "What to do; train also evaluates, analyses and draws.")
+flags.DEFINE_integer("case", 3, "1: voltage at 1C; 2: voltage and mode at 1C; 3: voltage, mode and rate at 1C and 0.2C.")
+flags.DEFINE_string("data", "", "Experiment file (.toml) or saved series (.h5); the simulated cell if not given.")
+flags.DEFINE_string("data_root", "", "Where relative paths of the experiment file start; else $XRD_JAX_DATA.")
+flags.DEFINE_string("cell", "default", f"Preset of the simulated cell: {', '.join(PRESETS)}.")
+flags.DEFINE_string("workdir", "", "Run directory (default runs/case<N>). The same command resumes what is there.")
+flags.DEFINE_integer("seeds", 1, "How many networks to train side by side.")
+flags.DEFINE_integer("seed", 0, "The first seed.")
+flags.DEFINE_string("split", "", "random (half), cycle (last cycle of each rate held out) or block.")
+flags.DEFINE_string("resize", "", "spline (samples it) or bin (sums channels; keeps far more information).")
+flags.DEFINE_integer("epochs", 0, "Passes over the training patterns; the case's own if 0.")
+flags.DEFINE_multi_string("set", [], "key=value: any field of the configuration, such as model.attention=off. Repeatable.")
+flags.DEFINE_bool("overwrite", False, "Replace the run that the run directory holds.")
+flags.DEFINE_string("ablation", "", "A named ablation instead of one run; 'list' shows them.")
+flags.DEFINE_bool("progress", True, "Draw a progress bar.")
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+def base_config() -> Config:
+    """The case's configuration with the flags other than --set applied.
+
+    Raises:
+      UserError: an unknown case or preset.
+    """
+    if FLAGS.case not in (1, 2, 3):
+        raise UserError(f"--case={FLAGS.case}: the cases are 1, 2 and 3")
+    if FLAGS.cell not in PRESETS:
+        raise UserError(f"--cell={FLAGS.cell}: the presets are {', '.join(PRESETS)}")
+    if FLAGS.seeds < 1 or FLAGS.epochs < 0:
+        raise UserError("--seeds must be at least 1 and --epochs positive")
+    base = importlib.import_module(f"experiments.case{FLAGS.case}").config()
+    cell = dataclasses.replace(PRESETS[FLAGS.cell], rates=base.cell.rates)
+    return dataclasses.replace(base, cell=cell, seed=FLAGS.seed, seeds=FLAGS.seeds)
+
+
+def flagged(config: Config) -> Config:
+    """The shorthand flags, then --set; they win over the case and over the experiment file."""
+    shorthand = {"prepare.split": FLAGS.split, "prepare.resize": FLAGS.resize, "train.epochs": FLAGS.epochs}
+    return override(config, [*(f"{key}={value}" for key, value in shorthand.items() if value), *FLAGS.set])
+
+
+def run_case() -> tuple[Run, Report]:
+    """Data → training → report for the flags as they are."""
+    config = flagged(base_config())  # complains about bad flags before anything is computed
+    begun = time.perf_counter()
+    from xrd_jax import pipeline
+
+    if FLAGS.data:
+        config = base_config()
+        measured = dataclasses.replace(config.prepare, window_target="")
+        config = dataclasses.replace(config, data=FLAGS.data, data_root=FLAGS.data_root, prepare=measured)
+        series, remarks, settings = pipeline.acquire(config)
+        config = flagged(pipeline.apply_settings(config, settings))
+    else:
+        series, remarks, _ = pipeline.acquire(config)
+    for remark in remarks:
+        say(remark)
+    workdir = FLAGS.workdir or f"runs/case{FLAGS.case}"
+    run, result = pipeline.conduct(series, config, workdir, FLAGS.overwrite, FLAGS.progress, say, begun)
+    wall = result.metrics["wall_s"]
+    say("")
+    say(result.table)
+    say(f"{sum(wall.values()):.0f} s: " + ", ".join(f"{part} {seconds:.0f}" for part, seconds in wall.items()))
+    say(f"figures, predictions and metrics: {run.path}; curves: tensorboard --logdir {run.path}/tensorboard")
+    return run, result
+
+
+def run_ablation() -> None:
+    """All variants of one named ablation, one table."""
+    from experiments.ablations import ABLATIONS
+
+    if FLAGS.ablation == "list":
+        for name, variants in ABLATIONS.items():
+            say(f"{name}: {', '.join(variants)}")
+        return
+    if FLAGS.ablation not in ABLATIONS:
+        raise UserError(f"--ablation={FLAGS.ablation}: the ablations are {', '.join(ABLATIONS)}")
+    if FLAGS.data:
+        raise UserError("--ablation runs on the simulated cell; leave --data out")
+    config = flagged(base_config())
+    from xrd_jax import pipeline
+
+    workdir = Path(FLAGS.workdir or f"runs/ablation-{FLAGS.ablation}")
+    table = pipeline.ablate(FLAGS.ablation, ABLATIONS[FLAGS.ablation], config, workdir, FLAGS.overwrite, say)
+    say("")
+    say(table)
+    say(f"table: {workdir}/table.md; all curves: tensorboard --logdir {workdir}")
+
+
+def main(argv: Sequence[str]) -> None:
+    logging.set_verbosity(logging.WARNING)  # libraries' remarks would run through the progress bar
+    try:
+        if len(argv) > 1:
+            raise UserError(f"unexpected argument '{argv[1]}'; flags start with --, such as --case=3")
+        if FLAGS.ablation:
+            run_ablation()
+        else:
+            run_case()
+    except UserError as error:
+        sys.exit(_complain(str(error)))
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command resumes from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    """absl's parser with its complaints in one line."""
+    try:
+        return flags.FLAGS(list(argv))
+    except flags.Error as error:
+        sys.exit(_complain(" ".join(str(error).split()) + " (--help lists the flags)"))
+
+
+def _complain(line: str) -> int:
+    print(f"error: {line}", file=sys.stderr)
+    return 2
+
+
+def run() -> None:
+    """Entry point of `launch.py`."""
+    app.run(main, flags_parser=_parse)

@@ -1,0 +1,1 @@
+"""Readers: files of measured patterns and of the cell they were measured in become one PatternSeries."""

@@ -1,0 +1,61 @@
+"""The network behind one seam: `build` gives pure functions; Flax stops at this folder's door."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, PRNGKeyArray
+
+from xrd_jax.config import ModelConfig
+from xrd_jax.errors import UserError
+
+Variables = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A network as two pure functions.
+
+    Attributes:
+      init: key -> variables {'params': …, 'batch_stats': …}.
+      apply: (variables, x [B, L]) -> (outputs {target: [B, K]}, intermediates with 'attention' [B, L, L]).
+      apply_train: (variables, x, dropout key) -> (outputs, intermediates, new batch_stats).
+      lag: how many input channels to the right of its index a query of the attention is centred.
+    """
+
+    init: Callable[[PRNGKeyArray], Variables]
+    apply: Callable[[Variables, Array], tuple[dict[str, Array], dict[str, Array]]]
+    apply_train: Callable[[Variables, Array, PRNGKeyArray], tuple[dict[str, Array], dict[str, Array], Variables]]
+    lag: float
+
+
+def build(config: ModelConfig, length: int, outputs: tuple[tuple[str, int], ...]) -> Model:
+    """The network for patterns of `length` channels and `outputs` (target, size).
+
+    Raises:
+      UserError: layers or heads that do not fit.
+    """
+    from xrd_jax.models.network import Network
+
+    for name in ("query_layer", "key_layer"):
+        if not 1 <= getattr(config, name) <= config.depth:
+            raise UserError(f"model.{name}={getattr(config, name)}: the stack has layers 1 to {config.depth}")
+    if config.heads < 1 or config.width % config.heads:
+        raise UserError(f"model.heads={config.heads}: must divide model.width={config.width}")
+    network = Network(config, outputs)
+
+    def init(key: PRNGKeyArray) -> Variables:
+        variables = network.init(key, jnp.zeros((2, length)), train=False)
+        return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
+
+    def apply(variables: Variables, x: Array):
+        return network.apply(variables, x, train=False)
+
+    def apply_train(variables: Variables, x: Array, key: PRNGKeyArray):
+        (outputs, aux), new = network.apply(variables, x, train=True, mutable=["batch_stats"], rngs={"dropout": key})
+        return outputs, aux, new.get("batch_stats", {})
+
+    return Model(init, apply, apply_train, lag=config.query_layer * ((config.kernel - 1) % 2) / 2)

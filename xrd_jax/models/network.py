@@ -1,0 +1,65 @@
+"""The network of the paper: a stack of 1-D convolutions, attention between two of its layers, one output per target."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from xrd_jax.config import ModelConfig
+from xrd_jax.models.attention import Attention
+
+PAD_MODES = {"zeros": "constant", "edge": "edge", "reflect": "reflect"}
+
+
+class ConvStack(nn.Module):
+    """`depth` convolutions of equal width with ReLU, all outputs returned.
+
+    An even kernel pads (kernel − 1) // 2 channels on the left and kernel // 2 on the right, as 'SAME' does, so that
+    every layer sees half a channel further to the right: feature i of layer n is centred on input channel i + n / 2.
+    """
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B L"], train: bool) -> list[Float[Array, "B L D"]]:
+        config = self.config
+        init = getattr(nn.initializers, config.init)()
+        pad = ((0, 0), ((config.kernel - 1) // 2, config.kernel // 2), (0, 0))
+        hidden, layers = x[:, :, None], []
+        for layer in range(1, config.depth + 1):
+            padded = jnp.pad(hidden, pad, mode=PAD_MODES[config.padding])
+            hidden = nn.Conv(config.width, (config.kernel,), padding="VALID", kernel_init=init, name=f"conv{layer}")(padded)
+            if layer == config.norm_layer:
+                norm = nn.BatchNorm(use_running_average=not train, momentum=config.norm_momentum, name=f"norm{layer}")
+                hidden = norm(jax.nn.relu(hidden)) if config.norm_place == "after" else jax.nn.relu(norm(hidden))
+            else:
+                hidden = jax.nn.relu(hidden)
+            layers.append(hidden)
+        return layers
+
+
+class Network(nn.Module):
+    """Pattern in, predictions and attention out.
+
+    Attributes:
+      outputs: (target name, size) pairs: size 1 for a regression target, the number of classes K otherwise.
+    """
+
+    config: ModelConfig
+    outputs: tuple[tuple[str, int], ...]
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B L"], train: bool = False) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Args: x: prepared patterns. Returns: ({target: [B, K]}, {'attention': [B, L, L], 'query', 'key': [B, L, D], …})."""
+        config = self.config
+        layers = ConvStack(config, name="stack")(x, train)
+        query, key = layers[config.query_layer - 1], layers[config.key_layer - 1]
+        combined, attention = Attention(config, name="attention")(query, key)
+        if config.combination == "tanh":
+            combined = jnp.tanh(combined)
+        flat = combined.mean(axis=1) if config.pooling == "mean" else combined.reshape(combined.shape[0], -1)
+        flat = nn.Dropout(config.dropout, deterministic=not train)(flat)
+        heads = {name: nn.Dense(size, name=f"head_{name}")(flat) for name, size in self.outputs}
+        return heads, {"attention": attention, "query": query, "key": key, "combined": combined}

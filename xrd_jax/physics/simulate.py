@@ -1,0 +1,198 @@
+"""A simulated operando experiment: expected counts of a state (JAX, differentiable) and a measured series.
+
+    μ = W_n G_branch + W_p P + S + b B,   λ(2θ) = flux · μ(2θ - shift),   counts ~ Poisson(λ)
+
+W are the stoichiometry quantiles splatted on the grid of the dictionaries G (graphite), P (NMC); S static reflections;
+B background. μ is linear in W, so a series is one matrix product.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from xrd_jax.errors import UserError
+from xrd_jax.physics import landmarks, profile, trajectories
+from xrd_jax.physics.cell import Cell
+from xrd_jax.physics.profile import GRID, MARGIN, Dictionaries
+from xrd_jax.series import Axis, PatternSeries, Target
+
+MODES = ("charge 1st half", "charge 2nd half", "discharge 1st half", "discharge 2nd half")
+CHUNK = 500
+SHIFT_CHANNELS = MARGIN - 2  # cubic interpolation reads two channels beyond
+
+
+class FrameState(NamedTuple):
+    """State of the cell and the instrument during one frame (or [T] of them, with a leading axis).
+
+    Attributes:
+      negative, positive: [Q] equally weighted stoichiometries in 0…1 of the two electrodes.
+      discharge: 0 on charge, 1 on discharge; between them the branches mix.
+      flux: relative flux, 1 at the reference.
+      shift: zero error of 2θ in degrees; at most `SHIFT_CHANNELS` channels.
+      background: factor on the diffuse background.
+    """
+
+    negative: Float[Array, "*T Q"]
+    positive: Float[Array, "*T Q"]
+    discharge: Float[Array, "*T"]
+    flux: Float[Array, "*T"]
+    shift: Float[Array, "*T"]
+    background: Float[Array, "*T"]
+
+
+def splat(stoichiometry: Float[Array, " Q"]) -> Float[Array, " G"]:
+    """Weights [401] on the stoichiometry grid: each quantile is shared linearly between its two neighbours."""
+    place = jnp.clip(stoichiometry, 0.0, 1.0) * (GRID - 1)
+    distance = jnp.abs(place[:, None] - jnp.arange(GRID)[None, :])
+    return jnp.maximum(0.0, 1.0 - distance).mean(axis=0)
+
+
+def shifted(pattern: Float[Array, " M"], shift: Float[Array, ""], step: Float[Array, ""]) -> Float[Array, " N"]:
+    """Samples pattern(2θ - shift) on the axis without margins, by cubic (Catmull-Rom) interpolation."""
+    start = MARGIN - shift / step
+    base = jnp.clip(jnp.floor(start), 1, 2 * MARGIN - 2)
+    u = start - base
+    first = base.astype(jnp.int32) - 1
+    length = pattern.shape[0] - 2 * MARGIN
+    weights = (
+        0.5 * (-u + 2 * u**2 - u**3),
+        0.5 * (2 - 5 * u**2 + 3 * u**3),
+        0.5 * (u + 4 * u**2 - 3 * u**3),
+        0.5 * (-(u**2) + u**3),
+    )
+    taps = [jax.lax.dynamic_slice(pattern, (first + tap,), (length,)) for tap in range(4)]
+    return jnp.sum(jnp.stack(weights)[:, None] * jnp.stack(taps), axis=0)
+
+
+def expected_counts(dictionaries: Dictionaries, state: FrameState) -> Float[Array, " N"]:
+    """Expected counts per channel of one frame, differentiable in every field of `state`."""
+    negative = splat(state.negative)
+    weights = jnp.concatenate([(1 - state.discharge) * negative, state.discharge * negative, splat(state.positive)])
+    patterns = jnp.concatenate([dictionaries.negative_charge, dictionaries.negative_discharge, dictionaries.positive])
+    mean = weights @ patterns + dictionaries.static + state.background * dictionaries.background
+    return state.flux * shifted(mean, state.shift, dictionaries.step)
+
+
+@jax.jit
+def expected_series(dictionaries: Dictionaries, states: FrameState) -> Float[Array, "T N"]:
+    """`expected_counts` of every frame of `states`, in chunks that fit in memory."""
+    return jax.lax.map(lambda state: expected_counts(dictionaries, state), states, batch_size=CHUNK)
+
+
+def drift(rng: np.random.Generator, time: np.ndarray, sigma: float, tau: float) -> np.ndarray:
+    """A stationary Ornstein-Uhlenbeck process at equally spaced times: variance σ², correlation exp(-|Δt|/τ)."""
+    noise = rng.standard_normal(time.size)
+    keep = np.exp(-(time[1] - time[0]) / tau)
+    out = np.empty(time.size)
+    out[0] = noise[0]
+    for index in range(1, time.size):
+        out[index] = keep * out[index - 1] + np.sqrt(1 - keep**2) * noise[index]
+    return sigma * out
+
+
+def states(cell: Cell, rate: str) -> tuple[FrameState, trajectories.Trajectory]:
+    """The states of all frames of one session with its drifts drawn, and the trajectory they follow.
+
+    Raises:
+      UserError: unknown trajectory or rate; a drift that makes the flux negative or leaves the margin of the axis.
+    """
+    run = trajectories.load(cell.trajectory, rate)
+    flux_rng, shift_rng, _ = _generators(cell, rate)
+    place = cell.rates.index(rate)
+    offset = cell.session_offset_deg[place] if cell.session_offset_deg else 0.0
+    background = cell.session_background[place] if cell.session_background else 1.0
+    flux = 1.0 + drift(flux_rng, run.time, cell.flux_sigma, cell.flux_tau_s)
+    shift = offset + drift(shift_rng, run.time, cell.shift_sigma_deg, cell.shift_tau_s)
+    if flux.min() < 0:
+        raise UserError(f"flux_sigma {cell.flux_sigma} makes the flux negative; choose a smaller one")
+    if np.abs(shift).max() > SHIFT_CHANNELS * cell.step_deg:
+        raise UserError(f"2θ shifts reach {np.abs(shift).max():.3f} degrees; {SHIFT_CHANNELS} channels are the limit")
+    state = FrameState(
+        negative=jnp.asarray(run.negative),
+        positive=jnp.asarray(run.positive),
+        discharge=jnp.asarray(run.half_cycle % 2, jnp.float32),
+        flux=jnp.asarray(flux, jnp.float32),
+        shift=jnp.asarray(shift, jnp.float32),
+        background=jnp.full(run.time.shape, background, jnp.float32),
+    )
+    return state, run
+
+
+def _generators(cell: Cell, rate: str) -> list[np.random.Generator]:
+    """Independent streams for flux, shift and photons; named by the rate, so that a session is the same alone."""
+    sequence = np.random.SeedSequence([cell.seed, zlib.crc32(rate.encode())])
+    return [np.random.Generator(np.random.PCG64(child)) for child in sequence.spawn(3)]
+
+
+def modes(run: trajectories.Trajectory) -> np.ndarray:
+    """[T] class of `MODES`: halves in time of each half cycle."""
+    middle = 0.5 * (run.edges[:-1] + run.edges[1:])
+    return 2 * (run.half_cycle % 2) + (run.time >= middle[run.half_cycle])
+
+
+def photons(cell: Cell, rate: str, expected: np.ndarray) -> np.ndarray:
+    """Poisson counts [T, N] of the expected counts, uint16.
+
+    Raises:
+      UserError: a count exceeds 65535.
+    """
+    rng = _generators(cell, rate)[2]
+    counts = rng.poisson(expected.astype(np.float64))
+    if counts.max() > np.iinfo(np.uint16).max:
+        raise UserError(f"up to {counts.max()} counts per channel exceed 65535; shorten exposure_s")
+    return counts.astype(np.uint16)
+
+
+def simulate(cell: Cell) -> PatternSeries:
+    """Measures `cell`: every frame of every rate, with Poisson noise, in time order, session by session.
+
+    The same cell and seed give the same bits on the same machine and versions; a rate gives the same bits whether or
+    not others are simulated beside it. About 4000 frames per rate.
+
+    Returns:
+      counts [T, N] (uint16) with targets 'voltage' (V), 'mode' (`MODES`), 'rate' (the sessions).
+
+    Raises:
+      UserError: unknown trajectory or rate, or more than 65535 counts in a channel.
+    """
+    dictionaries = profile.dictionaries(cell)
+    names = ("intensity", "time", "voltage", "mode", "cycle", "session")
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    for session, rate in enumerate(cell.rates):
+        state, run = states(cell, rate)
+        parts["intensity"].append(photons(cell, rate, np.asarray(expected_series(dictionaries, state))))
+        parts["time"].append(run.time)
+        parts["voltage"].append(run.voltage)
+        parts["mode"].append(modes(run))
+        parts["cycle"].append(run.half_cycle // 2)
+        parts["session"].append(np.full(run.time.size, session))
+    series = {key: np.concatenate(values) for key, values in parts.items()}
+    return PatternSeries(
+        intensity=series["intensity"],
+        axis=Axis(cell.start_deg + cell.step_deg * np.arange(cell.channels), "two_theta", cell.wavelength),
+        time=series["time"],
+        targets={
+            "voltage": Target(series["voltage"], "regression", "V"),
+            "mode": Target(series["mode"], "classification", "", MODES),
+            "rate": Target(series["session"], "classification", "", cell.rates),
+        },
+        cycle=series["cycle"],
+        session=series["session"],
+        session_names=cell.rates,
+        counts=True,
+        windows=landmarks.windows(cell),
+        reflections=landmarks.reflections(cell),
+        provenance={
+            "source": "simulated operando cell",
+            "cell": dataclasses.asdict(cell),
+            "trajectory_sha256": trajectories.sha256(cell.trajectory),
+        },
+    )

@@ -1,0 +1,229 @@
+"""Where the lithium is while the cell runs: stored solutions of a porous-electrode model, and their recipe.
+
+`load` reads the packaged file; it needs neither PyBaMM nor JAX. `python -m xrd_jax.physics.trajectories` solves the
+Doyle-Fuller-Newman model again [1, 2] and rewrites the files (extra `physics`).
+
+References:
+  [1] M. Doyle, T. F. Fuller, J. Newman, J. Electrochem. Soc. 140, 1526 (1993).
+  [2] V. Sulzer et al., Python Battery Mathematical Modelling (PyBaMM), J. Open Res. Softw. 9, 14 (2021).
+  [3] P. Mohtat et al., J. Electrochem. Soc. 167, 110561 (2020): parameter set Mohtat2020.
+  [4] C.-H. Chen et al., J. Electrochem. Soc. 167, 080534 (2020): parameter set Chen2020.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xrd_jax.errors import UserError
+
+DATA = Path(__file__).parent / "data"
+FRAMES = 4000
+QUANTILES = 24
+KNOT_EVERY = 4
+RATES = {"1C": 3, "0.2C": 2}  # rate -> full cycles
+VOLTAGE_LIMITS = (2.8, 4.2)
+# Stoichiometry is stored as round(65535 x) in 16 bits, an even step of 1.5e-5 (half precision has 5e-4 near 1), and of
+# that the differences along time modulo 65536, which compress to half the size.
+FIXED_POINT = 65535
+
+# The published particle radii of Mohtat2020 are so small that 1C leaves almost no gradient (spread 0.016);
+# with those of Chen2020 the lag behind equilibrium is that of a practical cell.
+RECIPES: dict[str, dict[str, Any]] = {
+    "mohtat2020": {
+        "parameters": "Mohtat2020",
+        "changes": {"Negative particle radius [m]": 5.86e-6, "Positive particle radius [m]": 5.22e-6},
+        "initial_soc": None,
+    },
+    "chen2020": {"parameters": "Chen2020", "changes": {}, "initial_soc": 0.0},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Trajectory:
+    """One galvanostatic run, frame by frame (T frames, Q quantiles, E half cycles, charge first).
+
+    Attributes:
+      time: [T] mid-exposure time in s.
+      voltage: [T] terminal voltage in V.
+      open_circuit: [T] open-circuit voltage of the bulk stoichiometries in V.
+      current: [T] current in A, positive on discharge.
+      half_cycle: [T] number of the half cycle, from 0; even ones are charges.
+      edges: [E + 1] times in s at which the half cycles begin and end.
+      negative: [T, Q] quantiles of the stoichiometry over the volume of the negative electrode's particles.
+      positive: [T, Q] the same of the positive electrode.
+    """
+
+    time: np.ndarray
+    voltage: np.ndarray
+    open_circuit: np.ndarray
+    current: np.ndarray
+    half_cycle: np.ndarray
+    edges: np.ndarray
+    negative: np.ndarray
+    positive: np.ndarray
+
+
+def path_of(name: str) -> Path:
+    """The file of the trajectories called `name`: a packaged name such as 'mohtat2020', or a path ending in .npz."""
+    path = Path(name) if name.endswith(".npz") else DATA / f"{name}.npz"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in DATA.glob("*.npz")))
+        raise UserError(f"trajectory '{name}' was not found; use one of {known} or the path of an .npz file")
+    return path
+
+
+def sha256(name: str) -> str:
+    """SHA-256 of the trajectory file (hex, 64 characters)."""
+    return hashlib.sha256(path_of(name).read_bytes()).hexdigest()
+
+
+def load(name: str, rate: str) -> Trajectory:
+    """Reads one rate of a trajectory file.
+
+    Quantiles are stored on knots: the first, every fourth and the last frame of each half cycle. Between knots they
+    are linear in time, so nothing is interpolated across a reversal of the current.
+
+    Args:
+      name: packaged name or path, see `path_of`.
+      rate: such as '1C'.
+
+    Raises:
+      UserError: no such file, or the file does not hold that rate.
+    """
+    with np.load(path_of(name), allow_pickle=False) as file:
+        rates = sorted({key.rsplit(":", 1)[0] for key in file.files if ":" in key})
+        if rate not in rates:
+            raise UserError(f"trajectory '{name}' holds no rate '{rate}'; it holds {', '.join(rates)}")
+        get = {key.rsplit(":", 1)[1]: file[key] for key in file.files if key.startswith(f"{rate}:")}
+    edges = get["edges"].astype(np.float64)
+    frames = get["voltage"].size
+    time = edges[0] + (np.arange(frames) + 0.5) * (edges[-1] - edges[0]) / frames
+    half_cycle = _half_cycle(time, edges)
+    return Trajectory(
+        time=time,
+        voltage=get["voltage"].astype(np.float64),
+        open_circuit=get["open_circuit"].astype(np.float64),
+        current=get["current"].astype(np.float64),
+        half_cycle=half_cycle,
+        edges=edges,
+        negative=_between_knots(get["negative"], half_cycle),
+        positive=_between_knots(get["positive"], half_cycle),
+    )
+
+
+def _half_cycle(time: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    return np.clip(np.searchsorted(edges, time, side="right") - 1, 0, edges.size - 2)
+
+
+def _knots(half_cycle: np.ndarray) -> np.ndarray:
+    """Frames whose quantiles are stored: first, every `KNOT_EVERY`-th and last of each half cycle."""
+    knots = []
+    for number in np.unique(half_cycle):
+        frames = np.flatnonzero(half_cycle == number)
+        knots.append(np.union1d(frames[::KNOT_EVERY], frames[-1:]))
+    return np.concatenate(knots)
+
+
+def _between_knots(stored: np.ndarray, half_cycle: np.ndarray) -> np.ndarray:
+    """[knots, Q] differences of fixed-point values -> [T, Q] float32, linear between knots of the same half cycle."""
+    knots = _knots(half_cycle)
+    if knots.size != stored.shape[0]:
+        raise UserError("the trajectory file is inconsistent: stored quantiles do not fit its frames; regenerate it")
+    values = np.cumsum(stored, axis=0, dtype=np.uint16).astype(np.float64) / FIXED_POINT
+    frames = np.arange(half_cycle.size)
+    # Both ends of a half cycle are knots, so the interval between two half cycles holds no frame.
+    columns = [np.interp(frames, knots, column) for column in values.T]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def solve(name: str) -> dict[str, Any]:
+    """Solves the recipe `name` with PyBaMM and returns the arrays of its file.
+
+    Raises:
+      UserError: PyBaMM is not installed.
+    """
+    os.environ.setdefault("PYBAMM_DISABLE_TELEMETRY", "true")
+    try:
+        import pybamm
+    except ImportError:
+        raise UserError("regenerating trajectories needs PyBaMM: pip install 'xrd-jax[physics]'") from None
+    recipe = RECIPES[name]
+    parameters = pybamm.ParameterValues(recipe["parameters"])
+    parameters.update(recipe["changes"])
+    arrays: dict[str, Any] = {"note": np.array(f"PyBaMM {pybamm.__version__} DFN {recipe}")}
+    low, high = VOLTAGE_LIMITS
+    for rate, cycles in RATES.items():
+        period = 1.0 / float(rate.removesuffix("C"))
+        cycle = (f"Charge at {rate} until {high} V", f"Discharge at {rate} until {low} V")
+        experiment = pybamm.Experiment([cycle] * cycles, period=f"{period} seconds")
+        simulation = pybamm.Simulation(
+            pybamm.lithium_ion.DFN(),
+            parameter_values=parameters,
+            experiment=experiment,
+            solver=pybamm.IDAKLUSolver(),
+        )
+        solution = simulation.solve(initial_soc=recipe["initial_soc"])
+        steps = [step for cycle in solution.cycles for step in cycle.steps]
+        arrays |= {f"{rate}:{key}": value for key, value in _frames(steps).items()}
+    return arrays
+
+
+def _frames(steps: list[Any]) -> dict[str, np.ndarray]:
+    """Samples solved half cycles at the middle of each exposure, each half cycle from its own solution."""
+    edges = np.array([steps[0].t[0]] + [step.t[-1] for step in steps])
+    time = edges[0] + (np.arange(FRAMES) + 0.5) * (edges[-1] - edges[0]) / FRAMES
+    half_cycle = _half_cycle(time, edges)
+    knots = _knots(half_cycle)
+    names = {"voltage": "Voltage [V]", "open_circuit": "Bulk open-circuit voltage [V]", "current": "Current [A]"}
+    out: dict[str, list[np.ndarray]] = {key: [] for key in (*names, "negative", "positive")}
+    for number, step in enumerate(steps):
+        for key, variable in names.items():
+            out[key].append(np.interp(time[half_cycle == number], step.t, step[variable].entries))
+        at = time[knots[half_cycle[knots] == number]]
+        for key in ("negative", "positive"):
+            values = step[f"{key.capitalize()} particle stoichiometry"].entries  # [r, x, t]
+            out[key].append(_quantiles(values, step.t, at))
+    arrays = {key: np.concatenate(values).astype(np.float32) for key, values in out.items() if key in names}
+    for key in ("negative", "positive"):
+        fixed = np.round(np.clip(np.concatenate(out[key]), 0, 1) * FIXED_POINT).astype(np.uint16)
+        arrays[key] = np.diff(fixed, axis=0, prepend=np.zeros((1, QUANTILES), np.uint16))
+    return arrays | {"edges": edges}
+
+
+def _quantiles(values: np.ndarray, solved: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """[r, x, t] stoichiometry -> [len(at), QUANTILES] quantiles at levels (q + 1/2)/Q, weighted by shell volume."""
+    shells, places, _ = values.shape
+    volume = np.diff(np.linspace(0.0, 1.0, shells + 1) ** 3)
+    weight = np.repeat(volume, places)
+    level = (np.arange(QUANTILES) + 0.5) / QUANTILES
+    right = np.clip(np.searchsorted(solved, at), 1, solved.size - 1)
+    share = (at - solved[right - 1]) / (solved[right] - solved[right - 1])
+    out = []
+    for index, fraction in zip(right, share, strict=True):
+        flat = ((1 - fraction) * values[:, :, index - 1] + fraction * values[:, :, index]).ravel()
+        order = np.argsort(flat)
+        cumulative = np.cumsum(weight[order])
+        middle = (cumulative - 0.5 * weight[order]) / cumulative[-1]
+        out.append(np.interp(level, middle, flat[order]))
+    return np.array(out)
+
+
+def main() -> None:
+    """Regenerates every packaged file."""
+    DATA.mkdir(exist_ok=True)
+    for name in RECIPES:
+        path = DATA / f"{name}.npz"
+        partial = path.with_suffix(".partial.npz")
+        np.savez_compressed(partial, **solve(name))
+        os.replace(partial, path)
+        print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()

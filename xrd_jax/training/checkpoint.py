@@ -1,0 +1,90 @@
+"""Checkpoints of a training state on disk; the only module that imports Orbax."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from orbax.checkpoint import v1 as ocp
+
+from xrd_jax.errors import UserError
+
+logging.getLogger("absl").addFilter(lambda record: record.levelno >= logging.WARNING or "orbax" not in record.pathname)
+
+
+class Checkpoints:
+    """The last two states and the best one (by training loss) of a run."""
+
+    def __init__(self, directory: str | os.PathLike[str]):
+        self._directory = Path(directory).resolve()
+        policies = ocp.training.preservation_policies
+        self._checkpointer = ocp.training.Checkpointer(
+            self._directory,
+            save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
+            preservation_policy=policies.AnyPreservationPolicy(
+                [policies.LatestN(2), policies.BestN(get_metric_fn=lambda m: m["loss"], reverse=True, n=1)]
+            ),
+            cleanup_tmp_directories=True,
+        )
+
+    def save(self, step: int, state: Any, metrics: Mapping[str, float]) -> None:
+        """Writes `state` under `step`; a step that is there already is kept."""
+        if self._checkpointer.latest is not None and self._checkpointer.latest.step >= step:
+            return
+        try:
+            self._checkpointer.save(step, state, metrics=dict(metrics))
+        except OSError as error:
+            raise UserError(
+                f"{self._directory}: the checkpoint of step {step} could not be written ({error.strerror or error}); "
+                "free some space or choose another --workdir, then run the same command to resume"
+            ) from None
+
+    def steps(self) -> list[int]:
+        """Steps that have a checkpoint, oldest first."""
+        return sorted(item.step for item in self._checkpointer.checkpoints)
+
+    def restore(self, abstract: Any) -> tuple[Any, int, list[str]] | None:
+        """The newest checkpoint that can be read, or None where there is none.
+
+        A damaged checkpoint is passed over, and removed so that its step can be written again.
+
+        Args:
+          abstract: the state as `jax.eval_shape` gives it.
+
+        Returns:
+          (state, step, one line for every damaged checkpoint passed over).
+
+        Raises:
+          UserError: there are checkpoints, but none can be read.
+        """
+        damaged: list[str] = []
+        for step in reversed(self.steps()):
+            try:
+                state = self._checkpointer.load(step, abstract)
+                return jax.tree.map(_like, abstract, state), step, damaged
+            except Exception as error:  # Orbax and TensorStore raise many kinds for damaged files.
+                reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+                damaged.append(f"{self._directory}/{step}: damaged checkpoint passed over ({reason})")
+        if damaged:
+            raise UserError(f"{self._directory}: none of the {len(damaged)} checkpoints can be read; use --overwrite")
+        return None
+
+    def discard_after(self, step: int) -> None:
+        """Removes checkpoints newer than `step` (those that `restore` passed over)."""
+        for newer in self.steps():
+            if newer > step:
+                self._checkpointer.delete(newer)
+
+    def close(self) -> None:
+        self._checkpointer.close()
+
+
+def _like(abstract: Any, leaf: Any) -> Any:
+    if np.shape(leaf) != abstract.shape:
+        raise ValueError(f"shape {np.shape(leaf)} instead of {abstract.shape}")
+    return jax.numpy.asarray(leaf, abstract.dtype)

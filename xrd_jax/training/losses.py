@@ -1,0 +1,49 @@
+"""The loss of the paper, a weighted sum of log-cosh and cross-entropies, with the metrics that belong to it."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from xrd_jax.config import TrainConfig
+from xrd_jax.prepare import TargetSpec
+
+REGRESSION = {
+    "log_cosh": lambda residual: optax.log_cosh(residual),
+    "huber": lambda residual: optax.huber_loss(residual),
+    "squared": lambda residual: 0.5 * residual**2,
+}
+
+
+def loss_and_metrics(
+    outputs: dict[str, Float[Array, "B K"]], targets: dict[str, Array], specs: tuple[TargetSpec, ...], config: TrainConfig
+) -> tuple[Array, dict[str, Array]]:
+    """Mean loss over a batch, and its parts.
+
+    Regression: f(r / u), r = prediction − target in the target's unit, u = `regression_unit` or the training deviation.
+    Classification: softmax cross-entropy in nat.
+
+    Args:
+      outputs: network outputs; regression outputs are standardised by the training mean and deviation.
+      targets: name -> [B] values in their own unit, or class indices.
+
+    Returns:
+      (loss [], {'loss/NAME', 'mae/NAME' in the target's unit or 'accuracy/NAME'}).
+    """
+    loss, metrics = jnp.float32(0.0), {}
+    for spec in specs:
+        output, target = outputs[spec.name], targets[spec.name]
+        if spec.kind == "regression":
+            residual = output[:, 0] - (target - spec.mean) / spec.deviation
+            scale = spec.deviation / config.regression_unit if config.regression_unit else 1.0
+            part = REGRESSION[config.regression_loss](residual * scale).mean()
+            metrics[f"mae/{spec.name}"] = jnp.abs(residual).mean() * spec.deviation
+            weight = config.loss_weights.get(spec.name, config.regression_weight)
+        else:
+            part = optax.softmax_cross_entropy_with_integer_labels(output, target).mean()
+            metrics[f"accuracy/{spec.name}"] = (output.argmax(axis=-1) == target).astype(jnp.float32).mean()
+            weight = config.loss_weights.get(spec.name, config.class_weight)
+        metrics[f"loss/{spec.name}"] = part
+        loss = loss + weight * part
+    return loss, metrics | {"loss": loss}

@@ -1,0 +1,149 @@
+"""One seed, one optimisation step: a pure function of a state and the data; many seeds are one vmap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Int
+
+from xrd_jax.config import PrepareConfig, TrainConfig
+from xrd_jax.errors import UserError
+from xrd_jax.models import Model
+from xrd_jax.prepare import Statistics, TargetSpec, transform
+from xrd_jax.training.augment import Redraw, redraw
+from xrd_jax.training.losses import loss_and_metrics
+
+# Names of the random streams of a seed, folded into its key.
+INIT, SHUFFLE, DROPOUT, REDRAW = range(4)
+
+
+class State(NamedTuple):
+    """Everything that training changes, for one seed (leaves gain a leading axis S for many)."""
+
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    step: Int[Array, ""]
+    seed: Int[Array, ""]
+
+
+class TrainingData(NamedTuple):
+    """The training patterns on the device.
+
+    Attributes:
+      patterns: [n, L] network inputs or, with redrawing, [n, N] expected counts.
+      slopes: [n, N] derivative of the expected counts along the axis; [0] without redrawing.
+      statistics: of the preparation, used by redrawing.
+      targets: name -> [n].
+    """
+
+    patterns: Array
+    slopes: Array
+    statistics: Statistics
+    targets: dict[str, Array]
+
+
+class Plan(NamedTuple):
+    """The static part of a training: what the compiled step closes over."""
+
+    model: Model
+    specs: tuple[TargetSpec, ...]
+    prepare: PrepareConfig
+    train: TrainConfig
+    batch: int
+    steps_per_epoch: int
+    schedule: Callable[[Array], Array]
+    optimiser: optax.GradientTransformation
+
+
+def plan(model: Model, specs: tuple[TargetSpec, ...], prepare: PrepareConfig, train: TrainConfig, patterns: int) -> Plan:
+    """Batch size, steps per epoch, learning-rate schedule and optimiser for `patterns` training patterns."""
+    if train.epochs < 1 or train.batch_size < 2 or train.steps_per_call < 1:
+        raise UserError("train.epochs and train.steps_per_call must be at least 1, train.batch_size at least 2")
+    batch = min(train.batch_size, patterns)
+    steps = patterns // batch
+    total = steps * train.epochs
+    if train.schedule == "onecycle":
+        rise = max(1, round(total * train.warmup))
+        peak = train.learning_rate
+        schedule = optax.warmup_cosine_decay_schedule(peak / 25, peak, rise, max(total, rise + 1), peak * 1e-4)
+    else:
+        schedule = optax.constant_schedule(train.learning_rate)
+    optimiser = {
+        "adam": lambda: optax.adam(schedule),
+        "adamw": lambda: optax.adamw(schedule, weight_decay=train.weight_decay),
+        "sgd": lambda: optax.sgd(schedule, momentum=0.9, nesterov=True),
+    }[train.optimiser]()
+    return Plan(model, specs, prepare, train, batch, steps, schedule, optimiser)
+
+
+def init_state(plan: Plan, seed: Int[Array, ""]) -> State:
+    """The state of one seed before its first step."""
+    variables = plan.model.init(jax.random.fold_in(jax.random.key(seed), INIT))
+    opt_state = plan.optimiser.init(variables["params"])
+    return State(variables["params"], variables["batch_stats"], opt_state, jnp.int32(0), jnp.int32(seed))
+
+
+def train_step(plan: Plan, state: State, data: TrainingData) -> tuple[State, dict[str, Array]]:
+    """One optimisation step of one seed on the batch that its own step number selects.
+
+    The patterns of an epoch are a permutation drawn from (seed, epoch), so the state alone decides everything that
+    follows: a restored state continues bit for bit.
+    """
+    key = jax.random.key(state.seed)
+    epoch, position = state.step // plan.steps_per_epoch, state.step % plan.steps_per_epoch
+    order = jax.random.permutation(jax.random.fold_in(jax.random.fold_in(key, SHUFFLE), epoch), data.patterns.shape[0])
+    chosen = jax.lax.dynamic_slice(order, (position * plan.batch,), (plan.batch,))
+    patterns = data.patterns[chosen]
+    if plan.train.augment == "redraw":
+        scales = Redraw(plan.train.redraw_flux, plan.train.redraw_shift)
+        redraw_key = jax.random.fold_in(jax.random.fold_in(key, REDRAW), state.step)
+        slopes = data.slopes[chosen] if plan.train.redraw_shift else jnp.zeros_like(patterns)
+        patterns = transform(data.statistics, plan.prepare, redraw(redraw_key, patterns, slopes, scales))
+    targets = {name: values[chosen] for name, values in data.targets.items()}
+    dropout_key = jax.random.fold_in(jax.random.fold_in(key, DROPOUT), state.step)
+
+    def objective(params):
+        variables = {"params": params, "batch_stats": state.batch_stats}
+        outputs, _, batch_stats = plan.model.apply_train(variables, patterns, dropout_key)
+        loss, metrics = loss_and_metrics(outputs, targets, plan.specs, plan.train)
+        return loss, (metrics, batch_stats)
+
+    gradients, (metrics, batch_stats) = jax.grad(objective, has_aux=True)(state.params)
+    updates, opt_state = plan.optimiser.update(gradients, state.opt_state, state.params)
+    metrics |= {"gradient_norm": optax.tree.norm(gradients), "learning_rate": plan.schedule(state.step)}
+    params = optax.apply_updates(state.params, updates)
+    return State(params, batch_stats, opt_state, state.step + 1, state.seed), metrics
+
+
+def over_seeds(function: Callable[..., Any], seeds: int, shared: int) -> Callable[..., Any]:
+    """`function` of one seed as a function of stacked seeds [S, …]; its last `shared` arguments are common to all.
+
+    For a single seed the axis is peeled off instead, because a vmap over convolution weights is a grouped convolution,
+    which is slower.
+    """
+    if seeds > 1:
+        return lambda *args: jax.vmap(function, in_axes=(0,) * (len(args) - shared) + (None,) * shared)(*args)
+
+    def alone(*args):
+        own = len(args) - shared
+        first = jax.tree.map(lambda leaf: leaf[0], args[:own])
+        return jax.tree.map(lambda leaf: leaf[None], function(*first, *args[own:]))
+
+    return alone
+
+
+def compiled_steps(plan: Plan, seeds: int, count: int) -> Callable[[State, TrainingData], tuple[State, dict[str, Array]]]:
+    """`count` steps of all seeds as one compiled call with donated state; metrics come back as [S, count]."""
+
+    def call(state: State, data: TrainingData):
+        if count == 1:
+            state, metrics = train_step(plan, state, data)
+            return state, jax.tree.map(lambda value: value[None], metrics)
+        return jax.lax.scan(lambda carry, _: train_step(plan, carry, data), state, length=count)
+
+    return jax.jit(over_seeds(call, seeds, shared=1), donate_argnums=0)
