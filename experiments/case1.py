@@ -1,6 +1,6 @@
 """Case 1: does a diffraction pattern taken at 1C tell the cell voltage?
 
-    python launch.py --case=1
+python launch.py --case=1
 """
 
 from __future__ import annotations

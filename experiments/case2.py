@@ -1,6 +1,6 @@
 """Case 2: does a diffraction pattern taken at 1C tell voltage and charging state together?
 
-    python launch.py --case=2
+python launch.py --case=2
 """
 
 from __future__ import annotations

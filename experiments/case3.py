@@ -1,6 +1,6 @@
 """Case 3: voltage, charging state and C-rate together, from patterns taken at 1C and 0.2C.
 
-    python launch.py --case=3
+python launch.py --case=3
 """
 
 from __future__ import annotations

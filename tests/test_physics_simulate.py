@@ -60,7 +60,7 @@ def test_peak_counts_are_those_of_the_configuration(dictionaries):
     assert height(empty, 25.0, 28.0) == pytest.approx(CELL.graphite_counts, rel=0.05)
     assert height(empty, 17.5, 19.8) == pytest.approx(CELL.nmc_counts, rel=0.07)
     assert float(dictionaries.static.max()) == pytest.approx(CELL.aluminium_counts, rel=0.03)
-    region = (13 < AXIS) & (AXIS < 16)
+    region = (AXIS > 13) & (AXIS < 16)
     assert 220 < empty[region].mean() < 320
 
 
@@ -145,13 +145,14 @@ def test_derivatives_agree_with_finite_differences(dictionaries, name):
     assert np.abs(difference - tangent).max() < 0.02 * np.abs(difference).max()
 
 
-def test_voltage_slope_points_along_the_trajectory(dictionaries):
-    # Reverse mode through the whole chain: the gradient of a squared misfit vanishes at the truth, not beside it.
+def test_gradient_descent_finds_the_stoichiometry(dictionaries):
+    # Reverse mode through the whole chain, on grid points as well as between them.
     target = counts(dictionaries, frame(negative=0.4))
     misfit = jax.jit(
         jax.grad(lambda x: jnp.sum((simulate.expected_counts(dictionaries, frame(negative=x)) - target) ** 2 / target))
     )
-    assert float(misfit(0.38)) < 0 < float(misfit(0.42))
+    for below, above in ((0.38, 0.42), (0.3811, 0.4233)):
+        assert float(misfit(below)) < 0 < float(misfit(above))
 
 
 def test_without_hysteresis_the_branches_are_equal():
@@ -170,20 +171,10 @@ def test_low_dose_is_a_tenth(dictionaries):
     assert np.allclose(counts(low, frame()), 0.1 * counts(dictionaries, frame()), rtol=1e-5)
 
 
-def test_texture_weakens_the_basal_reflection_only():
-    flat = dataclasses.replace(CELL, texture=1.2)
-    before, after = (np.asarray(profile.nmc(cell, jnp.array(AXIS, jnp.float32))[240]) for cell in (CELL, flat))
-    region = (17.5 < AXIS) & (AXIS < 19.8)
-    assert after[region].max() / before[region].max() == pytest.approx(1.2**-3, rel=0.01)
-    region = (36.0 < AXIS) & (AXIS < 37.3)
-    assert after[region].max() > before[region].max()
-
-
-@pytest.mark.parametrize(("source", "start", "step"), [("Co", 14.0, 0.025), ("Mo", 5.0, 0.01)])
-def test_other_sources_show_the_same_reflections(source, start, step):
-    cell = Cell(source=source, start_deg=start, step_deg=step)
+def test_another_source_shows_the_same_reflections():
+    cell = Cell(source="Mo", start_deg=5.0, step_deg=0.01)
     pattern = np.asarray(counts(profile.dictionaries(cell), frame(negative=0.0)))
-    axis = start + step * np.arange(cell.channels)
+    axis = cell.start_deg + cell.step_deg * np.arange(cell.channels)
     sine = np.sin(np.radians(26.561 / 2)) * cell.wavelength / CELL.wavelength
     angle = 2 * np.degrees(np.arcsin(sine))
     near = np.abs(axis - angle) < 0.6
@@ -191,8 +182,11 @@ def test_other_sources_show_the_same_reflections(source, start, step):
 
 
 def test_series_record(series):
-    assert series.intensity.shape == (8000, 1400) and series.intensity.dtype == np.uint16 and series.counts
-    assert series.session_names == ("1C", "0.2C") and series.axis.wavelength == pytest.approx(1.541871, abs=1e-6)
+    assert series.intensity.shape == (8000, 1400)
+    assert series.intensity.dtype == np.uint16
+    assert series.counts
+    assert series.session_names == ("1C", "0.2C")
+    assert series.axis.wavelength == pytest.approx(1.541871, abs=1e-6)
     assert series.axis.values[[0, -1]] == pytest.approx([12.0, 39.98])
     assert set(series.targets) == {"voltage", "mode", "rate"}
     assert np.array_equal(series.targets["rate"].values, series.session)
@@ -242,14 +236,16 @@ def test_drift_is_stationary_and_correlated():
 def test_sessions_can_differ_in_offset_and_background():
     cell = dataclasses.replace(CELL, session_offset_deg=(0.0, 0.03), session_background=(1.0, 1.2), shift_sigma_deg=0.0)
     first, second = (simulate.states(cell, rate)[0] for rate in cell.rates)
-    assert np.allclose(first.shift, 0.0) and np.allclose(second.shift, 0.03)
-    assert np.allclose(first.background, 1.0) and np.allclose(second.background, 1.2)
+    assert np.allclose(first.shift, 0.0)
+    assert np.allclose(second.shift, 0.03)
+    assert np.allclose(first.background, 1.0)
+    assert np.allclose(second.background, 1.2)
 
 
 @pytest.mark.parametrize("changes", [{"flux_sigma": 2.0}, {"session_offset_deg": (1.0, 0.0)}, {"rates": ("5C",)}])
 def test_impossible_states_are_refused(changes):
+    cell = dataclasses.replace(CELL, **changes)
     with pytest.raises(UserError):
-        cell = dataclasses.replace(CELL, **changes)
         simulate.states(cell, cell.rates[0])
 
 

@@ -27,7 +27,9 @@ MODES = ("train",)
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("mode", "train", MODES, "What to do; train also evaluates, analyses and draws.")
-flags.DEFINE_integer("case", 3, "1: voltage at 1C; 2: voltage and mode at 1C; 3: voltage, mode and rate at 1C and 0.2C.")
+flags.DEFINE_integer(
+    "case", 3, "1: voltage at 1C; 2: voltage and mode at 1C; 3: voltage, mode and rate at 1C and 0.2C."
+)
 flags.DEFINE_string("data", "", "Experiment file (.toml) or saved series (.h5); the simulated cell if not given.")
 flags.DEFINE_string("data_root", "", "Where relative paths of the experiment file start; else $XRD_JAX_DATA.")
 flags.DEFINE_string("cell", "default", f"Preset of the simulated cell: {', '.join(PRESETS)}.")
@@ -37,7 +39,9 @@ flags.DEFINE_integer("seed", 0, "The first seed.")
 flags.DEFINE_string("split", "", "random (half), cycle (last cycle of each rate held out) or block.")
 flags.DEFINE_string("resize", "", "spline (samples it) or bin (sums channels; keeps far more information).")
 flags.DEFINE_integer("epochs", 0, "Passes over the training patterns; the case's own if 0.")
-flags.DEFINE_multi_string("set", [], "key=value: any field of the configuration, such as model.attention=off. Repeatable.")
+flags.DEFINE_multi_string(
+    "set", [], "key=value: any field of the configuration, such as model.attention=off. Repeatable."
+)
 flags.DEFINE_bool("overwrite", False, "Replace the run that the run directory holds.")
 flags.DEFINE_string("ablation", "", "A named ablation instead of one run; 'list' shows them.")
 flags.DEFINE_bool("progress", True, "Draw a progress bar.")

@@ -273,7 +273,9 @@ def _coerce(key: str, value: Any, hint: Any) -> Any:
 
 def _tuple(key: str, value: Any, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
     if isinstance(value, str):
-        value = json.loads(value) if value.lstrip().startswith("[") else [v.strip() for v in value.split(",") if v.strip()]
+        value = (
+            json.loads(value) if value.lstrip().startswith("[") else [v.strip() for v in value.split(",") if v.strip()]
+        )
     if len(kinds) == 2 and kinds[1] is Ellipsis:
         return tuple(_coerce(key, v, kinds[0]) for v in value)
     if len(kinds) != len(value):

@@ -39,7 +39,7 @@ def _read(path: str | os.PathLike[str], data_root: str | os.PathLike[str] | None
     from xrd_jax.io.experiment import read_experiment
 
     if Path(path).suffix.lower() == ".toml":
-        experiment = read_experiment(Path(path), data_root or None)
+        experiment = read_experiment(Path(path), Path(data_root) if data_root else None)
         return experiment.series, experiment.report, experiment.overrides
     if Path(path).suffix.lower() in (".h5", ".hdf5", ".nxs"):
         return PatternSeries.load(path), [], {}
@@ -165,7 +165,11 @@ class _Watch:
         for file in result.figures:
             if file.suffix == ".png":
                 self._monitor.picture(0, f"figures/{file.stem}", matplotlib.image.imread(file)[..., :3])
-        values = {f"{group}.{k}": v for group in ("prepare", "model", "train") for k, v in to_dict(self._config)[group].items()}
+        values = {
+            f"{group}.{k}": v
+            for group in ("prepare", "model", "train")
+            for k, v in to_dict(self._config)[group].items()
+        }
         final = []
         for seed in range(self._config.seeds):
             own = {}
@@ -181,9 +185,7 @@ class _Watch:
             self._monitor.close()
 
 
-def ablate(
-    name: str, variants: Mapping[str, list[str]], base: Config, workdir: Path, overwrite: bool, say: Say
-) -> str:
+def ablate(name: str, variants: Mapping[str, list[str]], base: Config, workdir: Path, overwrite: bool, say: Say) -> str:
     """Trains every variant of an ablation, each in its own run directory, and writes one table over all.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Window → scale → resize → split: from a series to network inputs, with every statistic taken from training patterns."""
+"""Window → scale → resize → split: from a series to network inputs; every statistic comes from training patterns."""
 
 from __future__ import annotations
 
@@ -94,7 +94,9 @@ def split(series: PatternSeries, config: PrepareConfig, seed: int) -> tuple[np.n
         for session, name in enumerate(series.session_names):
             cycles = np.unique(series.cycle[series.session == session])
             if cycles.size == 1:
-                raise UserError(f"split=cycle holds out the last cycle of each session, but '{name}' has one; use block")
+                raise UserError(
+                    f"split=cycle holds out the last cycle of each session, but '{name}' has one; use block"
+                )
             if cycles.size:
                 chosen |= (series.session == session) & (series.cycle < cycles[-1])
     else:
@@ -117,7 +119,8 @@ def resize_matrix(axis: np.ndarray, config: PrepareConfig) -> tuple[np.ndarray, 
     """The linear map [N, L] from measured to resized channels, and their L positions.
 
     'spline' samples the not-a-knot cubic spline through all N channels at L evenly spaced positions, ends included;
-    'bin' sums channels into L bins of equal width, sharing a channel between bins by its overlap; 'none' is the identity.
+    'bin' sums channels into L bins of equal width, sharing a channel between bins by its overlap; 'none' is the
+    identity.
     """
     count = axis.size if config.resize == "none" else config.channels
     if config.resize == "none":
@@ -218,11 +221,15 @@ def target_specs(prepared: Prepared, names: tuple[str, ...]) -> tuple[TargetSpec
     for name in names:
         if name not in prepared.series.targets:
             known = ", ".join(prepared.series.targets) or "none"
-            raise UserError(f"the data have no target '{name}' (they have: {known}); choose another case or add the target")
+            raise UserError(
+                f"the data have no target '{name}' (they have: {known}); choose another case or add the target"
+            )
         target = prepared.series.targets[name]
         values = target.values[prepared.train]
         if np.unique(values).size < 2:
-            raise UserError(f"target '{name}' has a single value or class in the training patterns; nothing can be learnt")
+            raise UserError(
+                f"target '{name}' has a single value or class in the training patterns; nothing can be learnt"
+            )
         if target.kind == "regression":
             moments = float(values.mean()), float(values.std())
             specs.append(TargetSpec(name, target.kind, target.unit, 1, (), *moments))

@@ -42,7 +42,9 @@ def write_bytes(path: Path, content: bytes) -> None:
         partial.write_bytes(content)
         os.replace(partial, path)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}); free some space or choose another --workdir") from None
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror}); free some space or choose another --workdir"
+        ) from None
 
 
 def write_json(path: Path, values: Any) -> None:
@@ -67,7 +69,9 @@ def _finite(values: Any) -> Any:
     return int(values) if isinstance(values, np.integer) else values
 
 
-def start(workdir: str | os.PathLike[str], config: Config, prepared: Prepared, specs: tuple[TargetSpec, ...], overwrite: bool) -> Path:
+def start(
+    workdir: str | os.PathLike[str], config: Config, prepared: Prepared, specs: tuple[TargetSpec, ...], overwrite: bool
+) -> Path:
     """Makes the run directory, or recognises the same experiment in it.
 
     Raises:
@@ -123,13 +127,19 @@ def _revision() -> str:
 def _same_experiment(path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
     flat_old, flat_new = _flat(old.get("config", {})), _flat(_finite(new["config"]))
     # Where the files lie does not change what the experiment is; the fingerprint of the data does.
-    changed = [k for k in sorted(flat_old | flat_new) if flat_old.get(k) != flat_new.get(k) and k not in ("data", "data_root")]
+    changed = [
+        k for k in sorted(flat_old | flat_new) if flat_old.get(k) != flat_new.get(k) and k not in ("data", "data_root")
+    ]
     if changed:
         shown = ", ".join(f"{k}: {flat_old.get(k)} there, {flat_new.get(k)} asked" for k in changed[:3])
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-        raise UserError(f"{path}: holds another experiment's run ({shown}{more}); choose another --workdir or add --overwrite")
+        raise UserError(
+            f"{path}: holds another experiment's run ({shown}{more}); choose another --workdir or add --overwrite"
+        )
     if old.get("data", {}).get("fingerprint") != new["data"]["fingerprint"]:
-        raise UserError(f"{path}: holds a run on other data (the fingerprints differ); choose another --workdir or add --overwrite")
+        raise UserError(
+            f"{path}: holds a run on other data (the fingerprints differ); choose another --workdir or add --overwrite"
+        )
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -207,7 +217,9 @@ class Run:
         """The Visualized Attention Weight of every seed and pattern."""
         return self.look(series)[1]
 
-    def look(self, series: PatternSeries, maps: bool = True, chunk: int = 128) -> tuple[dict[str, np.ndarray], vaw_maps.Vaw]:
+    def look(
+        self, series: PatternSeries, maps: bool = True, chunk: int = 128
+    ) -> tuple[dict[str, np.ndarray], vaw_maps.Vaw]:
         """Predictions and VAW in one pass, `chunk` patterns at a time: no more than [chunk, L, L] attention exists."""
         self._check_axis(series)
         forward = _forward(self.model, self.config, self.specs, maps)
@@ -215,7 +227,9 @@ class Run:
         for block in _blocks(series.intensity, chunk):
             for seed in range(self.config.seeds):
                 collected[seed].append(forward(self._of_seed(seed), self.statistics, block))
-        merged = [jax.tree.map(lambda *p: np.concatenate(p)[: len(series)], *jax.device_get(parts)) for parts in collected]
+        merged = [
+            jax.tree.map(lambda *p: np.concatenate(p)[: len(series)], *jax.device_get(parts)) for parts in collected
+        ]
         outputs, raw = jax.tree.map(lambda *p: np.stack(p), *merged)
         return outputs, vaw_maps.Vaw(self.axis, raw, self.model.lag)
 
@@ -225,7 +239,9 @@ class Run:
         variables = self._of_seed(self.config.seed_list().index(seed))
         for begin in range(0, len(series), chunk):
             rows = series.intensity[begin : begin + chunk]
-            yield np.asarray(_attention(self.model, self.config)(variables, self.statistics, jnp.asarray(rows, jnp.float32)))
+            yield np.asarray(
+                _attention(self.model, self.config)(variables, self.statistics, jnp.asarray(rows, jnp.float32))
+            )
 
     def _of_seed(self, index: int) -> dict[str, Any]:
         return jax.tree.map(lambda leaf: leaf[index], self.variables)
@@ -235,8 +251,9 @@ class Run:
         # A tenth of a channel: what float32 and text files lose is far less, a zero offset worth knowing is more.
         if axis.size != own.size or np.abs(axis - own).max() > 0.1 * np.diff(own).min():
             raise UserError(
-                f"{self.path}: was trained on {own.size} channels from {own[0]:.4f} to {own[-1]:.4f}, but these patterns "
-                f"have {axis.size} from {axis[0]:.4f} to {axis[-1]:.4f}; resample them onto that axis or train anew"
+                f"{self.path}: was trained on {own.size} channels from {own[0]:.4f} to {own[-1]:.4f}, but these "
+                f"patterns have {axis.size} from {axis[0]:.4f} to {axis[-1]:.4f}; resample them onto that axis or "
+                "train anew"
             )
 
 

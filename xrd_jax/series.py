@@ -213,7 +213,10 @@ class PatternSeries:
                 notes = json.loads(entry["provenance"].asstr()[()])
                 targets = {
                     name: Target(
-                        item[()], str(item.attrs["kind"]), str(item.attrs["units"]), tuple(json.loads(item.attrs["classes"]))
+                        item[()],
+                        str(item.attrs["kind"]),
+                        str(item.attrs["units"]),
+                        tuple(json.loads(item.attrs["classes"])),
                     )
                     for name, item in entry["targets"].items()
                 }

@@ -9,7 +9,7 @@ import math
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import matplotlib.style
 import numpy as np
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 WIDTH = 7.2  # inches: two columns of a journal
 RED, BLUE = "#c8102e", "#0072b2"
 WASH = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#0072b2", "#d55e00", "#999999")  # Okabe and Ito
-STYLE = {
+STYLE: dict[str, Any] = {
     "axes.labelsize": 8,
     "axes.linewidth": 0.6,
     "axes.titlepad": 5,
@@ -45,6 +45,14 @@ STYLE = {
     "ytick.labelsize": 7.5,
     "ytick.major.width": 0.6,
 }
+RINGS: dict[str, Any] = {
+    "color": RED,
+    "linestyle": "",
+    "marker": "o",
+    "markersize": 2.2,
+    "fillstyle": "none",
+    "markeredgewidth": 0.5,
+}
 P = ParamSpec("P")
 
 
@@ -60,7 +68,7 @@ def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def save(figure: Figure, directory: Path, name: str, write: Callable[[Path, bytes], None]) -> list[Path]:
-    """Renders name.png (200 dpi) and name.svg and hands their bytes to `write`; the same figure gives the same bytes."""
+    """Renders name.png (200 dpi) and name.svg and hands the bytes to `write`; equal figures give equal bytes."""
     paths = []
     with matplotlib.style.context(["default", STYLE]):
         for kind, options in (("png", {"dpi": 200}), ("svg", {"dpi": 150, "metadata": {"Date": None}})):
@@ -137,15 +145,11 @@ def predictions(
             _regression(pair, series, session, title, test, outputs[spec.name], spec)
         parts[0].legend(*rows[0].get_legend_handles_labels(), loc="outside upper right", ncols=3, frameon=False)
     if classes:
-        # Two beside each other; a lone one stands in the middle, half as wide as the figure.
-        shape = (math.ceil(len(classes) / 2), 2) if len(classes) > 1 else (1, 3)
-        cells = (
-            parts[-1].subplots(*shape, width_ratios=[1, 1] if len(classes) > 1 else [1, 3, 1], squeeze=False).ravel()
-        )
-        cells = cells if len(classes) > 1 else np.roll(cells, -1)
-        for axes in cells[len(classes) :]:
-            axes.set_axis_off()
-        for axes, spec in zip(cells, classes, strict=False):
+        grid = parts[-1].add_gridspec(math.ceil(len(classes) / 2), 4)
+        for number, spec in enumerate(classes):
+            # Two beside each other; one without a neighbour stands in the middle.
+            first = 1 if number == len(classes) - 1 and number % 2 == 0 else 2 * (number % 2)
+            axes = parts[-1].add_subplot(grid[number // 2, first : first + 2])
             maps.confusion(axes, series.targets[spec.name].values[test], outputs[spec.name][:, test], spec)
     return figure
 
@@ -166,23 +170,20 @@ def _regression(
     measured, time = series.targets[spec.name].values, series.time / seconds
     scale, unit = (1000.0, "mV") if spec.unit == "V" else (1.0, spec.unit)
     residual = (output[:, chosen] - measured[chosen]) * scale
-    rings = {"marker": "o", "markersize": 2.2, "markerfacecolor": "none", "markeredgewidth": 0.5, "color": RED,
-             "linestyle": "none", "rasterized": chosen.size > 1000}  # fmt: skip
+    rings = RINGS | {"rasterized": chosen.size > 1000}
     upper.plot(*maps.broken(time[where], measured[where]), color="black", linewidth=0.8, zorder=3, label="measured")
     upper.plot(time[chosen], output[:, chosen].mean(axis=0), label="predicted", **rings)
     lower.plot(time[chosen], residual.mean(axis=0), **rings)
     lower.axhline(0.0, color="black", linewidth=0.6)
     if len(output) > 1:
-        centre, deviation = output[:, chosen].mean(axis=0), output[:, chosen].std(axis=0)
-        band = {"color": RED, "alpha": 0.25, "linewidth": 1.6, "rasterized": True}
-        upper.vlines(time[chosen], centre - deviation, centre + deviation, label="std over seeds", **band)
-        drift, width = residual.mean(axis=0), deviation * scale
-        lower.vlines(time[chosen], drift - width, drift + width, **band)
+        # A bar for each pattern, as wide as a ring: a filled band would run across patterns that were trained on.
+        band: dict[str, Any] = {"color": RED, "alpha": 0.25, "linewidth": 1.6, "rasterized": True}
+        for axes, values in ((upper, output[:, chosen]), (lower, residual)):
+            centre, deviation = values.mean(axis=0), values.std(axis=0)
+            axes.vlines(time[chosen], centre - deviation, centre + deviation, label="std over seeds", **band)
     upper.set_title(title, loc="left")
-    upper.set_title(
-        maps.score(np.abs(residual).mean(axis=1) if chosen.size else np.zeros(0), "MAE", unit),
-        loc="right", fontweight="normal", fontsize=8,
-    )  # fmt: skip
+    errors = np.abs(residual).mean(axis=1) if chosen.size else np.zeros(0)
+    upper.set_title(maps.score(errors, "MAE", unit), loc="right", fontweight="normal", fontsize=8)
     edges = maps.rows(series.time[where]).edges / seconds
     for axes in pair:
         axes.set_xlim(edges[0], edges[-1])

@@ -1,4 +1,4 @@
-"""Pieces of figures: time rows that leave gaps blank, heat maps, curves beside them, labels that keep their distance."""
+"""Pieces of figures: time rows that leave gaps blank, heat maps, curves beside them, labels that keep apart."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 import math
 import textwrap
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,7 +27,8 @@ ROWS, COLUMNS = 400, 700  # about the pixels of a printed panel; more would only
 BLANK = "#e9eff7"  # behind grey maps, where white would be read as the lowest value
 LABEL_SIZE = 7.0
 LINE_POINTS = 1.28 * LABEL_SIZE
-LEADER = {"arrowstyle": "-", "linewidth": 0.5, "color": "0.35", "relpos": (0.5, 0), "shrinkA": 1, "shrinkB": 0}
+LEADER: dict[str, Any] = {"arrowstyle": "-", "linewidth": 0.5, "color": "0.35"}
+LEADER |= {"relpos": (0.5, 0), "patchA": None, "shrinkA": 1, "shrinkB": 0}
 
 
 def usual_step(time: np.ndarray) -> float:
@@ -75,12 +76,14 @@ def rows(time: np.ndarray, limit: int = ROWS) -> Rows:
     """Gathers increasing times [T] into about `limit` rows at most, none of which reaches across a gap."""
     half, size = usual_step(time) / 2, math.ceil(time.size / limit)
     bounds = [0, *gaps(time).tolist(), time.size]
-    edges, starts, blank = [], [], []
+    edges: list[np.ndarray] = []
+    starts: list[np.ndarray] = []
+    blank: list[int] = []
     for begin, end in itertools.pairwise(bounds):
         first = np.arange(begin, end, size)
         inner = (time[first[1:] - 1] + time[first[1:]]) / 2
         edges.append(np.concatenate([[time[begin] - half], inner, [time[end - 1] + half]]))
-        blank.append(sum(map(len, starts)))
+        blank.append(sum(one.size for one in starts))
         starts.append(first)
     return Rows(np.concatenate(edges), np.concatenate(starts), np.array(blank[1:], int), time.size)
 
@@ -114,18 +117,17 @@ def root_scale(image: np.ndarray) -> PowerNorm:
 
 def bar(mesh: ScalarMappable, axes: list[Axes], label: str, side: str, extend: str = "neither") -> Colorbar:
     """A thin colour bar at a side of `axes`."""
-    figure = axes[0].get_figure(root=False)
-    thin = {"fraction": 0.05, "aspect": 28, "pad": 0.015}
-    drawn = figure.colorbar(mesh, ax=axes, location=side, extend=extend, label=label, **thin)
+    thin: dict[str, Any] = {"fraction": 0.05, "aspect": 28, "pad": 0.015}
+    drawn = axes[0].figure.colorbar(mesh, ax=axes, location=side, extend=extend, label=label, **thin)
     drawn.outline.set_linewidth(0.5)
-    low, high = mesh.norm.vmin, mesh.norm.vmax
-    drawn.set_ticks(root_ticks(low, high) if isinstance(mesh.norm, PowerNorm) else np.linspace(low, high, 6))
+    low, high = mesh.get_clim()
+    drawn.set_ticks(root_ticks(low, high) if isinstance(mesh.norm, PowerNorm) else np.linspace(low, high, 6).tolist())
     drawn.minorticks_off()
     return drawn
 
 
 def root_ticks(low: float, high: float) -> list[float]:
-    """Ticks 1, 2, 5 × 10ⁿ for a square-root scale, thinned so that they stand apart; evenly spaced over short spans."""
+    """Ticks at 1, 2 and 5 of every decade for a square-root scale, thinned to stand apart; even over short spans."""
     decades = range(-9, math.ceil(math.log10(max(high, 1e-9))) + 1)
     found = [digit * 10.0**power for power in decades for digit in (1, 2, 5) if low <= digit * 10.0**power <= high]
     if len(found) < 3 or low < 0:
@@ -138,7 +140,7 @@ def root_ticks(low: float, high: float) -> list[float]:
 
 
 def spread(wanted: np.ndarray, sizes: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Increasing centres nearest to `wanted` (least squares) of items that are `sizes` wide, do not overlap, fit inside."""
+    """Increasing centres, nearest to `wanted` by least squares, of items `sizes` wide that do not overlap."""
     steps = np.concatenate([[0.0], np.cumsum((sizes[1:] + sizes[:-1]) / 2)])
     blocks: list[list[float]] = []
     for value in wanted - steps:
@@ -153,22 +155,22 @@ def spread(wanted: np.ndarray, sizes: np.ndarray, low: float, high: float) -> np
 
 
 def mark(axes: Axes, marks: Mapping[str, float], inches: float, start: float = 0.0, upright: bool = True) -> None:
-    """Writes labels above the axes, each tied to its position by a thin line; those beyond the room are left out.
+    """Writes labels above the axes, each tied to its position by a thin line; crowds that do not fit are thinned.
 
     Args:
-      marks: label -> position on the axis; the first ones are kept where not all fit.
+      marks: label -> position on the axis.
       inches: width of the axes; `start`: points kept free at the left.
       upright: labels read upwards; otherwise they are level.
     """
     low, high = axes.get_xlim()
     room = 72.0 * inches
-    inside = [(at, label) for label, at in marks.items() if low <= at <= high]
+    inside = sorted((at, label) for label, at in marks.items() if low <= at <= high)
     widths = {label: LINE_POINTS if upright else _width(label) for _, label in inside}
     while sum(widths[label] for _, label in inside) > room - start:
-        inside.pop()
+        steps = np.diff([low, *(at for at, _ in inside), high])
+        inside.pop(int(np.argmin(steps[1:] + steps[:-1])))
     if not inside:
         return
-    inside.sort()
     sizes = np.array([widths[label] for _, label in inside]) / room
     parts = np.array([(at - low) / (high - low) for at, _ in inside])
     for (at, label), place in zip(inside, spread(parts, sizes, start / room, 1.0), strict=True):
@@ -217,10 +219,11 @@ def caption(name: str, unit: str) -> str:
 def beside(axes: Axes, series: PatternSeries, where: np.ndarray, seconds: float, name: str) -> None:
     """Draws target `name` to the right over the time axis that `axes` shares with a map."""
     time, values = broken(series.time[where] / seconds, series.targets[name].values[where])
-    axes.plot(values, time, color="black", linewidth=0.9)
+    axes.plot(values, time, color="black", linewidth=0.9, marker="." if where.size < 5 else "")
     axes.set_xlabel(caption(name, series.targets[name].unit))
     axes.tick_params(labelleft=False)
     axes.locator_params(axis="x", nbins=3)
+    axes.ticklabel_format(axis="x", useOffset=False)
     axes.margins(x=0.08)
     axes.grid(axis="x", color="0.9", linewidth=0.5)
 
@@ -229,7 +232,8 @@ def score(per_seed: np.ndarray, name: str, unit: str) -> str:
     """'MAE 10.2 ± 0.3 mV (3 seeds)'."""
     if not per_seed.size:
         return "no verification patterns"
-    digits = max(0, 2 - math.floor(math.log10(max(abs(float(per_seed.mean())), 1e-12))))
+    mean = abs(float(per_seed.mean()))
+    digits = max(0, 2 - math.floor(math.log10(mean))) if mean > 0 else 1
     text = f"{name} {per_seed.mean():.{digits}f}"
     if per_seed.size > 1:
         return f"{text} ± {per_seed.std():.{digits}f} {unit} ({per_seed.size} seeds)".replace("  ", " ")
@@ -237,7 +241,7 @@ def score(per_seed: np.ndarray, name: str, unit: str) -> str:
 
 
 def confusion(axes: Axes, measured: np.ndarray, probabilities: np.ndarray, spec: TargetSpec) -> None:
-    """Draws what classes [N] became by the probabilities [S, N, K]: shares of each row, counts of all seeds together."""
+    """Draws what classes [N] became by probabilities [S, N, K]: shares of each row, counts of all seeds together."""
     guessed = probabilities.argmax(axis=-1)
     counts = np.zeros((spec.size, spec.size), int)
     np.add.at(counts, (np.broadcast_to(measured, guessed.shape), guessed), 1)
@@ -249,7 +253,7 @@ def confusion(axes: Axes, measured: np.ndarray, probabilities: np.ndarray, spec:
             colour = "white" if parts[row, column] > 0.55 else "black"
             axes.text(column, row, shown, ha="center", va="center", color=colour, fontsize=7 if spec.size <= 6 else 5)
     names = [textwrap.fill(name, 9, break_long_words=False) for name in spec.classes]
-    turn = {"rotation": 90} if spec.size > 6 else {}
+    turn: dict[str, Any] = {"rotation": 90} if spec.size > 6 else {}
     axes.set_xticks(range(spec.size), names, **turn)
     axes.set_yticks(range(spec.size), names)
     axes.tick_params(length=0)

@@ -67,7 +67,7 @@ def spread(per_seed: np.ndarray) -> dict[str, Any]:
 
 def baselines(series: PatternSeries, specs: tuple[TargetSpec, ...], config: Config) -> dict[str, Any]:
     """The nearest-neighbour look-up on the run's own split and on the split by cycle, where that is possible."""
-    results = {}
+    results: dict[str, Any] = {}
     for name in dict.fromkeys((config.prepare.split, "cycle")):
         try:
             chosen = dataclasses.replace(config.prepare, split=name)
@@ -106,7 +106,7 @@ def report(run: Run, full: PatternSeries, prepared: Prepared, wall: dict[str, fl
     outputs, vaw = run.look(series)
     truth = {spec.name: series.targets[spec.name].values[test] for spec in run.specs}
     targets = {spec.name: scores(spec, outputs[spec.name][:, test], truth[spec.name]) for spec in run.specs}
-    metrics = {
+    metrics: dict[str, Any] = {
         "case": config.case,
         "split": config.prepare.split,
         "resize": config.prepare.resize,
@@ -208,9 +208,7 @@ def _write_vaw(run: Run, series: PatternSeries, vaw: Vaw) -> None:
     )
 
 
-def _draw(
-    run: Run, full: PatternSeries, prepared: Prepared, outputs: dict[str, np.ndarray], vaw: Vaw
-) -> list[Path]:
+def _draw(run: Run, full: PatternSeries, prepared: Prepared, outputs: dict[str, np.ndarray], vaw: Vaw) -> list[Path]:
     series, directory = prepared.series, run.path / "figures"
     files = figures.save(figures.patterns_and_curves(full), directory, "fig1_patterns", write_bytes)
     files += figures.save(

@@ -30,7 +30,9 @@ class ConvStack(nn.Module):
         hidden, layers = x[:, :, None], []
         for layer in range(1, config.depth + 1):
             padded = jnp.pad(hidden, pad, mode=PAD_MODES[config.padding])
-            hidden = nn.Conv(config.width, (config.kernel,), padding="VALID", kernel_init=init, name=f"conv{layer}")(padded)
+            hidden = nn.Conv(config.width, (config.kernel,), padding="VALID", kernel_init=init, name=f"conv{layer}")(
+                padded
+            )
             if layer == config.norm_layer:
                 norm = nn.BatchNorm(use_running_average=not train, momentum=config.norm_momentum, name=f"norm{layer}")
                 hidden = norm(jax.nn.relu(hidden)) if config.norm_place == "after" else jax.nn.relu(norm(hidden))
@@ -52,7 +54,7 @@ class Network(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B L"], train: bool = False) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Args: x: prepared patterns. Returns: ({target: [B, K]}, {'attention': [B, L, L], 'query', 'key': [B, L, D], …})."""
+        """Returns ({target: [B, K]}, {'attention': [B, L, L], 'query', 'key', 'combined': [B, L, D]})."""
         config = self.config
         layers = ConvStack(config, name="stack")(x, train)
         query, key = layers[config.query_layer - 1], layers[config.key_layer - 1]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,11 @@ GRID = 401  # stoichiometries 0, 1/400, ... 1
 MARGIN = 16  # channels computed beyond each end of the axis, so that a shifted pattern has true values there
 SCHERRER = 0.9
 LINE_WEIGHTS = (2.0 / 3.0, 1.0 / 3.0)  # Kα1, Kα2
+# Fields that leave the unit patterns alone; cells that differ only in them share one compilation.
+NOT_OPTICS = (
+    "trajectory", "rates", "seed", "exposure_s", "reference_exposure_s", "flux_sigma", "flux_tau_s", "shift_sigma_deg",
+    "shift_tau_s", "session_offset_deg", "session_background",
+)  # fmt: skip
 
 
 class Dictionaries(NamedTuple):
@@ -183,14 +188,10 @@ def smear(pattern: Float[Array, "G M"], sigma: float) -> Float[Array, "G M"]:
 
 def dictionaries(cell: Cell) -> Dictionaries:
     """All patterns of pure states that a frame of `cell` is mixed from, scaled to its exposure."""
-    # Fields that leave the patterns alone are reset, so that cells that differ in them share one compilation.
-    plain = Cell()
-    names = ("trajectory", "rates", "seed", "exposure_s", "reference_exposure_s", "flux_sigma", "flux_tau_s")
-    names += ("shift_sigma_deg", "shift_tau_s")
-    same = {name: getattr(plain, name) for name in names}
-    unit = _dictionaries(dataclasses.replace(cell, session_offset_deg=(), session_background=(), **same))
+    plain: dict[str, Any] = {name: getattr(Cell(), name) for name in NOT_OPTICS}
+    unit = _dictionaries(dataclasses.replace(cell, **plain))
     scale = cell.exposure_s / cell.reference_exposure_s
-    return Dictionaries(*(scale * patterns for patterns in unit[:-1]), step=unit.step)
+    return jax.tree.map(lambda pattern: scale * pattern, unit)._replace(step=unit.step)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -49,10 +49,15 @@ class FrameState(NamedTuple):
 
 
 def splat(stoichiometry: Float[Array, " Q"]) -> Float[Array, " G"]:
-    """Weights [401] on the stoichiometry grid: each quantile is shared linearly between its two neighbours."""
+    """Weights [401] on the stoichiometry grid: each quantile is shared linearly between its two neighbours.
+
+    At a grid point the derivative is that of the interval above it.
+    """
     place = jnp.clip(stoichiometry, 0.0, 1.0) * (GRID - 1)
-    distance = jnp.abs(place[:, None] - jnp.arange(GRID)[None, :])
-    return jnp.maximum(0.0, 1.0 - distance).mean(axis=0)
+    below = jnp.clip(jnp.floor(place), 0, GRID - 2)
+    above = (place - below)[:, None]
+    offset = jnp.arange(GRID)[None, :] - below[:, None]
+    return jnp.where(offset == 0, 1.0 - above, jnp.where(offset == 1, above, 0.0)).mean(axis=0)
 
 
 def shifted(pattern: Float[Array, " M"], shift: Float[Array, ""], step: Float[Array, ""]) -> Float[Array, " N"]:

@@ -23,8 +23,8 @@ class Redraw(NamedTuple):
 def smooth(series: PatternSeries, train: np.ndarray, frames: float) -> np.ndarray:
     """Gaussian average of each training pattern with its training neighbours in time.
 
-    Only patterns of the same session, cycle and class targets are averaged, weighted by exp(−Δ²/2σ²) with Δ the distance
-    in patterns of `series`; no verification pattern enters.
+    Only patterns of the same session, cycle and class targets are averaged, weighted by exp(−Δ²/2σ²) with Δ the
+    distance in patterns of `series`; no verification pattern enters.
 
     Args:
       frames: σ, in patterns.

@@ -51,7 +51,7 @@ class Checkpoints:
     def restore(self, abstract: Any) -> tuple[Any, int, list[str]] | None:
         """The newest checkpoint that can be read, or None where there is none.
 
-        A damaged checkpoint is passed over, and removed so that its step can be written again.
+        A damaged checkpoint is passed over; `discard_after` removes it, so that its step can be written again.
 
         Args:
           abstract: the state as `jax.eval_shape` gives it.
@@ -63,6 +63,8 @@ class Checkpoints:
           UserError: there are checkpoints, but none can be read.
         """
         damaged: list[str] = []
+        placed = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=placed), abstract)
         for step in reversed(self.steps()):
             try:
                 state = self._checkpointer.load(step, abstract)

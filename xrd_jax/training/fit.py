@@ -71,7 +71,9 @@ def training_data(config: Config, prepared: Prepared, specs: tuple[TargetSpec, .
     return TrainingData(patterns, slopes, prepared.statistics, targets)
 
 
-def fit(config: Config, prepared: Prepared, checkpoints: Path, watch: Watcher | None = None, progress: bool = True) -> Fitted:
+def fit(
+    config: Config, prepared: Prepared, checkpoints: Path, watch: Watcher | None = None, progress: bool = True
+) -> Fitted:
     """Trains `config.seeds` networks side by side, continuing from the newest checkpoint if there is one.
 
     Args:

@@ -17,7 +17,10 @@ REGRESSION = {
 
 
 def loss_and_metrics(
-    outputs: dict[str, Float[Array, "B K"]], targets: dict[str, Array], specs: tuple[TargetSpec, ...], config: TrainConfig
+    outputs: dict[str, Float[Array, "B K"]],
+    targets: dict[str, Array],
+    specs: tuple[TargetSpec, ...],
+    config: TrainConfig,
 ) -> tuple[Array, dict[str, Array]]:
     """Mean loss over a batch, and its parts.
 

@@ -60,7 +60,9 @@ class Plan(NamedTuple):
     optimiser: optax.GradientTransformation
 
 
-def plan(model: Model, specs: tuple[TargetSpec, ...], prepare: PrepareConfig, train: TrainConfig, patterns: int) -> Plan:
+def plan(
+    model: Model, specs: tuple[TargetSpec, ...], prepare: PrepareConfig, train: TrainConfig, patterns: int
+) -> Plan:
     """Batch size, steps per epoch, learning-rate schedule and optimiser for `patterns` training patterns."""
     if train.epochs < 1 or train.batch_size < 2 or train.steps_per_call < 1:
         raise UserError("train.epochs and train.steps_per_call must be at least 1, train.batch_size at least 2")
@@ -115,7 +117,7 @@ def train_step(plan: Plan, state: State, data: TrainingData) -> tuple[State, dic
 
     gradients, (metrics, batch_stats) = jax.grad(objective, has_aux=True)(state.params)
     updates, opt_state = plan.optimiser.update(gradients, state.opt_state, state.params)
-    metrics |= {"gradient_norm": optax.tree.norm(gradients), "learning_rate": plan.schedule(state.step)}
+    metrics |= {"gradient_norm": optax.tree.norm(gradients), "learning_rate": jnp.asarray(plan.schedule(state.step))}
     params = optax.apply_updates(state.params, updates)
     return State(params, batch_stats, opt_state, state.step + 1, state.seed), metrics
 
@@ -137,7 +139,9 @@ def over_seeds(function: Callable[..., Any], seeds: int, shared: int) -> Callabl
     return alone
 
 
-def compiled_steps(plan: Plan, seeds: int, count: int) -> Callable[[State, TrainingData], tuple[State, dict[str, Array]]]:
+def compiled_steps(
+    plan: Plan, seeds: int, count: int
+) -> Callable[[State, TrainingData], tuple[State, dict[str, Array]]]:
     """`count` steps of all seeds as one compiled call with donated state; metrics come back as [S, count]."""
 
     def call(state: State, data: TrainingData):

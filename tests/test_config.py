@@ -1,0 +1,60 @@
+"""The configuration survives JSON, takes overrides, and answers typos."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from experiments import case1, case2, case3
+from experiments.ablations import ABLATIONS
+from xrd_jax.config import Config, from_dict, override, to_dict
+from xrd_jax.errors import UserError
+
+
+@pytest.mark.parametrize("case", [case1, case2, case3])
+def test_json_round_trip(case):
+    config = override(case.config(), ["train.loss_weights.mode=0.5", "window_low=-inf"])
+    text = json.dumps(to_dict(config), allow_nan=False)
+    assert from_dict(Config, json.loads(text)) == config
+
+
+def test_overrides_reach_every_kind_of_field():
+    settings = [
+        "epochs=7",
+        "model.scaled=true",
+        "prepare.resize=bin",
+        "learning_rate=2e-3",
+        "cell.rates=1C",
+        "targets=voltage,mode",
+        "train.loss_weights.mode=0.1",
+        'train.loss_weights={"rate": 2}',
+    ]
+    config = override(Config(), settings)
+    assert config.train.epochs == 7 and config.model.scaled and config.prepare.resize == "bin"
+    assert config.train.learning_rate == 2e-3 and config.cell.rates == ("1C",) and config.targets == ("voltage", "mode")
+    assert config.train.loss_weights == {"rate": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("setting", "answer"),
+    [
+        ("model.atention=off", "did you mean 'model.attention'"),
+        ("epocs=3", "did you mean 'train.epochs'"),
+        ("seed", "write key=value"),
+        ("epochs=many", "expected int"),
+        ("epochs=1.5", "expected int"),
+        ("resize=linear", "use one of spline, bin, none"),
+        ("scaled=perhaps", "expected bool"),
+    ],
+)
+def test_typos_are_answered_in_one_line(setting, answer):
+    with pytest.raises(UserError, match=answer) as caught:
+        override(Config(), [setting])
+    assert "\n" not in str(caught.value)
+
+
+def test_every_ablation_variant_is_a_valid_difference():
+    for variants in ABLATIONS.values():
+        configs = [override(case3.config(), assignments) for assignments in variants.values()]
+        assert len({json.dumps(to_dict(c), sort_keys=True) for c in configs}) == len(configs)

@@ -1,0 +1,103 @@
+"""The network: shapes, probabilities, and where its features sit (shown with impulses)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from xrd_jax.config import ModelConfig
+from xrd_jax.errors import UserError
+from xrd_jax.models import build
+
+SMALL = ModelConfig(depth=4, width=8, query_layer=2, key_layer=4, norm_layer=3)
+OUTPUTS = (("voltage", 1), ("mode", 4))
+
+
+def run(config, length=32, batch=3):
+    model = build(config, length, OUTPUTS)
+    x = jax.random.normal(jax.random.key(1), (batch, length))
+    variables = model.init(jax.random.key(0))
+    return model, variables, x, model.apply(variables, x)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"attention": "uniform"},
+        {"attention": "off"},
+        {"scaled": True},
+        {"projections": True},
+        {"heads": 2},
+        {"padding": "edge"},
+        {"padding": "reflect"},
+        {"norm_place": "before"},
+        {"norm_layer": 0},
+        {"pooling": "mean"},
+        {"combination": "identity"},
+        {"kernel": 5},
+        {"init": "glorot_uniform"},
+        {"dropout": 0.5},
+    ],
+)
+def test_every_reading_of_the_paper_builds_and_learns(fields):
+    config = dataclasses.replace(SMALL, **fields)
+    model, variables, x, (outputs, aux) = run(config)
+    assert outputs["voltage"].shape == (3, 1) and outputs["mode"].shape == (3, 4)
+    attention = aux["attention"]
+    assert attention.shape == (3, 32, 32) and attention.min() >= 0
+    np.testing.assert_allclose(attention.sum(axis=-1), 1.0, atol=1e-5)
+
+    def total(params):
+        out, _, _ = model.apply_train({**variables, "params": params}, x, jax.random.key(2))
+        return sum(o.sum() for o in out.values())
+
+    norms = [float(jnp.abs(g).max()) for g in jax.tree.leaves(jax.grad(total)(variables["params"]))]
+    assert np.isfinite(norms).all() and max(norms) > 0
+
+
+def test_paper_reading_is_the_default():
+    config = ModelConfig()
+    model = build(config, 256, (("voltage", 1),))
+    variables = jax.eval_shape(model.init, jax.random.key(0))
+    outputs, aux = jax.eval_shape(model.apply, variables, jnp.zeros((2, 256)))
+    assert aux["attention"].shape == (2, 256, 256) and aux["query"].shape == aux["key"].shape == (2, 256, 32)
+    kernels = [leaf.shape for leaf in jax.tree.leaves(variables["params"]["stack"]) if len(leaf.shape) == 3]
+    assert sorted(kernels) == sorted([(4, 1, 32)] + 9 * [(4, 32, 32)])
+    assert variables["params"]["head_voltage"]["kernel"].shape == (256 * 32, 1)
+
+
+def test_patterns_do_not_see_each_other_in_evaluation():
+    model, variables, x, (outputs, aux) = run(SMALL)
+    alone, aux_alone = model.apply(variables, x[1:2])
+    np.testing.assert_allclose(alone["mode"], outputs["mode"][1:2], atol=1e-5)
+    np.testing.assert_allclose(aux_alone["attention"], aux["attention"][1:2], atol=1e-5)
+
+
+@pytest.mark.parametrize(("kernel", "layer"), [(4, 6), (4, 3), (3, 6), (5, 4), (2, 5)])
+def test_an_impulse_shows_the_lag_of_a_layer(kernel, layer):
+    """The channels that can reach feature i lie around i + lag: measured through the gradient, not computed."""
+    config = ModelConfig(kernel=kernel, query_layer=layer)
+    model = build(config, 64, (("voltage", 1),))
+    variables = model.init(jax.random.key(0))
+    # Positive weights keep every ReLU open, so that the whole receptive field shows.
+    variables = {**variables, "params": jax.tree.map(jnp.abs, variables["params"])}
+
+    def feature(x):
+        return model.apply(variables, x[None])[1]["query"][0, 32].sum()
+
+    reached = np.flatnonzero(np.asarray(jax.grad(feature)(jnp.ones(64))))
+    assert reached.size == layer * (kernel - 1) + 1
+    assert (reached[0] + reached[-1]) / 2 - 32 == model.lag
+
+
+@pytest.mark.parametrize(
+    ("fields", "answer"), [({"query_layer": 9}, "layers 1 to 4"), ({"heads": 3}, "must divide"), ({"heads": 0}, "must")]
+)
+def test_impossible_networks_are_refused(fields, answer):
+    with pytest.raises(UserError, match=answer):
+        build(dataclasses.replace(SMALL, **fields), 32, OUTPUTS)

@@ -1,0 +1,133 @@
+"""Splits share nothing, resizing conserves what it should, statistics come from training patterns alone."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from xrd_jax.config import PrepareConfig
+from xrd_jax.errors import UserError
+from xrd_jax.prepare import fit_statistics, inputs, prepare, resize_matrix, split, target_specs, transform, window
+
+AXIS = np.linspace(12.0, 39.98, 1400)
+
+
+@pytest.mark.parametrize("kind", ["random", "cycle", "block"])
+def test_splits_partition_the_series(series, kind):
+    train, test = split(series, PrepareConfig(split=kind), seed=3)
+    assert np.array_equal(np.sort(np.concatenate([train, test])), np.arange(len(series)))
+    again, _ = split(series, PrepareConfig(split=kind), seed=3)
+    assert np.array_equal(train, again)
+
+
+def test_cycle_split_holds_out_the_last_cycle_of_each_session(series):
+    train, test = split(series, PrepareConfig(split="cycle"), seed=0)
+    for session in (0, 1):
+        own = series.session == session
+        assert series.cycle[train][own[train]].max() < series.cycle[test][own[test]].min()
+
+
+def test_block_split_keeps_neighbours_together(series):
+    chosen = np.zeros(len(series), bool)
+    chosen[split(series, PrepareConfig(split="block", blocks=4), seed=0)[0]] = True
+    assert np.count_nonzero(np.diff(chosen.astype(int))) <= 2 * 4
+
+
+def test_bins_conserve_counts():
+    matrix, centres = resize_matrix(AXIS, PrepareConfig(resize="bin"))
+    np.testing.assert_allclose(matrix.sum(axis=1), 1.0, atol=1e-12)
+    np.testing.assert_allclose(matrix.sum(axis=0), 1400 / 256, rtol=1e-9)
+    assert centres.size == 256 and np.all(np.diff(centres) > 0)
+
+
+def test_spline_reproduces_cubics_and_sits_on_the_ends():
+    matrix, centres = resize_matrix(AXIS, PrepareConfig(resize="spline"))
+    cubic = np.polynomial.Polynomial([1.0, -0.3, 0.02, 0.001])
+    np.testing.assert_allclose(cubic(AXIS) @ matrix, cubic(centres), rtol=1e-9)
+    assert centres[0] == AXIS[0] and centres[-1] == AXIS[-1]
+
+
+@pytest.mark.parametrize("resize", ["spline", "bin"])
+def test_a_peak_keeps_its_position(resize):
+    matrix, centres = resize_matrix(AXIS, PrepareConfig(resize=resize))
+    peak = np.exp(-0.5 * ((AXIS - 25.3) / 0.3) ** 2) @ matrix
+    assert abs((peak * centres).sum() / peak.sum() - 25.3) < 0.01
+
+
+def test_pattern_scaling_ignores_flux_and_background(series):
+    config = PrepareConfig(channels=32, centre=False)
+    statistics = fit_statistics(series, np.arange(len(series)), config)
+    x = jnp.asarray(series.intensity[:4], jnp.float32)
+    np.testing.assert_allclose(
+        transform(statistics, config, x), transform(statistics, config, 2.5 * x + 40.0), atol=2e-6
+    )
+
+
+@pytest.mark.parametrize("scale", ["total", "sqrt"])
+def test_total_scaling_ignores_flux(series, scale):
+    config = PrepareConfig(channels=32, scale=scale, scale_at="output", resize="bin")
+    statistics = fit_statistics(series, np.arange(len(series)), config)
+    x = jnp.asarray(series.intensity[:4], jnp.float32)
+    np.testing.assert_allclose(transform(statistics, config, x), transform(statistics, config, 3.0 * x), atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", ["pattern", "dataset", "total", "sqrt"])
+def test_no_verification_pattern_reaches_the_statistics(series, scale):
+    config = PrepareConfig(channels=32, scale=scale)
+    prepared = prepare(series, config)
+    spoiled = prepared.series.intensity.copy()
+    spoiled[prepared.test] = 60000
+    other = fit_statistics(dataclasses.replace(prepared.series, intensity=spoiled), prepared.train, config)
+    for ours, theirs in zip(prepared.statistics, other, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_chunks_do_not_matter(series, config):
+    prepared = prepare(series, config.prepare)
+    whole = inputs(prepared, config.prepare, prepared.test)
+    np.testing.assert_allclose(whole, inputs(prepared, config.prepare, prepared.test, chunk=7), atol=1e-6)
+
+
+def test_centred_inputs_have_zero_mean_and_unit_deviation(series, config):
+    prepared = prepare(series, config.prepare)
+    x = np.asarray(inputs(prepared, config.prepare, prepared.train))
+    np.testing.assert_allclose(x.mean(axis=0), 0.0, atol=1e-4)
+    assert abs(x.std() - 1.0) < 1e-3
+
+
+def test_window_keeps_what_it_says(series):
+    kept = window(series, PrepareConfig(window_target="voltage", window_low=3.8, window_high=4.0))
+    values = kept.targets["voltage"].values
+    assert 0 < len(kept) < len(series) and values.min() >= 3.8 and values.max() <= 4.0
+
+
+@pytest.mark.parametrize(
+    ("fields", "answer"),
+    [
+        ({"window_target": "voltage", "window_low": 5.0}, "the data span 3.6"),
+        ({"window_target": "fat"}, "the data have voltage"),
+        ({"channels": 1000}, "between 2 and the 96 channels"),
+        ({"train_fraction": 1.0}, "between 0 and 1"),
+        ({"train_fraction": 0.01}, "at least 8"),
+    ],
+)
+def test_impossible_preparations_are_refused(series, fields, answer):
+    with pytest.raises(UserError, match=answer):
+        prepare(series, dataclasses.replace(PrepareConfig(channels=32), **fields))
+
+
+def test_one_cycle_cannot_be_split_by_cycle(series):
+    one = series.subset(series.cycle == 0)
+    with pytest.raises(UserError, match="has one; use block"):
+        prepare(one, PrepareConfig(split="cycle", channels=32))
+
+
+def test_targets_must_exist_and_vary(series, config):
+    with pytest.raises(UserError, match="no target 'fat'"):
+        target_specs(prepare(series, config.prepare), ("fat",))
+    one = series.subset(series.session == 0)
+    with pytest.raises(UserError, match="single value or class"):
+        target_specs(prepare(one, config.prepare), ("rate",))

@@ -1,0 +1,221 @@
+"""One step is pure, many seeds equal each alone, and what is saved continues bit for bit."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from xrd_jax.config import TrainConfig
+from xrd_jax.errors import UserError
+from xrd_jax.prepare import TargetSpec, prepare
+from xrd_jax.training import augment
+from xrd_jax.training.checkpoint import Checkpoints
+from xrd_jax.training.fit import fit, make_model, training_data
+from xrd_jax.training.losses import loss_and_metrics
+from xrd_jax.training.step import compiled_steps, init_state, over_seeds, plan, train_step
+
+VOLTAGE = TargetSpec("voltage", "regression", "V", 1, (), 3.9, 0.2)
+MODE = TargetSpec("mode", "classification", "", 3, ("a", "b", "c"), 0.0, 1.0)
+
+
+def setting(series, config):
+    prepared = prepare(series, config.prepare)
+    model, specs = make_model(config, prepared)
+    schedule = plan(model, specs, config.prepare, config.train, prepared.train.size)
+    return schedule, training_data(config, prepared, specs)
+
+
+def stacked(schedule, seeds):
+    return over_seeds(lambda s: init_state(schedule, s), len(seeds), shared=0)(jnp.asarray(seeds, jnp.int32))
+
+
+def assert_trees_equal(ours, theirs):
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def test_loss_is_the_weighted_sum_of_log_cosh_and_cross_entropy():
+    outputs = {"voltage": jnp.array([[0.5], [-1.0]]), "mode": jnp.zeros((2, 3))}
+    targets = {"voltage": jnp.array([4.0, 3.9]), "mode": jnp.array([0, 2])}
+    config = TrainConfig(class_weight=0.3, loss_weights={"voltage": 2.0})
+    loss, metrics = loss_and_metrics(outputs, targets, (VOLTAGE, MODE), config)
+    log_cosh = np.log(np.cosh([0.0, -1.0])).mean()
+    np.testing.assert_allclose(loss, 2.0 * log_cosh + 0.3 * np.log(3.0), rtol=1e-5)
+    np.testing.assert_allclose(metrics["mae/voltage"], 0.1, rtol=1e-5)
+    np.testing.assert_allclose(metrics["accuracy/mode"], 0.5)
+
+
+def test_regression_unit_sets_where_log_cosh_becomes_linear():
+    outputs, targets = {"voltage": jnp.array([[10.0]])}, {"voltage": jnp.array([3.9])}
+    loss, _ = loss_and_metrics(outputs, targets, (VOLTAGE,), TrainConfig(regression_unit=0.1))
+    np.testing.assert_allclose(loss, 20.0 - np.log(2.0), rtol=1e-5)
+
+
+def test_an_epoch_shows_every_pattern_once(series, config):
+    """Seen through a data set whose patterns are their own index."""
+    schedule, data = setting(series, dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=40)))
+    seen = []
+    for step in range(schedule.steps_per_epoch):
+        order = jax.random.permutation(
+            jax.random.fold_in(jax.random.fold_in(jax.random.key(0), 1), 0), data.patterns.shape[0]
+        )
+        seen.append(order[step * 40 : (step + 1) * 40])
+    assert np.array_equal(np.sort(np.concatenate(seen)), np.arange(120))
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+def test_seed_of_many_equals_seed_alone(series, config, augmented):
+    train = dataclasses.replace(config.train, augment="redraw" if augmented else "none", redraw_shift=0.01)
+    schedule, data = setting(series, dataclasses.replace(config, train=train))
+    many, together = compiled_steps(schedule, 3, 1)(stacked(schedule, [4, 5, 6]), data)
+    alone, single = compiled_steps(schedule, 1, 1)(stacked(schedule, [5]), data)
+    np.testing.assert_allclose(together["loss"][1], single["loss"][0], rtol=1e-5)
+    for ours, theirs in zip(jax.tree.leaves(many.params), jax.tree.leaves(alone.params), strict=True):
+        np.testing.assert_allclose(ours[1], theirs[0], atol=2e-5)
+
+
+def test_seeds_differ(series, config):
+    schedule, data = setting(series, config)
+    _, metrics = compiled_steps(schedule, 2, 1)(stacked(schedule, [0, 1]), data)
+    assert metrics["loss"][0, 0] != metrics["loss"][1, 0]
+
+
+def test_steps_per_call_do_not_change_the_path(series, config):
+    schedule, data = setting(series, config)
+    one = stacked(schedule, [0])
+    for _ in range(3):
+        one, _ = compiled_steps(schedule, 1, 1)(one, data)
+    three, metrics = compiled_steps(schedule, 1, 3)(stacked(schedule, [0]), data)
+    assert metrics["loss"].shape == (1, 3) and int(three.step[0]) == 3
+    for ours, theirs in zip(jax.tree.leaves(three.params), jax.tree.leaves(one.params), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-5)
+
+
+def test_step_compiles_once(series, config):
+    schedule, data = setting(series, config)
+    call = compiled_steps(schedule, 1, 1)
+    state = stacked(schedule, [0])
+    for _ in range(3):
+        state, _ = call(state, data)
+    assert call._cache_size() == 1
+
+
+def test_step_is_pure(series, config):
+    schedule, data = setting(series, config)
+    state = init_state(schedule, jnp.int32(0))
+    first, second = train_step(schedule, state, data), train_step(schedule, state, data)
+    assert_trees_equal(first, second)
+
+
+def test_learning_rate_rises_and_falls_to_nothing(series, config):
+    schedule, _ = setting(series, config)
+    total = schedule.steps_per_epoch * config.train.epochs
+    rates = [float(schedule.schedule(s)) for s in range(total + 1)]
+    assert max(rates) == pytest.approx(config.train.learning_rate, rel=1e-3)
+    assert rates[0] < 0.1 * max(rates) and rates[-1] < 1e-3 * max(rates)
+
+
+def test_smoothing_uses_training_neighbours_of_the_same_kind_only(series):
+    train = np.arange(0, len(series), 2)
+    smoothed = augment.smooth(series, train, 3.0)
+    spoiled = series.intensity.copy()
+    spoiled[1::2] = 9999
+    np.testing.assert_array_equal(smoothed, augment.smooth(dataclasses.replace(series, intensity=spoiled), train, 3.0))
+    other = series.intensity.copy()
+    other[series.session == 1] = 9999
+    again = augment.smooth(dataclasses.replace(series, intensity=other), train, 3.0)
+    first = series.session[train] == 0
+    np.testing.assert_array_equal(smoothed[first], again[first])
+    np.testing.assert_allclose(augment.smooth(series, train, 1e-9), series.intensity[train])
+
+
+def test_redrawn_counts_have_the_mean_and_variance_of_photons():
+    rates = jnp.full((2000, 20), 400.0)
+    drawn = np.asarray(augment.redraw(jax.random.key(0), rates, jnp.zeros_like(rates), augment.Redraw(0.0, 0.0)))
+    np.testing.assert_allclose(drawn.mean(), 400.0, rtol=2e-3)
+    np.testing.assert_allclose(drawn.var(), 400.0, rtol=3e-2)
+
+
+def test_training_learns_what_is_there(series, config, tmp_path):
+    train = dataclasses.replace(config.train, epochs=40, learning_rate=5e-3)
+    config = dataclasses.replace(config, train=train)
+    prepared = prepare(series, config.prepare)
+    history = []
+    fit(config, prepared, tmp_path / "c", lambda step, means, v, e: history.append(means), progress=False)
+    spread = np.abs(series.targets["voltage"].values - 3.9).mean()
+    assert history[-1]["mae/voltage"][0] < 0.35 * spread
+    assert history[-1]["accuracy/rate"][0] > 0.85 and history[-1]["accuracy/mode"][0] > 0.6
+
+
+def test_redraw_needs_counts(series, config):
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, augment="redraw"))
+    with pytest.raises(UserError, match="not counts"):
+        setting(dataclasses.replace(series, counts=False), config)
+
+
+def test_resumed_training_is_bit_identical(series, many, tmp_path):
+    config = dataclasses.replace(many, train=dataclasses.replace(many.train, epochs=4))
+    prepared = prepare(series, config.prepare)
+    whole = fit(config, prepared, tmp_path / "whole", progress=False)
+
+    class Interrupted(Exception):
+        pass
+
+    def stop(step, means, variables, epoch):
+        if epoch == 2:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        fit(config, prepared, tmp_path / "parts", stop, progress=False)
+    resumed = fit(config, prepared, tmp_path / "parts", progress=False)
+    assert any("resumed from step" in note for note in resumed.notes)
+    assert_trees_equal(resumed.variables, whole.variables)
+
+
+def test_non_finite_loss_names_seed_and_step_and_keeps_the_checkpoint(series, config, tmp_path):
+    config = dataclasses.replace(config, seed=7, train=dataclasses.replace(config.train, epochs=3))
+    prepared = prepare(series, config.prepare)
+
+    def poison(step, means, variables, epoch):
+        if epoch == 1:  # donated state is rebuilt every step, so spoiling the data reaches the next one
+            spoilt = prepared.series.targets["voltage"].values
+            spoilt[prepared.train[0]] = np.nan
+
+    fit(dataclasses.replace(config, train=dataclasses.replace(config.train, epochs=3)), prepared, tmp_path / "a",
+        poison, progress=False)  # fmt: skip
+    with pytest.raises(UserError, match=r"seed 7 is not finite at step \d+; no checkpoint"):
+        fit(config, prepared, tmp_path / "b", progress=False)
+
+
+def test_diverged_training_keeps_the_last_good_checkpoint(series, config, tmp_path):
+    prepared = prepare(series, config.prepare)
+    train = dataclasses.replace(config.train, epochs=6, optimiser="sgd", schedule="constant", learning_rate=1e8)
+    config = dataclasses.replace(config, train=train, model=dataclasses.replace(config.model, combination="identity"))
+    with pytest.raises(UserError, match="is not finite at step"):
+        fit(config, prepared, tmp_path / "c", progress=False)
+
+
+def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
+    store = Checkpoints(tmp_path)
+    for step in (1, 2, 3):
+        store.save(step, {"x": jnp.full(3, float(step))}, {"loss": 1.0 / step})
+    store.close()
+    for file in (tmp_path / "3").rglob("*"):
+        if file.is_file() and "state" in file.parts:
+            file.write_bytes(b"")
+    store = Checkpoints(tmp_path)
+    state, step, damaged = store.restore({"x": jax.ShapeDtypeStruct((3,), jnp.float32)})
+    store.close()
+    assert step == 2 and state["x"][0] == 2.0 and "damaged checkpoint" in damaged[0]
+
+
+def test_last_and_best_checkpoints_are_kept(tmp_path):
+    store = Checkpoints(tmp_path)
+    for step, loss in enumerate([5.0, 1.0, 3.0, 2.5, 2.0], start=1):
+        store.save(step, {"x": jnp.zeros(1)}, {"loss": loss})
+    kept = store.steps()
+    store.close()
+    assert kept == [2, 4, 5]
