@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import jax
 import numpy as np
 import pytest
@@ -60,8 +58,3 @@ def config() -> Config:
         model=ModelConfig(depth=4, width=8, query_layer=2, key_layer=4, norm_layer=3),
         train=TrainConfig(epochs=2, batch_size=32, log_maps=1),
     )
-
-
-@pytest.fixture
-def many(config):
-    return dataclasses.replace(config, seeds=3)

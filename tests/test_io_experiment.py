@@ -311,7 +311,7 @@ def test_missing_numbers_are_spans():
 
 
 def real_data():
-    for root in (os.environ.get(locate.DATA_ROOT), REPOSITORY.parent / "shared" / "data"):
+    for root in (os.environ.get(locate.DATA_ROOT), *REPOSITORY.parent.glob("*/data")):
         if root and (Path(root) / "operando-xrd-mo" / "Operando").is_dir():
             return Path(root)
     return pytest.skip("the operando data is not here; set XRD_JAX_DATA to the folder that holds operando-xrd-mo")

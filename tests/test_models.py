@@ -64,7 +64,7 @@ def test_paper_reading_is_the_default():
     config = ModelConfig()
     model = build(config, 256, (("voltage", 1),))
     variables = jax.eval_shape(model.init, jax.random.key(0))
-    outputs, aux = jax.eval_shape(model.apply, variables, jnp.zeros((2, 256)))
+    _, aux = jax.eval_shape(model.apply, variables, jnp.zeros((2, 256)))
     assert aux["attention"].shape == (2, 256, 256) and aux["query"].shape == aux["key"].shape == (2, 256, 32)
     kernels = [leaf.shape for leaf in jax.tree.leaves(variables["params"]["stack"]) if len(leaf.shape) == 3]
     assert sorted(kernels) == sorted([(4, 1, 32)] + 9 * [(4, 32, 32)])

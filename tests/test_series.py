@@ -59,7 +59,10 @@ def test_subset_of_all_is_all_and_order_is_kept(series):
     [
         (lambda s: {"time": s.time[:-1]}, "time has shape"),
         (lambda s: {"axis": Axis(s.axis.values[:-1])}, "does not fit an axis"),
-        (lambda s: {"intensity": np.where(np.arange(len(s))[:, None] == 4, np.nan, s.intensity)}, "pattern 4 holds NaN"),
+        (
+            lambda s: {"intensity": np.where(np.arange(len(s))[:, None] == 4, np.nan, s.intensity)},
+            "pattern 4 holds NaN",
+        ),
     ],
 )
 def test_ill_formed_records_are_refused(series, change, answer):

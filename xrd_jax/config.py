@@ -25,7 +25,8 @@ class PrepareConfig:
         '' keeps all.
       scale: 'pattern' (min–max of each pattern), 'dataset' (min–max of the training patterns), 'total' (divided by the
         pattern's mean, so that flux cancels) or 'sqrt' (variance-stabilised: 2 √(counts + 3/8), then 'total').
-      scale_at: scale before ('input') or after ('output') resizing.
+      scale_at: scale before ('input') or after ('output') resizing. After binning, the extremes that min–max divides by
+        hold several channels' photons and are steadier; for a spline it makes no difference.
       resize: 'spline' samples a cubic spline, 'bin' averages with exact overlap, 'none' keeps every channel.
       channels: channels after resizing.
       centre: subtract the training mean of each channel and divide by one global standard deviation.
@@ -38,7 +39,7 @@ class PrepareConfig:
     window_low: float = float("-inf")
     window_high: float = float("inf")
     scale: Literal["pattern", "dataset", "total", "sqrt"] = "pattern"
-    scale_at: Literal["input", "output"] = "input"
+    scale_at: Literal["input", "output"] = "output"
     resize: Literal["spline", "bin", "none"] = "spline"
     channels: int = 256
     centre: bool = True
@@ -96,8 +97,8 @@ class TrainConfig:
       optimiser: 'adam', 'adamw' or 'sgd'.
       weight_decay: for 'adamw'.
       regression_loss: 'log_cosh', 'huber', 'squared'.
-      regression_unit: residuals enter the loss in units of this many target units (0.1 V); 0 takes the
-        training standard deviation of the target.
+      regression_scale: where log-cosh and Huber turn from quadratic to linear, in training standard deviations of the
+        target.
       loss_weights: target name -> weight; what is not named weighs `regression_weight` or `class_weight`.
       augment: 'none', or 'redraw': every pattern is replaced by a fresh Poisson draw around the average of its
         neighbouring training frames (counts only).
@@ -118,7 +119,7 @@ class TrainConfig:
     optimiser: Literal["adam", "adamw", "sgd"] = "adam"
     weight_decay: float = 1e-4
     regression_loss: Literal["log_cosh", "huber", "squared"] = "log_cosh"
-    regression_unit: float = 0.0
+    regression_scale: float = 1.0
     loss_weights: dict[str, float] = dataclasses.field(default_factory=dict)
     regression_weight: float = 1.0
     class_weight: float = 0.3

@@ -13,8 +13,8 @@ import matplotlib.image
 import numpy as np
 
 from xrd_jax.analysis import figures
-from xrd_jax.analysis.report import Report, report, scores
-from xrd_jax.config import Config, set_field, to_dict
+from xrd_jax.analysis.report import Report, markdown, report, scores
+from xrd_jax.config import Config, override, set_field, to_dict
 from xrd_jax.errors import UserError
 from xrd_jax.prepare import Prepared, TargetSpec, prepare
 from xrd_jax.run import Run, open_run, start, write_bytes
@@ -185,38 +185,36 @@ class _Watch:
             self._monitor.close()
 
 
-def ablate(name: str, variants: Mapping[str, list[str]], base: Config, workdir: Path, overwrite: bool, say: Say) -> str:
+def ablate(
+    variants: Mapping[str, list[str]],
+    base: Config,
+    workdir: Path,
+    overwrite: bool = False,
+    progress: bool = True,
+    say: Say = lambda line: None,
+) -> str:
     """Trains every variant of an ablation, each in its own run directory, and writes one table over all.
+
+    Args:
+      variants: label -> `key=value` differences from `base`.
 
     Returns:
       the Markdown table: a row per variant, mean ± standard deviation over seeds.
     """
-    from xrd_jax.config import override
-
-    rows: list[tuple[str, Report, tuple[TargetSpec, ...]]] = []
-    cached: tuple[Any, PatternSeries] | None = None
-    for index, (label, assignments) in enumerate(variants.items()):
-        config = dataclasses.replace(override(base, assignments), name=f"{name}-{index}")
+    rows: list[list[str]] = []
+    made: tuple[Any, PatternSeries] | None = None
+    for index, (label, differences) in enumerate(variants.items()):
+        config = dataclasses.replace(override(base, differences), name=_slug(label))
         say(f"[{index + 1}/{len(variants)}] {label}")
         begun = time.perf_counter()
-        if cached is None or cached[0] != (config.cell, config.data):
-            cached = (config.cell, config.data), acquire(config)[0]
-        run, result = conduct(cached[1], config, workdir / _slug(label), overwrite, True, say, begun)
-        rows.append((label, result, run.specs))
-    lines = [result.table.splitlines() for _, result, _ in rows]
-    table = _ablation_table(name, [(label, line) for (label, _, _), line in zip(rows, lines, strict=True)])
-    write_bytes(workdir / "table.md", table.encode())
-    return table
-
-
-def _ablation_table(name: str, rows: list[tuple[str, list[str]]]) -> str:
-    cells = [[c.strip() for c in rows[0][1][0].strip("|").split("|")]]
-    cells[0][0] = name
-    for label, lines in rows:
-        cells.append([label, *[c.strip() for c in lines[2].strip("|").split("|")][1:]])
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    text = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in cells]
-    return "\n".join([text[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *text[1:]]) + "\n"
+        if made is None or made[0] != config.cell:
+            made = config.cell, acquire(config)[0]
+        _, result = conduct(made[1], config, workdir / config.name, overwrite, progress, say, begun)
+        head, own = result.rows[:2]
+        rows += [["variant", *head[1:]]] if not rows else []
+        rows.append([label, *own[1:]])
+        write_bytes(workdir / "table.md", markdown(rows).encode())
+    return markdown(rows)
 
 
 def _slug(label: str) -> str:

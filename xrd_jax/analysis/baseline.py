@@ -38,7 +38,7 @@ def nearest_neighbours(
     train, test = split(series, config, split_seed)
     channels = min(config.channels, series.axis.values.size)
     config = dataclasses.replace(
-        config, resize="bin", channels=channels, scale="pattern", scale_at="input", centre=False
+        config, resize="bin", channels=channels, scale="pattern", scale_at="output", centre=False
     )
     prepared = Prepared(series, train, test, fit_statistics(series, train, config))
     near = neighbours(np.asarray(inputs(prepared, config, train)), np.asarray(inputs(prepared, config, test)))

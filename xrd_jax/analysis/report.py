@@ -36,12 +36,12 @@ class Report:
 
     Attributes:
       metrics: the content of metrics.json.
-      table: the content of table.md.
+      rows: the cells of table.md, header first, this run second.
       figures: the figure files.
     """
 
     metrics: dict[str, Any]
-    table: str
+    rows: list[list[str]]
     figures: list[Path]
 
 
@@ -120,12 +120,12 @@ def report(run: Run, full: PatternSeries, prepared: Prepared, wall: dict[str, fl
     _write_predictions(run, series, test, outputs)
     _write_vaw(run, series, vaw)
     drawn = _draw(run, full, prepared, outputs, vaw)
-    table = table_row(config, run.specs, metrics)
-    write_bytes(run.path / "table.md", table.encode())
+    rows = table_rows(config, run.specs, metrics)
+    write_bytes(run.path / "table.md", markdown(rows).encode())
     timing = {"wall_s": wall | {"analysis": time.perf_counter() - begun}, "train_patterns_per_s": rate}
     metrics |= (_earlier_timing(run.path) or timing) if math.isnan(rate) else timing
     write_json(run.path / "metrics.json", metrics)
-    return Report(metrics, table, drawn)
+    return Report(metrics, rows, drawn)
 
 
 def _earlier_timing(path: Path) -> dict[str, Any]:
@@ -136,8 +136,8 @@ def _earlier_timing(path: Path) -> dict[str, Any]:
     return {key: earlier[key] for key in ("wall_s", "train_patterns_per_s") if key in earlier}
 
 
-def table_row(config: Config, specs: tuple[TargetSpec, ...], metrics: dict[str, Any]) -> str:
-    """Table I's row in Markdown: this run, the look-up beside it, and the paper."""
+def table_rows(config: Config, specs: tuple[TargetSpec, ...], metrics: dict[str, Any]) -> list[list[str]]:
+    """Table I's row: header, this run, the look-up beside it, and the paper."""
     head = [f"{s.name} MAE ({_unit(s)})" if s.kind == "regression" else f"{s.name} (%)" for s in specs]
     rows = [["", "split", "resize", *head]]
     count = len(metrics["seeds"])
@@ -151,6 +151,11 @@ def table_row(config: Config, specs: tuple[TargetSpec, ...], metrics: dict[str, 
     if not config.data and set(paper) >= {s.name for s in specs}:
         cells = [_cell(s, {"mean": paper[s.name], "std": 0.0}) for s in specs]
         rows.append(["paper (its own measurement)", "random", "spline", *cells])
+    return rows
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """Cells as a Markdown table with aligned columns; the first row is the header."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]]) + "\n"

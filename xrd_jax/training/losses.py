@@ -24,7 +24,7 @@ def loss_and_metrics(
 ) -> tuple[Array, dict[str, Array]]:
     """Mean loss over a batch, and its parts.
 
-    Regression: f(r / u), r = prediction − target in the target's unit, u = `regression_unit` or the training deviation.
+    Regression: f(r / u), r = prediction − target and u = `regression_scale`, both in training standard deviations.
     Classification: softmax cross-entropy in nat.
 
     Args:
@@ -39,8 +39,7 @@ def loss_and_metrics(
         output, target = outputs[spec.name], targets[spec.name]
         if spec.kind == "regression":
             residual = output[:, 0] - (target - spec.mean) / spec.deviation
-            scale = spec.deviation / config.regression_unit if config.regression_unit else 1.0
-            part = REGRESSION[config.regression_loss](residual * scale).mean()
+            part = REGRESSION[config.regression_loss](residual / config.regression_scale).mean()
             metrics[f"mae/{spec.name}"] = jnp.abs(residual).mean() * spec.deviation
             weight = config.loss_weights.get(spec.name, config.regression_weight)
         else:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int
+from jaxtyping import Array, Int, PRNGKeyArray
 
 from xrd_jax.config import PrepareConfig, TrainConfig
 from xrd_jax.errors import UserError
@@ -90,6 +90,13 @@ def init_state(plan: Plan, seed: Int[Array, ""]) -> State:
     return State(variables["params"], variables["batch_stats"], opt_state, jnp.int32(0), jnp.int32(seed))
 
 
+def batch_of(plan: Plan, key: PRNGKeyArray, step: Int[Array, ""], patterns: int) -> Int[Array, B]:
+    """Indices of the training patterns that step `step` sees: a slice of the epoch's own permutation of them."""
+    epoch, position = step // plan.steps_per_epoch, step % plan.steps_per_epoch
+    order = jax.random.permutation(jax.random.fold_in(jax.random.fold_in(key, SHUFFLE), epoch), patterns)
+    return jax.lax.dynamic_slice(order, (position * plan.batch,), (plan.batch,))
+
+
 def train_step(plan: Plan, state: State, data: TrainingData) -> tuple[State, dict[str, Array]]:
     """One optimisation step of one seed on the batch that its own step number selects.
 
@@ -97,9 +104,7 @@ def train_step(plan: Plan, state: State, data: TrainingData) -> tuple[State, dic
     follows: a restored state continues bit for bit.
     """
     key = jax.random.key(state.seed)
-    epoch, position = state.step // plan.steps_per_epoch, state.step % plan.steps_per_epoch
-    order = jax.random.permutation(jax.random.fold_in(jax.random.fold_in(key, SHUFFLE), epoch), data.patterns.shape[0])
-    chosen = jax.lax.dynamic_slice(order, (position * plan.batch,), (plan.batch,))
+    chosen = batch_of(plan, key, state.step, data.patterns.shape[0])
     patterns = data.patterns[chosen]
     if plan.train.augment == "redraw":
         scales = Redraw(plan.train.redraw_flux, plan.train.redraw_shift)

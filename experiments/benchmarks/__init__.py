@@ -1,0 +1,1 @@
+"""Measurements that take minutes: each prints a table and writes JSON."""

@@ -1,0 +1,111 @@
+"""How accurate are the cases, how long do they take, and where does VAW look?
+
+    python -m experiments.benchmarks.accuracy --seeds=0,1,2
+    python -m experiments.benchmarks.accuracy --seeds=0,1,2,3,4,5,6,7 --cells=1-random-spline,3-random-spline
+
+Every cell and seed is one `launch.py` in a process of its own, so that the wall time holds everything: imports,
+simulation, compilation, training, analysis and figures. Finished runs are read again, not repeated. Prints two
+tables (accuracy and time; VAW by window) and writes them with all values as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import app, flags
+
+ROOT = Path(__file__).resolve().parents[2]
+CELLS = ("1-random-spline", "2-random-spline", "3-random-spline", "3-random-bin", "3-cycle-bin")
+
+_CELLS = flags.DEFINE_list("cells", list(CELLS), "case-split-resize, comma separated.")
+_SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds, comma separated.")
+_RUNS = flags.DEFINE_string("runs", "runs/accuracy", "Where the run directories go.")
+_JSON = flags.DEFINE_string("json", "", "Where to write the results; runs/accuracy/accuracy.json by default.")
+
+
+def measure(cell: str, seed: str) -> dict[str, Any]:
+    """metrics.json of one run, with 'total_s': its wall time from command to prompt."""
+    case, split, resize = cell.split("-")
+    workdir = Path(_RUNS.value) / cell / f"seed{seed}"
+    clock = workdir / "total_s"
+    if not clock.exists():
+        flags_ = [f"--case={case}", f"--split={split}", f"--resize={resize}", f"--seed={seed}", f"--workdir={workdir}"]
+        begun = time.perf_counter()
+        subprocess.run([sys.executable, str(ROOT / "launch.py"), *flags_], check=True)
+        clock.write_text(f"{time.perf_counter() - begun:.1f}")
+    return json.loads((workdir / "metrics.json").read_text()) | {"total_s": float(clock.read_text())}
+
+
+def summary(cell: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Medians over seeds of errors and time; mean and standard deviation of VAW by window and session."""
+    result: dict[str, Any] = {"cell": cell, "seeds": [run["seeds"][0] for run in runs]}
+    for name, target in runs[0]["targets"].items():
+        kind = "mae" if target["kind"] == "regression" else "accuracy"
+        values = [run["targets"][name][kind]["mean"] for run in runs]
+        result[name] = {"median": statistics.median(values), "per_seed": values}
+    totals = [run["total_s"] for run in runs]
+    result["total_s"] = {"median": statistics.median(totals), "per_seed": totals}
+    result["baseline_3nn"] = runs[0]["baseline_3nn"]
+    result["vaw"] = {
+        session: {
+            window: {key: _spread([run["vaw_windows"][session][window][key]["mean"] for run in runs]) for key in parts}
+            for window, parts in windows.items()
+        }
+        for session, windows in runs[0]["vaw_windows"].items()
+    }
+    return result
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {"mean": statistics.fmean(values), "std": statistics.stdev(values) if len(values) > 1 else 0.0}
+
+
+def accuracy_table(results: list[dict[str, Any]]) -> str:
+    head = ["case", "split, resize", "seeds", "voltage MAE (mV)", "mode (%)", "rate (%)", "wall time (s)"]
+    head.append("3-NN: mV / mode / rate")
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for result in results:
+        case, split, resize = result["cell"].split("-")
+        near = result["baseline_3nn"][split]
+        cells = [case, f"{split}, {resize}", str(len(result["seeds"])), f"{1e3 * result['voltage']['median']:.1f}"]
+        for name in ("mode", "rate"):
+            cells.append(f"{100 * result[name]['median']:.1f}" if name in result else "–")
+        cells.append(f"{result['total_s']['median']:.0f}")
+        shown = [f"{100 * near[n]['accuracy']:.1f}" if n in near else "–" for n in ("mode", "rate")]
+        cells.append(" / ".join([f"{1e3 * near['voltage']['mae']:.1f}", *shown]))
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def vaw_table(results: list[dict[str, Any]]) -> str:
+    windows = list(next(iter(results[0]["vaw"].values())))
+    lines = ["| case, split, resize | rate | " + " | ".join(windows) + " |", "|---|---|" + "---|" * len(windows)]
+    for result in results:
+        for session, values in result["vaw"].items():
+            cells = [f"{values[w]['mean']['mean']:.2f} ± {values[w]['mean']['std']:.2f}" for w in windows]
+            lines.append("| " + " | ".join([result["cell"].replace("-", ", "), session, *cells]) + " |")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str]) -> None:
+    del argv
+    results = []
+    for cell in _CELLS.value:
+        results.append(summary(cell, [measure(cell, seed) for seed in _SEEDS.value]))
+        target = Path(_JSON.value or Path(_RUNS.value) / "accuracy.json")
+        target.write_text(json.dumps(results, indent=1) + "\n")
+    print("\nMedians over seeds:\n")
+    print(accuracy_table(results))
+    print("\nMean height of VAW (0–1) in named windows, mean ± standard deviation over seeds:\n")
+    print(vaw_table(results))
+
+
+if __name__ == "__main__":
+    app.run(main)

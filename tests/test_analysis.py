@@ -1,0 +1,62 @@
+"""VAW, its registration, window shares and the baseline, against what can be worked out by hand."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from xrd_jax.analysis.baseline import nearest_neighbours, neighbours
+from xrd_jax.analysis.report import spread
+from xrd_jax.analysis.vaw import max_over_keys, register, standardise, window_shares
+from xrd_jax.prepare import prepare, target_specs
+
+
+def test_vaw_is_the_maximum_over_keys():
+    attention = jnp.array([[[0.2, 0.8], [0.5, 0.5]]])
+    np.testing.assert_allclose(max_over_keys(attention), [[0.8, 0.5]])
+
+
+def test_standardised_maps_span_zero_to_one_and_ignore_scale():
+    maps = np.random.default_rng(0).random((3, 5, 16))
+    ours = standardise(maps)
+    assert np.all(ours.min(axis=-1) == 0) and np.all(ours.max(axis=-1) == 1)
+    np.testing.assert_allclose(ours, standardise(7.0 * maps + 2.0))
+    assert np.all(standardise(np.ones((2, 4))) == 0)
+
+
+def test_registration_moves_up_by_the_lag():
+    curve = np.zeros(10)
+    curve[4] = 1.0
+    moved = register(curve, 3.0)
+    assert np.nanargmax(moved) == 7 and np.isnan(moved[:3]).all() and np.isfinite(moved[3:]).all()
+    half = register(curve, 0.5)
+    assert half[4] == half[5] == 0.5
+    np.testing.assert_array_equal(register(curve, 0.0), curve)
+
+
+def test_shares_of_windows_that_tile_the_axis_sum_to_one():
+    axis, curve = np.arange(10.0), np.random.default_rng(1).random(10)
+    shares = window_shares(axis, curve, {"a": (0.0, 3.5), "b": (3.6, 9.0), "none": (20.0, 30.0)})
+    assert shares["a"]["share"] + shares["b"]["share"] == pytest.approx(1.0)
+    assert np.isnan(shares["none"]["share"]) and shares["b"]["max"] == curve[4:].max()
+
+
+def test_neighbours_are_the_nearest():
+    rng = np.random.default_rng(2)
+    train, test = rng.normal(size=(40, 5)), rng.normal(size=(9, 5))
+    distance = np.linalg.norm(test[:, None] - train[None], axis=-1)
+    expected = np.sort(np.argsort(distance, axis=1)[:, :3], axis=1)
+    np.testing.assert_array_equal(np.sort(neighbours(train, test), axis=1), expected)
+
+
+def test_baseline_beats_guessing_by_far_on_repeated_cycles(series, config):
+    prepared = prepare(series, config.prepare)
+    specs = target_specs(prepared, ("voltage", "mode", "rate"))
+    scores = nearest_neighbours(prepared.series, specs, config.prepare, 0)
+    assert scores["voltage"]["mae"] <= scores["voltage"]["rmse"] < 0.3 * series.targets["voltage"].values.std()
+    assert scores["rate"]["accuracy"] > 0.9
+
+
+def test_spread_of_one_seed_is_zero():
+    assert spread(np.array([2.0])) == {"mean": 2.0, "std": 0.0, "per_seed": [2.0]}
