@@ -10,8 +10,6 @@ from jaxtyping import Array, Float
 from xrd_jax.config import ModelConfig
 from xrd_jax.models.attention import Attention
 
-PAD_MODES = {"zeros": "constant", "edge": "edge", "reflect": "reflect"}
-
 
 class ConvStack(nn.Module):
     """`depth` convolutions of equal width with ReLU, all outputs returned.
@@ -26,13 +24,18 @@ class ConvStack(nn.Module):
     def __call__(self, x: Float[Array, "B L"], train: bool) -> list[Float[Array, "B L D"]]:
         config = self.config
         init = getattr(nn.initializers, config.init)()
-        pad = ((0, 0), ((config.kernel - 1) // 2, config.kernel // 2), (0, 0))
+        ends = ((config.kernel - 1) // 2, config.kernel // 2)
+        zeros = config.padding == "zeros"  # the convolution pads with zeros itself, without a copy
         hidden, layers = x[:, :, None], []
         for layer in range(1, config.depth + 1):
-            padded = jnp.pad(hidden, pad, mode=PAD_MODES[config.padding])
-            hidden = nn.Conv(config.width, (config.kernel,), padding="VALID", kernel_init=init, name=f"conv{layer}")(
-                padded
-            )
+            padded = hidden if zeros else jnp.pad(hidden, ((0, 0), ends, (0, 0)), mode=config.padding)
+            hidden = nn.Conv(
+                config.width,
+                (config.kernel,),
+                padding=(ends if zeros else (0, 0),),
+                kernel_init=init,
+                name=f"conv{layer}",
+            )(padded)
             if layer == config.norm_layer:
                 norm = nn.BatchNorm(use_running_average=not train, momentum=config.norm_momentum, name=f"norm{layer}")
                 hidden = norm(jax.nn.relu(hidden)) if config.norm_place == "after" else jax.nn.relu(norm(hidden))
