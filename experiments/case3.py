@@ -22,6 +22,5 @@ def config() -> Config:
             class_weight=1.0,
             augment="redraw",
             redraw_frames=3.0,
-            redraw_shift=0.003,
         ),
     )

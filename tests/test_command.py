@@ -23,7 +23,8 @@ def test_help_teaches_without_importing_jax():
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
     shown = launch("--help")
-    for word in ("Examples", "--case", "--data", "--set", "--ablation", "--overwrite", "resumes"):
+    assert shown.returncode == 0
+    for word in ("Examples", "--case", "--data", "--set", "--ablation", "overwrite", "resumes"):
         assert word in shown.stdout
 
 

@@ -148,9 +148,11 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
-    """absl's parser with its complaints in one line."""
+    """absl's parser with its complaints in one line, and help that is no failure."""
     try:
         return flags.FLAGS(list(argv))
+    except SystemExit:
+        sys.exit(0)  # absl leaves with 1 after it has shown help
     except flags.Error as error:
         sys.exit(_complain(" ".join(str(error).split()) + " (--help lists the flags)"))
 

@@ -120,12 +120,36 @@ def report(run: Run, full: PatternSeries, prepared: Prepared, wall: dict[str, fl
     _write_predictions(run, series, test, outputs)
     _write_vaw(run, series, vaw)
     drawn = _draw(run, full, prepared, outputs, vaw)
-    rows = table_rows(config, run.specs, metrics)
+    rows = table_rows(config, run.specs, metrics, other_splits(run.path))
     write_bytes(run.path / "table.md", markdown(rows).encode())
     timing = {"wall_s": wall | {"analysis": time.perf_counter() - begun}, "train_patterns_per_s": rate}
     metrics |= (_earlier_timing(run.path) or timing) if math.isnan(rate) else timing
     write_json(run.path / "metrics.json", metrics)
     return Report(metrics, rows, drawn)
+
+
+def other_splits(path: Path) -> list[dict[str, Any]]:
+    """metrics.json (with the directory as "path") of finished runs beside `path` that differ in the split only.
+
+    A random split tests interpolation between neighbours in time; the split by cycle says what is left of it on cycles
+    that training never saw. So the one is not shown without the other, once both have been run.
+    """
+    (split, own), found = _split_and_rest(path), []
+    for other in sorted(path.resolve().parent.iterdir()):
+        other_split, rest = _split_and_rest(other)
+        if rest == own and other_split != split and (other / "metrics.json").is_file():
+            found.append(json.loads((other / "metrics.json").read_text()) | {"path": other.name})
+    return found
+
+
+def _split_and_rest(path: Path) -> tuple[str, dict[str, Any]]:
+    """The split of the run in `path`, and all else of its configuration; ('', {}) where there is no run."""
+    try:
+        config = json.loads((path / "config.json").read_text())["config"]
+        split = config["prepare"].pop("split")
+    except (OSError, json.JSONDecodeError, KeyError):
+        return "", {}
+    return split, {key: value for key, value in config.items() if key not in ("data", "data_root")}
 
 
 def _earlier_timing(path: Path) -> dict[str, Any]:
@@ -136,14 +160,20 @@ def _earlier_timing(path: Path) -> dict[str, Any]:
     return {key: earlier[key] for key in ("wall_s", "train_patterns_per_s") if key in earlier}
 
 
-def table_rows(config: Config, specs: tuple[TargetSpec, ...], metrics: dict[str, Any]) -> list[list[str]]:
-    """Table I's row: header, this run, the look-up beside it, and the paper."""
+def table_rows(
+    config: Config, specs: tuple[TargetSpec, ...], metrics: dict[str, Any], beside: list[dict[str, Any]]
+) -> list[list[str]]:
+    """Table I's row: header, this run, the same on other splits, the look-up on both splits, and the paper."""
     head = [f"{s.name} MAE ({_unit(s)})" if s.kind == "regression" else f"{s.name} (%)" for s in specs]
     rows = [["", "split", "resize", *head]]
     count = len(metrics["seeds"])
     name = f"case {config.case}, {count} seed{'s' if count > 1 else ''}"
     cells = [_cell(s, metrics["targets"][s.name]["mae" if s.kind == "regression" else "accuracy"]) for s in specs]
     rows.append([name, metrics["split"], metrics["resize"], *cells])
+    for run in beside:
+        values = [run["targets"][s.name]["mae" if s.kind == "regression" else "accuracy"] for s in specs]
+        cells = [_cell(s, value) for s, value in zip(specs, values, strict=True)]
+        rows.append([f"the same, in {run['path']}", run["split"], run["resize"], *cells])
     for split, values in metrics["baseline_3nn"].items():
         cells = [_cell(s, {"mean": next(iter(values[s.name].values())), "std": 0.0}) for s in specs]
         rows.append(["3 nearest neighbours", split, "bin", *cells])
