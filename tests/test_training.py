@@ -78,14 +78,9 @@ def test_seed_of_many_equals_seed_alone(series, config, augmented):
     many, together = compiled_steps(schedule, 3, 1)(stacked(schedule, [4, 5, 6]), data)
     alone, single = compiled_steps(schedule, 1, 1)(stacked(schedule, [5]), data)
     np.testing.assert_allclose(together["loss"][1], single["loss"][0], rtol=1e-5)
+    assert np.unique(together["loss"]).size == 3
     for ours, theirs in zip(jax.tree.leaves(many.params), jax.tree.leaves(alone.params), strict=True):
         np.testing.assert_allclose(ours[1], theirs[0], atol=2e-5)
-
-
-def test_seeds_differ(series, config):
-    schedule, data = setting(series, config)
-    _, metrics = compiled_steps(schedule, 2, 1)(stacked(schedule, [0, 1]), data)
-    assert metrics["loss"][0, 0] != metrics["loss"][1, 0]
 
 
 def test_steps_per_call_do_not_change_the_path(series, config):
@@ -111,7 +106,8 @@ def test_step_compiles_once(series, config):
 def test_step_is_pure(series, config):
     schedule, data = setting(series, config)
     state = init_state(schedule, jnp.int32(0))
-    first, second = train_step(schedule, state, data), train_step(schedule, state, data)
+    step = jax.jit(lambda state: train_step(schedule, state, data))
+    first, second = step(state), step(state)
     assert_trees_equal(first, second)
 
 

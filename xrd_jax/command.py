@@ -9,10 +9,11 @@ import dataclasses
 import importlib
 import os
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from absl import app, flags, logging
 
@@ -133,6 +134,7 @@ def run_ablation() -> None:
 
 def main(argv: Sequence[str]) -> None:
     logging.set_verbosity(logging.WARNING)  # libraries' remarks would run through the progress bar
+    threading.excepthook = _background
     try:
         if len(argv) > 1:
             raise UserError(f"unexpected argument '{argv[1]}'; flags start with --, such as --case=3")
@@ -141,10 +143,26 @@ def main(argv: Sequence[str]) -> None:
         else:
             run_case()
     except UserError as error:
-        sys.exit(_complain(str(error)))
+        _leave(str(error))
+    except OSError as error:  # a full disk shows wherever something is written
+        _leave(f"{error.filename or FLAGS.workdir or 'the run directory'}: {error.strerror or error}")
     except KeyboardInterrupt:
         print("\ninterrupted; the same command resumes from the last checkpoint", file=sys.stderr)
         sys.exit(130)
+
+
+def _background(failure: threading.ExceptHookArgs) -> None:
+    """A background writer that meets a full disk is silent: the checkpoint that meets it too stops the run."""
+    if not isinstance(failure.exc_value, OSError):
+        threading.__excepthook__(failure)
+
+
+def _leave(line: str) -> NoReturn:
+    """One line, exit code 2, and no last words of background writers that met the same full disk."""
+    _complain(line)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(2)
 
 
 def _parse(argv: Sequence[str]) -> list[str]:

@@ -14,14 +14,15 @@ from orbax.checkpoint import v1 as ocp
 
 from xrd_jax.errors import UserError
 
-logging.getLogger("absl").addFilter(lambda record: record.levelno >= logging.WARNING or "orbax" not in record.pathname)
+# What Orbax logs of a failure comes as pages of tracebacks; the failure itself is raised, and reported in one line.
+logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
 
 
 class Checkpoints:
     """The last two states and the best one (by training loss) of a run."""
 
     def __init__(self, directory: str | os.PathLike[str]):
-        self._directory = Path(directory).resolve()
+        self._directory, self._failed = Path(directory).resolve(), False
         policies = ocp.training.preservation_policies
         self._checkpointer = ocp.training.Checkpointer(
             self._directory,
@@ -39,6 +40,7 @@ class Checkpoints:
         try:
             self._checkpointer.save(step, state, metrics=dict(metrics))
         except OSError as error:
+            self._failed = True
             raise UserError(
                 f"{self._directory}: the checkpoint of step {step} could not be written ({error.strerror or error}); "
                 "free some space or choose another --workdir, then run the same command to resume"
@@ -83,7 +85,11 @@ class Checkpoints:
                 self._checkpointer.delete(newer)
 
     def close(self) -> None:
-        self._checkpointer.close()
+        try:
+            self._checkpointer.close()
+        except OSError:
+            if not self._failed:  # the same failure once more
+                raise
 
 
 def _like(abstract: Any, leaf: Any) -> Any:

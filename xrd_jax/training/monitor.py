@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -46,5 +47,7 @@ class Monitor:
             writer.add_hparams(plain, dict(own), name=".")
 
     def close(self) -> None:
+        """Flushes and closes; what a full disk does not take is lost, and the run itself says so."""
         for writer in self._writers:
-            writer.close()
+            with contextlib.suppress(OSError):
+                writer.close()
