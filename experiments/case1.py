@@ -16,5 +16,5 @@ def config() -> Config:
     base = case3.config()
     cell = dataclasses.replace(base.cell, rates=("1C",))
     # Half as many patterns as case 3: more passes, for as many steps.
-    train = dataclasses.replace(base.train, epochs=60)
+    train = dataclasses.replace(base.train, epochs=50)
     return dataclasses.replace(base, name="case1", case=1, targets=CASE_TARGETS[1], cell=cell, train=train)

@@ -16,11 +16,12 @@ def config() -> Config:
         targets=CASE_TARGETS[3],
         prepare=PrepareConfig(window_target="voltage", window_low=3.6),
         train=TrainConfig(
-            epochs=45,
+            epochs=40,
             learning_rate=2e-3,
             regression_scale=0.3,
             class_weight=1.0,
             augment="redraw",
             redraw_frames=3.0,
+            redraw_shift=0.003,
         ),
     )
