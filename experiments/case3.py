@@ -16,7 +16,7 @@ def config() -> Config:
         targets=CASE_TARGETS[3],
         prepare=PrepareConfig(window_target="voltage", window_low=3.6),
         train=TrainConfig(
-            epochs=40,
+            epochs=50,
             learning_rate=2e-3,
             regression_scale=0.3,
             class_weight=1.0,

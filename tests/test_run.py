@@ -18,8 +18,8 @@ import pytest
 import xrd_jax
 from tests.conftest import make_series
 from xrd_jax.config import Config, ModelConfig, PrepareConfig, TrainConfig
+from xrd_jax.directory import write_bytes, write_json
 from xrd_jax.errors import UserError
-from xrd_jax.run import write_bytes, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = Config(

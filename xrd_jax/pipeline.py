@@ -15,9 +15,10 @@ import numpy as np
 from xrd_jax.analysis import figures
 from xrd_jax.analysis.report import Report, markdown, report, scores
 from xrd_jax.config import Config, override, set_field, to_dict
+from xrd_jax.directory import start, write_bytes
 from xrd_jax.errors import UserError
 from xrd_jax.prepare import Prepared, TargetSpec, prepare
-from xrd_jax.run import Run, open_run, start, write_bytes
+from xrd_jax.run import Run, open_run
 from xrd_jax.series import PatternSeries
 from xrd_jax.training.fit import fit as train
 from xrd_jax.training.fit import make_model

@@ -17,9 +17,10 @@ from xrd_jax.analysis import figures
 from xrd_jax.analysis.baseline import nearest_neighbours
 from xrd_jax.analysis.vaw import Vaw, window_shares
 from xrd_jax.config import Config
+from xrd_jax.directory import write_bytes, write_json, write_npz
 from xrd_jax.errors import UserError
 from xrd_jax.prepare import Prepared, TargetSpec
-from xrd_jax.run import Run, write_bytes, write_json, write_npz
+from xrd_jax.run import Run
 from xrd_jax.series import PatternSeries
 
 # Table I of Kano, Segi, Ozono (arXiv:2006.01451): voltage MAE in V, accuracies.

@@ -1,1 +1,1 @@
-"""."""
+"""Loss, the pure step, seeds, the loop, checkpoints and TensorBoard."""
