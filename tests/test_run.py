@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -130,6 +131,14 @@ def test_foreign_directories_are_left_alone(series, tmp_path):
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
     with pytest.raises(UserError, match="is a file"):
         xrd_jax.fit(series, TINY, tmp_path / "thesis.tex", progress=False)
+
+
+def test_example_of_the_readme_runs(tmp_path, monkeypatch):
+    example = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(example[1], names)
+    assert names["voltage"].shape == (1, 500) and names["vaw"].registered().shape == (1, 500, 256)
 
 
 def test_not_a_run_is_said(tmp_path):

@@ -1,12 +1,6 @@
 """Which features of a spectrum carry the information, and can that answer be trusted?
 
->>> import xrd_jax
->>> series = xrd_jax.simulate()                       # or xrd_jax.load('experiment.toml')
->>> config = xrd_jax.Config(case=1, targets=('voltage',))
->>> run = xrd_jax.fit(series, config, 'runs/mine')    # doctest: +SKIP
->>> run.predict(series)['voltage'].shape              # doctest: +SKIP
-(1, 8000)
-
+`simulate` or `load` a series, `fit` networks to it, `open_run` what was written; the README has an example that runs.
 Names are imported when first used, so that `import xrd_jax` costs nothing.
 """
 
@@ -17,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xrd_jax.config import Config as Config
+    from xrd_jax.config import ModelConfig as ModelConfig
+    from xrd_jax.config import PrepareConfig as PrepareConfig
+    from xrd_jax.config import TrainConfig as TrainConfig
     from xrd_jax.errors import UserError as UserError
     from xrd_jax.pipeline import fit as fit
     from xrd_jax.pipeline import load as load
@@ -28,6 +25,9 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Config": "config",
+    "ModelConfig": "config",
+    "PrepareConfig": "config",
+    "TrainConfig": "config",
     "PatternSeries": "series",
     "Run": "run",
     "UserError": "errors",
