@@ -40,13 +40,18 @@ ABLATIONS: dict[str, dict[str, list[str]]] = {
         "after 10": ["model.norm_layer=10"],
     },
     "loss_weights": {
-        "classes 0.3": [],
+        "case's own": [],
         "classes 0.1": ["train.class_weight=0.1"],
-        "classes 1": ["train.class_weight=1"],
+        "classes 0.3": ["train.class_weight=0.3"],
         "squared error": ["train.regression_loss=squared"],
+        "log-cosh of 1 deviation": ["train.regression_scale=1"],
     },
     "padding": {"zeros (paper)": [], "edge": ["model.padding=edge"], "reflect": ["model.padding=reflect"]},
     "kernel": {"4 (paper)": [], "3": ["model.kernel=3"], "5": ["model.kernel=5"], "7": ["model.kernel=7"]},
     "init": {"He normal": [], "Glorot": ["model.init=glorot_uniform"], "LeCun": ["model.init=lecun_normal"]},
-    "augment": {"none": ["train.augment=none"], "redraw": ["train.augment=redraw"]},
+    "augment": {
+        "redraw": ["train.augment=redraw"],
+        "redraw, no shift": ["train.augment=redraw", "train.redraw_shift=0"],
+        "none": ["train.augment=none"],
+    },
 }
