@@ -88,7 +88,8 @@ def test_no_verification_pattern_reaches_the_statistics(series, scale):
 def test_chunks_do_not_matter(series, config):
     prepared = prepare(series, config.prepare)
     whole = inputs(prepared, config.prepare, prepared.test)
-    np.testing.assert_allclose(whole, inputs(prepared, config.prepare, prepared.test, chunk=7), atol=1e-6)
+    # Float32 products of a few hundred counts, summed in another order.
+    np.testing.assert_allclose(whole, inputs(prepared, config.prepare, prepared.test, chunk=7), atol=1e-5)
 
 
 def test_centred_inputs_have_zero_mean_and_unit_deviation(series, config):
