@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def launch(*flags: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "launch.py"), *flags]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=100, check=False)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300, check=False)
 
 
 def test_help_teaches_without_importing_jax():
