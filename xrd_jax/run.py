@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,10 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     """Opens a run directory.
 
     Raises:
-      UserError: no run there, or no checkpoint yet.
+      UserError: no run there, or no checkpoint that can be read.
+
+    Warns:
+      UserWarning: the newest checkpoint is damaged, and the one before it was taken.
     """
     path = Path(path)
     try:
@@ -50,7 +54,9 @@ def open_run(path: str | os.PathLike[str]) -> Run:
         store.close()
     if found is None:
         raise UserError(f"{path}: has no checkpoint yet; train first")
-    state = found[0]
+    state, _, damaged = found
+    for line in damaged:
+        warnings.warn(line, stacklevel=2)
     return Run(path, config, specs, statistics, model, {"params": state.params, "batch_stats": state.batch_stats})
 
 
