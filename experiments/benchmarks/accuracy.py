@@ -67,6 +67,10 @@ def _spread(values: list[float]) -> dict[str, float]:
     return {"mean": statistics.fmean(values), "std": statistics.stdev(values) if len(values) > 1 else 0.0}
 
 
+def _shown(value: dict[str, float], seeds: int) -> str:
+    return f"{value['mean']:.2f} ± {value['std']:.2f}" if seeds > 1 else f"{value['mean']:.2f}"
+
+
 def accuracy_table(results: list[dict[str, Any]]) -> str:
     head = ["case", "split, resize", "seeds", "voltage MAE (mV)", "mode (%)", "rate (%)", "wall time (s)"]
     head.append("3-NN: mV / mode / rate")
@@ -89,7 +93,7 @@ def vaw_table(results: list[dict[str, Any]]) -> str:
     lines = ["| case, split, resize | rate | " + " | ".join(windows) + " |", "|---|---|" + "---|" * len(windows)]
     for result in results:
         for session, values in result["vaw"].items():
-            cells = [f"{values[w]['mean']['mean']:.2f} ± {values[w]['mean']['std']:.2f}" for w in windows]
+            cells = [_shown(values[w]["mean"], len(result["seeds"])) for w in windows]
             lines.append("| " + " | ".join([result["cell"].replace("-", ", "), session, *cells]) + " |")
     return "\n".join(lines)
 
