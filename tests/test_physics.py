@@ -61,10 +61,10 @@ def test_bad_fields_are_named_in_one_line(field, value):
 
 
 # Electrochemistry of the shipped file: greatest mean stoichiometry of graphite, median spread of the stoichiometries
-# (negative, positive), median |V - OCV|.
+# (negative, positive), median |V - OCV|. From rest, without the formation cycle, the last is 0.131 V at 1C.
 @pytest.mark.parametrize(
     ("rate", "cycles", "full", "spread_negative", "spread_positive", "overpotential"),
-    [("1C", 3, 0.715, 0.068, 0.036, 0.131), ("0.2C", 2, 0.807, 0.014, 0.007, 0.031)],
+    [("1C", 3, 0.715, 0.068, 0.036, 0.130), ("0.2C", 2, 0.807, 0.014, 0.007, 0.031)],
 )
 def test_shipped_trajectory(rate, cycles, full, spread_negative, spread_positive, overpotential):
     run = trajectories.load("mohtat2020", rate)
@@ -75,7 +75,7 @@ def test_shipped_trajectory(rate, cycles, full, spread_negative, spread_positive
     assert run.negative.mean(axis=1).max() == pytest.approx(full, abs=1e-3)
     assert np.median(run.negative.std(axis=1)) == pytest.approx(spread_negative, rel=0.03)
     assert np.median(run.positive.std(axis=1)) == pytest.approx(spread_positive, rel=0.03)
-    assert np.median(np.abs(run.voltage - run.open_circuit)) == pytest.approx(overpotential, rel=0.015)
+    assert np.median(np.abs(run.voltage - run.open_circuit)) == pytest.approx(overpotential, abs=1e-3)
     assert run.voltage.min() >= 2.8
     assert run.voltage.max() <= 4.2 + 1e-5
 

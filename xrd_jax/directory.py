@@ -83,11 +83,12 @@ def start(
             (path / name).unlink(missing_ok=True)
     if found.exists():
         _same_experiment(path, json.loads(found.read_text()), record)
-    elif path.exists() and any(path.iterdir()):
+    elif path.exists() and any(file.suffix != ".partial" for file in path.iterdir()):
         raise UserError(f"{path}: holds files that are not a run of xrd_jax; choose an empty or new --workdir")
     else:
+        write_json(found, record)  # first, so that whatever interrupts from here on leaves a run that can be resumed
+    if not (path / "preparation.npz").exists():
         write_npz(path / "preparation.npz", **prepared.statistics._asdict())
-        write_json(found, record)
     if not os.access(path, os.W_OK):
         raise UserError(f"{path}: is not writable; choose another --workdir")
     return path
