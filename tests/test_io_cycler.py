@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xrd_jax.errors import UserError
-from xrd_jax.io import clock, cycler, readers
+from xrd_jax.io import clock, cyclers
+from xrd_jax.io.cyclers import log as cycler
 
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=60, database=None)
 COLUMNS = ("mode", "time/s", "Ewe/V", "<I>/mA", "(Q-Qo)/mA.h", "half cycle", "Capacitance charge/µF")
@@ -41,7 +42,7 @@ def made_up(rows=50):
 def read(tmp_path, content, **options):
     path = tmp_path / "log.mpt"
     path.write_bytes(content if isinstance(content, bytes) else content.encode("latin-1"))
-    return readers.read_cycler(path, **options)
+    return cyclers.read_cycler(path, **options)
 
 
 def refused(tmp_path, content):

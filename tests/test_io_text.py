@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xrd_jax.errors import UserError
-from xrd_jax.io import readers, text
+from xrd_jax.io import patterns, source
 
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=60, database=None)
 SEPARATORS = (" ", "\t", "   ", ",", ", ", ";", "; ")
@@ -33,7 +33,7 @@ def write(columns, separator=" ", header="", comma=False, end="\n"):
 def read(tmp_path, content, name="a.xy", **options):
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return readers.read_pattern(path, **options)
+    return patterns.read_pattern(path, **options)
 
 
 def refused(tmp_path, content, name="a.xy"):
@@ -62,7 +62,7 @@ def test_round_trip(tmp_path_factory, rows, errors, separator, header, comma, en
     content = write(columns, separator, header, comma, end) + footer.replace("\n", end)
     path = tmp_path_factory.getbasetemp() / "round_trip.dat"
     path.write_bytes(content.encode(encoding, errors="replace"))
-    read_back = readers.read_pattern(path)
+    read_back = patterns.read_pattern(path)
     np.testing.assert_allclose(read_back.axis, columns[0], atol=1e-6)
     np.testing.assert_allclose(read_back.intensity, columns[1], atol=1e-6)
     assert (read_back.errors is not None) == errors
@@ -76,7 +76,7 @@ def test_any_bytes_are_read_or_refused_in_one_line(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "any.xy"
     path.write_bytes(data)
     try:
-        assert np.isfinite(readers.read_pattern(path).intensity).all()
+        assert np.isfinite(patterns.read_pattern(path).intensity).all()
     except UserError as error:
         assert "\n" not in str(error)
 
@@ -89,7 +89,7 @@ def test_a_cut_file_never_gains_a_wrong_row(tmp_path_factory, cut):
     path = tmp_path_factory.getbasetemp() / "cut.xy"
     path.write_text(content[: cut % len(content)])
     try:
-        pattern = readers.read_pattern(path)
+        pattern = patterns.read_pattern(path)
     except UserError:
         return
     if pattern.axis.size > 20:  # below, too few rows tell what a whole number looks like
@@ -176,9 +176,9 @@ def test_a_last_number_that_is_cut_is_refused(tmp_path):
 
 def test_missing_files_and_folders_are_refused(tmp_path):
     with pytest.raises(UserError, match="no such file"):
-        readers.read_pattern(tmp_path / "none.xy")
+        patterns.read_pattern(tmp_path / "none.xy")
     with pytest.raises(UserError, match="cannot be read"):
-        readers.read_pattern(tmp_path)
+        patterns.read_pattern(tmp_path)
 
 
 def test_numbers_survive_whatever_code_page(tmp_path):
@@ -190,5 +190,7 @@ def test_numbers_survive_whatever_code_page(tmp_path):
 
 def test_only_what_looks_like_text_is_text():
     assert (
-        text.is_text(b"1 2\r\n") and text.is_text("µ".encode("latin-1")) and not text.is_text(b"\x89HDF\r\n\x1a\n\x00")
+        source.is_text(b"1 2\r\n")
+        and source.is_text("µ".encode("latin-1"))
+        and not source.is_text(b"\x89HDF\r\n\x1a\n\x00")
     )

@@ -12,8 +12,9 @@ import numpy as np
 
 from xrd_jax import series
 from xrd_jax.errors import UserError
-from xrd_jax.io import clock, cycler, locate, readers, section, stack
+from xrd_jax.io import clock, cyclers, locate, section, stack
 from xrd_jax.io import plan as plans
+from xrd_jax.io.cyclers import log as logs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +37,9 @@ class _Timeline:
     """The patterns [T] against the cell: `half_cycles` is None for a log without current."""
 
     time: np.ndarray
-    log: cycler.CyclerLog
+    log: logs.CyclerLog
     match: clock.Match
-    half_cycles: cycler.HalfCycles | None
+    half_cycles: logs.HalfCycles | None
 
     @property
     def cycle(self) -> np.ndarray:
@@ -61,7 +62,7 @@ def read_experiment(path: str | Path, data_root: str | Path | None = None) -> Ex
     root = locate.root(plan, data_root)
     report: list[str] = []
     files = locate.pattern_files(plan, root)
-    log = readers.read_cycler(locate.one_file(plan, root, plan.cycler.file, "[cycler] file"), plan.cycler.format)
+    log = cyclers.read_cycler(locate.one_file(plan, root, plan.cycler.file, "[cycler] file"), plan.cycler.format)
     log = dataclasses.replace(log, start=plan.cycler.start or log.start)
     _refuse_unknown_columns(plan, log)
     files, time = _in_time_order(files, _mid_exposures(plan, root, files, log, report), plan)
@@ -87,7 +88,7 @@ def read_experiment(path: str | Path, data_root: str | Path | None = None) -> Ex
     return Experiment(whole, report, plan.overrides)
 
 
-def _refuse_unknown_columns(plan: plans.Plan, log: cycler.CyclerLog) -> None:
+def _refuse_unknown_columns(plan: plans.Plan, log: logs.CyclerLog) -> None:
     for target in plan.targets:
         if target.column is not None and target.column not in log.columns:
             raise UserError(
@@ -97,7 +98,7 @@ def _refuse_unknown_columns(plan: plans.Plan, log: cycler.CyclerLog) -> None:
 
 
 def _mid_exposures(
-    plan: plans.Plan, root: Path, files: Sequence[Path], log: cycler.CyclerLog, report: list[str]
+    plan: plans.Plan, root: Path, files: Sequence[Path], log: logs.CyclerLog, report: list[str]
 ) -> np.ndarray:
     """[T] mid-exposure in s on the log's clock."""
     names = [file.name for file in files]
@@ -127,10 +128,10 @@ def _in_time_order(files: Sequence[Path], time: np.ndarray, plan: plans.Plan) ->
     return files, time
 
 
-def _half_cycles(plan: plans.Plan, log: cycler.CyclerLog) -> cycler.HalfCycles | None:
+def _half_cycles(plan: plans.Plan, log: logs.CyclerLog) -> logs.HalfCycles | None:
     """None for a log without half cycles, as long as no target needs them."""
     try:
-        return cycler.half_cycles(log.time, plan.cycler.charge_sign * log.current, longest_gap=plan.cycler.tolerance)
+        return logs.half_cycles(log.time, plan.cycler.charge_sign * log.current, longest_gap=plan.cycler.tolerance)
     except UserError as error:
         if all(target.column is not None for target in plan.targets):
             return None
@@ -185,7 +186,7 @@ def _target(
             raise UserError(f"{place} is {values[0]:g} in every pattern; there is nothing to learn: remove it")
         return series.Target(values, "regression", target.unit or target.column.rpartition("/")[2])
     if target.column is None:
-        values, classes = timeline.mode[keep], cycler.MODES
+        values, classes = timeline.mode[keep], logs.MODES
     else:
         steps, values = np.unique(timeline.match.nearest(columns[target.column])[keep], return_inverse=True)
         if np.any(steps != np.round(steps)):

@@ -10,8 +10,9 @@ import numpy as np
 
 from xrd_jax import series
 from xrd_jax.errors import UserError
-from xrd_jax.io import pattern, readers
+from xrd_jax.io import patterns
 from xrd_jax.io import plan as plans
+from xrd_jax.io.patterns import pattern
 
 
 def load(plan: plans.Plan, files: Sequence[Path], report: list[str]) -> tuple[series.Axis, np.ndarray]:
@@ -20,12 +21,12 @@ def load(plan: plans.Plan, files: Sequence[Path], report: list[str]) -> tuple[se
     Raises:
       UserError: a file cannot be read, differs from the first in axis, repeats another, or holds no photon counts.
     """
-    first = readers.read_pattern(files[0], plan.patterns.allow_negative)
+    first = patterns.read_pattern(files[0], plan.patterns.allow_negative)
     intensity = np.empty((len(files), first.axis.size))
     seen: dict[bytes, Path] = {}
     notes: dict[str, int] = {}
     for row, file in enumerate(files):
-        one = readers.read_pattern(file, plan.patterns.allow_negative)
+        one = patterns.read_pattern(file, plan.patterns.allow_negative)
         _refuse_other_axis(first, files[0], one, file)
         digest = hashlib.sha256(one.intensity.tobytes()).digest()
         if digest in seen:

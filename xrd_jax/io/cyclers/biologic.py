@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from xrd_jax.errors import UserError
-from xrd_jax.io import cycler, text
+from xrd_jax.io import source
+from xrd_jax.io.cyclers import log
 
 _VOLTAGE = ("Ecell/V", "<Ecell>/V", "Ewe-Ece/V", "<Ewe-Ece>/V", "Ewe/V", "<Ewe>/V")
 _TO_AMPERE = {"A": 1.0, "mA": 1e-3, "µA": 1e-6, "μA": 1e-6, "nA": 1e-9}
@@ -29,7 +30,7 @@ def is_mpt(head: bytes) -> bool:
     return bool(re.match(rb"(\xef\xbb\xbf)?(EC|BT)-Lab ASCII FILE", first)) or (b"\t" in first and b"time/s" in first)
 
 
-def read(data: bytes, path: Path) -> cycler.CyclerLog:
+def read(path: Path) -> log.CyclerLog:
     """Reads time, voltage, current, charge and every other numeric column.
 
     Takes files with or without header, in UTF-8 or latin-1, with decimal points or commas, and with times in seconds
@@ -38,7 +39,7 @@ def read(data: bytes, path: Path) -> cycler.CyclerLog:
     Raises:
       UserError: naming the row, where the file is cut or damaged, or naming the column that is missing.
     """
-    lines = text.decode(data).split("\n")
+    lines = source.decode(path.read_bytes()).split("\n")
     names, first = _column_names(lines, path)
     columns, times, notes = _columns(lines, names, first, path)
     start = _acquisition_start(lines[:first])
@@ -55,7 +56,7 @@ def read(data: bytes, path: Path) -> cycler.CyclerLog:
     current, capacity, more = _current_and_charge(time, columns, path)
     half_cycle = columns.get("half cycle")
     numbered = None if half_cycle is None else half_cycle.astype(np.int32)
-    return cycler.CyclerLog(time, voltage, current, capacity, numbered, columns, start, (*notes, *more))
+    return log.CyclerLog(time, voltage, current, capacity, numbered, columns, start, (*notes, *more))
 
 
 def _column_names(lines: list[str], path: Path) -> tuple[list[str], int]:
@@ -79,7 +80,7 @@ def _columns(
     numbered = [(i + 1, line) for i, line in enumerate(lines[first:], first) if line.strip()]
     if not numbered:
         raise UserError(f"{path}: the header is followed by no row; export the file again")
-    ends_short = lines[-1] != "" and text.ends_short([line.replace(",", ".") for _, line in numbered], None)
+    ends_short = lines[-1] != "" and source.ends_short([line.replace(",", ".") for _, line in numbered], None)
     fields = []
     for number, line in numbered:
         row = line.split("\t")

@@ -8,35 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from xrd_jax.errors import UserError
-from xrd_jax.io import pattern
+from xrd_jax.io import source
+from xrd_jax.io.patterns import pattern
 
 COMMENTS = ("#", "'", "/*", "*/", "!", ";", "%", "//", '"')
-_PRINTABLE = bytes(range(0x20, 0x100)) + b"\t\n\r\f\x1a"
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|[+-]?(nan|inf)", re.IGNORECASE)
 _QUOTED_PAIR = re.compile(r'(\w[\w ]*): "([^"]*)"')
 _PAIR = re.compile(r"^[\s#'!;%/*]*([^=:]{1,60}?)\s*[=:]\s*(.+)$")
 
 
-def is_text(head: bytes) -> bool:
-    """True where the bytes hold no control characters, or start with a UTF-16 mark, and are not XML."""
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return True
-    return not head.translate(None, delete=_PRINTABLE) and not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<?xml")
-
-
-def decode(data: bytes) -> str:
-    """Text with '\\n' line ends; numbers are ASCII, so a wrong guess of the code page can only spoil words."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        text = data.decode("utf-16", errors="replace")
-    else:
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            text = data.decode("latin-1")
-    return text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\x1a")
-
-
-def read(data: bytes, path: Path, allow_negative: bool = False) -> pattern.Pattern:
+def read(path: Path, allow_negative: bool = False) -> tuple[pattern.Pattern, ...]:
     """Reads axis, intensity and, from a third column, its uncertainty.
 
     Comments start with # ' /* ! ; % // or a double quote; bare header lines and the four header lines of .chi are
@@ -47,7 +28,7 @@ def read(data: bytes, path: Path, allow_negative: bool = False) -> pattern.Patte
       UserError: naming the row, where rows are ragged, cut, not numeric, not finite, negative (unless
         `allow_negative`), or where the axis does not run one way.
     """
-    text = decode(data)
+    text = source.decode(path.read_bytes())
     lines = text.split("\n")
     first, declared = _first_row(lines, path)
     separator = _separator(lines[first], path, first)
@@ -59,13 +40,15 @@ def read(data: bytes, path: Path, allow_negative: bool = False) -> pattern.Patte
         )
     if len(values) < 2:
         raise UserError(f"{path}: only one row of numbers; a pattern needs at least two: export it again")
-    if not text.endswith("\n") and ends_short([lines[n - 1] for n in rows], separator):
+    if not text.endswith("\n") and source.ends_short([lines[n - 1] for n in rows], separator):
         raise UserError(f"{path}: row {rows[-1]} ends within a number; the file is cut: copy or export it again")
     _check(values, rows, path, allow_negative)
     if values[0, 0] > values[-1, 0]:
         values, notes = values[::-1], (*notes, "the axis falls along the file and was turned round")
     axis, intensity, *errors = np.ascontiguousarray(values.T)
-    return pattern.Pattern(axis, intensity, errors[0] if errors else None, None, _metadata(lines[:first]), notes)
+    return (
+        pattern.Pattern(axis, intensity, errors[0] if errors else None, metadata=_metadata(lines[:first]), notes=notes),
+    )
 
 
 def _is_row(line: str) -> bool:
@@ -188,13 +171,6 @@ def _first_block(values: np.ndarray, rows: list[int], path: Path) -> tuple[np.nd
     raise UserError(
         f"{path}: row {rows[length]} starts a second block that differs from the first; keep one scan per file"
     )
-
-
-def ends_short(rows: list[str], separator: str | None) -> bool:
-    """True where the last number of the last row has fewer decimals than all the (many) rows before it share."""
-    fields = [row.strip().split(separator)[-1] for row in rows]
-    decimals = [len(field.replace(",", ".").partition(".")[2]) for field in fields]
-    return len(rows) >= 20 and len(set(decimals[:-1])) == 1 and decimals[-1] < decimals[0]
 
 
 def _check(values: np.ndarray, rows: list[int], path: Path, allow_negative: bool) -> None:

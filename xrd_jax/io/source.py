@@ -1,0 +1,54 @@
+"""A file as bytes and as text, whatever program wrote it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from xrd_jax.errors import UserError
+
+_PRINTABLE = bytes(range(0x20, 0x100)) + b"\t\n\r\f\x1a"
+HEAD = 4096
+
+
+def head(path: Path) -> bytes:
+    """The first bytes of a file, by which readers recognise it.
+
+    Raises:
+      UserError: the file is missing, empty or may not be read.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(HEAD)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; check the name and --data_root") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); name a file that you may read") from None
+    if not start:
+        raise UserError(f"{path}: the file is empty; copy or export it again")
+    return start
+
+
+def is_text(head: bytes) -> bool:
+    """True where the bytes hold no control characters, or start with a UTF-16 mark, and are not XML."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return True
+    return not head.translate(None, delete=_PRINTABLE) and not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<?xml")
+
+
+def decode(data: bytes) -> str:
+    """Text with '\\n' line ends; numbers are ASCII, so a wrong guess of the code page can only spoil words."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        text = data.decode("utf-16", errors="replace")
+    else:
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = data.decode("latin-1")
+    return text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\x1a")
+
+
+def ends_short(rows: list[str], separator: str | None) -> bool:
+    """True where the last number of the last row has fewer decimals than all the (many) rows before it share."""
+    fields = [row.strip().split(separator)[-1] for row in rows]
+    decimals = [len(field.replace(",", ".").partition(".")[2]) for field in fields]
+    return len(rows) >= 20 and len(set(decimals[:-1])) == 1 and decimals[-1] < decimals[0]
