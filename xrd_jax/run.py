@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
+from xrd_jax import stored
 from xrd_jax.analysis import vaw as vaw_maps
-from xrd_jax.config import Config, from_dict
+from xrd_jax.config import Config, PrepareConfig, from_dict
 from xrd_jax.errors import UserError
 from xrd_jax.models import Model, build
 from xrd_jax.prepare import Statistics, TargetSpec, transform
 from xrd_jax.series import PatternSeries
 from xrd_jax.training.checkpoint import Checkpoints
 from xrd_jax.training.step import init_state, over_seeds, plan
+
+# Patterns per block: on a CPU the attention of a block then stays near the cache, a GPU wants enough to do.
+CHUNK = {"cpu": 64, "gpu": 1024}
 
 
 def open_run(path: str | os.PathLike[str]) -> Run:
@@ -98,30 +104,51 @@ class Run:
         return self.look(series)[1]
 
     def look(
-        self, series: PatternSeries, maps: bool = True, chunk: int = 128
+        self, series: PatternSeries, maps: bool = True, chunk: int | None = None
     ) -> tuple[dict[str, np.ndarray], vaw_maps.Vaw]:
-        """Predictions and VAW in one pass, `chunk` patterns at a time: no more than [chunk, L, L] attention exists."""
-        self._check_axis(series)
-        forward = _forward(self.model, self.config, self.specs, maps)
-        collected: list[list[Any]] = [[] for _ in range(self.config.seeds)]
-        for block in _blocks(series.intensity, chunk):
-            for seed in range(self.config.seeds):
-                collected[seed].append(forward(self._of_seed(seed), self.statistics, block))
-        merged = [
-            jax.tree.map(lambda *p: np.concatenate(p)[: len(series)], *jax.device_get(parts)) for parts in collected
-        ]
-        outputs, raw = jax.tree.map(lambda *p: np.stack(p), *merged)
+        """Predictions and VAW in one pass over the data, collected from `stream`; a map takes 4 L bytes per seed."""
+        raw = np.empty((self.config.seeds, len(series), self.axis.size if maps else 0), np.float32)
+        outputs = {s.name: np.empty(raw.shape[:2] + ((s.size,) if s.classes else ()), np.float32) for s in self.specs}
+        for block in self.stream(series, maps, chunk):
+            here = slice(block.begin, block.begin + block.raw.shape[1])
+            raw[:, here] = block.raw
+            for name, values in block.outputs.items():
+                outputs[name][:, here] = values
         return outputs, vaw_maps.Vaw(self.axis, raw, self.model.lag)
+
+    def stream(self, series: PatternSeries, maps: bool = True, chunk: int | None = None) -> Iterator[Block]:
+        """Predictions and VAW of any number of patterns in constant memory, block by block, in time order.
+
+        All seeds see a block before the next one is read. No more than [chunk, L, L] attention exists, and without
+        `maps` none is returned to be kept.
+
+        Args:
+          chunk: patterns per block; by default what measurements found best on this kind of device.
+
+        Raises:
+          UserError: the series has another axis than the training data.
+        """
+        self._check_axis(series)
+        size = min(chunk or CHUNK.get(jax.default_backend(), CHUNK["gpu"]), max(len(series), 1))
+        pending: tuple[int, int, Any] | None = None
+        for begin, rows in stored.blocks(series.intensity, size):
+            found = _forward(
+                self.model, self.config.prepare, self.specs, maps, self.variables, self.statistics, _padded(rows, size)
+            )
+            if pending is not None:  # fetched only now, so that the device has had its next block already
+                yield _fetched(*pending)
+            pending = begin, len(rows), found
+        if pending is not None:
+            yield _fetched(*pending)
 
     def attention(self, series: PatternSeries, seed: int = 0, chunk: int = 32) -> Iterator[np.ndarray]:
         """The attention matrices of one seed, as blocks [at most chunk, L (query), L (key)] in time order."""
         self._check_axis(series)
         variables = self._of_seed(self.config.seed_list().index(seed))
-        for begin in range(0, len(series), chunk):
-            rows = series.intensity[begin : begin + chunk]
+        for _, rows in stored.blocks(series.intensity, chunk):
             yield np.asarray(
-                _attention(self.model, self.config)(variables, self.statistics, jnp.asarray(rows, jnp.float32))
-            )
+                _attention(self.model, self.config.prepare, variables, self.statistics, _padded(rows, chunk))
+            )[: len(rows)]
 
     def _of_seed(self, index: int) -> dict[str, Any]:
         return jax.tree.map(lambda leaf: leaf[index], self.variables)
@@ -137,26 +164,66 @@ class Run:
             )
 
 
-def _blocks(intensity: np.ndarray, size: int) -> Iterator[jax.Array]:
-    """Blocks [size, N] of float32; the last one is padded with its last pattern so that one program serves all."""
-    for begin in range(0, len(intensity), size):
-        rows = intensity[begin : begin + size].astype(np.float32)
-        yield jnp.asarray(np.pad(rows, ((0, size - len(rows)), (0, 0)), mode="edge"))
+class Block(NamedTuple):
+    """What the networks say about consecutive patterns.
+
+    Attributes:
+      begin: index of the first pattern in the series.
+      outputs: target -> [S, b] in its unit (regression) or [S, b, K] probabilities (classification).
+      raw: [S, b, L] VAW at query index; [S, b, 0] without maps.
+    """
+
+    begin: int
+    outputs: dict[str, np.ndarray]
+    raw: np.ndarray
 
 
-def _forward(model: Model, config: Config, specs: tuple[TargetSpec, ...], maps: bool):
-    def forward(variables, statistics, intensity):
-        outputs, aux = model.apply(variables, transform(statistics, config.prepare, intensity))
+def _padded(rows: np.ndarray, size: int) -> Array:
+    """Patterns [size, N] on the device: the last is repeated in a short block, so that one program serves all.
+
+    Short integers travel as they are; the program makes them float32, exactly as here.
+    """
+    if rows.dtype not in (np.uint8, np.uint16, np.int16, np.float32):
+        rows = rows.astype(np.float32)
+    if len(rows) < size:
+        rows = np.pad(rows, ((0, size - len(rows)), (0, 0)), mode="edge")
+    return jnp.asarray(rows)
+
+
+def _fetched(begin: int, count: int, found: tuple[dict[str, Array], Array]) -> Block:
+    outputs, raw = jax.tree.map(lambda leaf: leaf[:, :count], jax.device_get(found))
+    return Block(begin, outputs, raw)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _forward(
+    model: Model, prepare: PrepareConfig, specs: tuple[TargetSpec, ...], maps: bool,
+    variables: dict[str, Any], statistics: Statistics, intensity: Array,
+) -> tuple[dict[str, Array], Array]:  # fmt: skip
+    """Outputs and maps of all seeds for one block; seeds one after the other, which is as fast and keeps one's memory.
+
+    One program per model and block shape, however often it is called.
+    """
+    patterns = transform(statistics, prepare, intensity.astype(jnp.float32))
+
+    def one(own: dict[str, Any]) -> tuple[dict[str, Array], Array]:
+        outputs, aux = model.apply(own, patterns)
         values = {}
         for spec in specs:
             if spec.kind == "regression":
                 values[spec.name] = outputs[spec.name][:, 0] * spec.deviation + spec.mean
             else:
                 values[spec.name] = jax.nn.softmax(outputs[spec.name], axis=-1)
-        return values, vaw_maps.max_over_keys(aux["attention"]) if maps else jnp.zeros((intensity.shape[0], 0))
+        return values, vaw_maps.max_over_keys(aux["attention"]) if maps else jnp.zeros((len(patterns), 0))
 
-    return jax.jit(forward)
+    if len(jax.tree.leaves(variables)[0]) > 1:
+        return jax.lax.map(one, variables)
+    alone = one(jax.tree.map(lambda leaf: leaf[0], variables))
+    return jax.tree.map(lambda leaf: leaf[None], alone)
 
 
-def _attention(model: Model, config: Config):
-    return jax.jit(lambda v, s, x: model.apply(v, transform(s, config.prepare, x))[1]["attention"])
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _attention(
+    model: Model, prepare: PrepareConfig, variables: dict[str, Any], statistics: Statistics, intensity: Array
+) -> Array:
+    return model.apply(variables, transform(statistics, prepare, intensity.astype(jnp.float32)))[1]["attention"]

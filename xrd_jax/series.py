@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
+from xrd_jax import seriesfile, stored
 from xrd_jax.errors import UserError
 
 AXIS_UNITS = {
@@ -99,7 +97,8 @@ class PatternSeries:
     """Patterns in time order with all that is known about them.
 
     Attributes:
-      intensity: [T, N] counts (integers) or intensities (floats), finite.
+      intensity: [T, N] counts (integers) or intensities (floats), finite; an array, or rows of a file that are read
+        when they are indexed.
       axis: the N channel positions.
       time: [T] mid-exposure time in s since the start of the pattern's session.
       targets: name -> Target with values [T].
@@ -112,7 +111,7 @@ class PatternSeries:
       provenance: JSON-able description of where the series came from.
     """
 
-    intensity: np.ndarray
+    intensity: np.ndarray | stored.Stored
     axis: Axis
     time: np.ndarray
     targets: Mapping[str, Target]
@@ -125,7 +124,9 @@ class PatternSeries:
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
-        intensity = np.asarray(self.intensity)
+        intensity = self.intensity
+        if not isinstance(intensity, stored.Stored):
+            intensity = np.asarray(intensity)
         if intensity.ndim != 2 or intensity.shape[1] != self.axis.values.size:
             raise UserError(f"intensity {intensity.shape} does not fit an axis of {self.axis.values.size} channels")
         object.__setattr__(self, "intensity", intensity)
@@ -137,103 +138,59 @@ class PatternSeries:
         for name, values in lengths.items():
             if values.shape != (intensity.shape[0],):
                 raise UserError(f"{name} has shape {values.shape}, but there are {intensity.shape[0]} patterns")
-        if intensity.dtype.kind == "f" and not np.isfinite(intensity).all():
-            bad = int(np.argmin(np.isfinite(intensity).all(axis=1)))
-            raise UserError(f"pattern {bad} holds NaN or infinite intensities; mask or repair it first")
+        if isinstance(intensity, np.ndarray):  # what stays on disk is looked at when it is read
+            stored.refuse_not_finite(intensity, np.arange(len(intensity)))
 
     def __len__(self) -> int:
         return self.intensity.shape[0]
 
     def subset(self, keep: np.ndarray) -> PatternSeries:
-        """The patterns that `keep` picks: a boolean mask [T] or an index array."""
+        """The patterns that `keep` picks, a boolean mask [T] or an index array; what is on disk stays there."""
         targets = {k: dataclasses.replace(t, values=t.values[keep]) for k, t in self.targets.items()}
+        patterns = self.intensity
         return dataclasses.replace(
             self,
-            intensity=self.intensity[keep],
+            intensity=patterns.subset(keep) if isinstance(patterns, stored.Stored) else patterns[keep],
             time=self.time[keep],
             targets=targets,
             cycle=self.cycle[keep],
             session=self.session[keep],
         )
 
+    def thinned(self, most: int) -> np.ndarray:
+        """Indices of at most `most` patterns, evenly spaced in each session; all of them where there are no more."""
+        share = -(-len(self) // max(most, 1))
+        chosen = [np.flatnonzero(self.session == i)[::share] for i in range(len(self.session_names))]
+        return np.sort(np.concatenate(chosen))
+
     def fingerprint(self) -> str:
         """SHA-256 over intensities, axis, times and targets (hex, 64 characters)."""
         digest = hashlib.sha256()
-        arrays = [self.intensity, self.axis.values, self.time, self.cycle, self.session]
+        digest.update(str((self.intensity.dtype.str, self.intensity.shape)).encode())
+        for _, block in stored.blocks(self.intensity):
+            digest.update(np.ascontiguousarray(block).data)
+        arrays = [self.axis.values, self.time, self.cycle, self.session]
         arrays += [self.targets[k].values for k in sorted(self.targets)]
         for array in arrays:
             digest.update(str((array.dtype.str, array.shape)).encode())
-            digest.update(np.ascontiguousarray(array).tobytes())
+            digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes HDF5 in the NeXus NXdata layout (`/entry/data`), atomically."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        with h5py.File(partial, "w") as file:
-            file.attrs["default"] = "entry"
-            entry = file.create_group("entry")
-            entry.attrs.update(NX_class="NXentry", default="data")
-            data = entry.create_group("data")
-            data.attrs.update(NX_class="NXdata", signal="intensity", axes=["time", self.axis.kind])
-            chunk = (min(64, max(len(self), 1)), self.intensity.shape[1])
-            data.create_dataset("intensity", data=self.intensity, chunks=chunk, compression="gzip", shuffle=True)
-            data["intensity"].attrs["units"] = "counts" if self.counts else "arbitrary"
-            data.create_dataset(self.axis.kind, data=self.axis.values).attrs["units"] = self.axis.unit
-            data.create_dataset("time", data=self.time).attrs["units"] = "s"
-            if self.axis.wavelength is not None:
-                data.create_dataset("wavelength", data=self.axis.wavelength).attrs["units"] = "angstrom"
-            labels = entry.create_group("labels")
-            labels.attrs["NX_class"] = "NXcollection"
-            labels.create_dataset("cycle", data=self.cycle)
-            labels.create_dataset("session", data=self.session)
-            labels.attrs["session_names"] = list(self.session_names)
-            targets = entry.create_group("targets")
-            targets.attrs["NX_class"] = "NXcollection"
-            for name, target in self.targets.items():
-                item = targets.create_dataset(name, data=target.values)
-                item.attrs.update(kind=target.kind, units=target.unit, classes=json.dumps(target.classes))
-            notes = {"windows": dict(self.windows), "reflections": dict(self.reflections)}
-            entry["provenance"] = json.dumps(notes | {"provenance": dict(self.provenance)})
-        os.replace(partial, path)
+        """Writes HDF5 in the NeXus NXdata layout (`/entry/data`), atomically, in bounded memory.
+
+        Raises:
+          UserError: the file cannot be written.
+        """
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        patterns = (block for _, block in stored.blocks(fields.pop("intensity")))
+        seriesfile.write(path, fields, patterns, self.intensity.dtype)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> PatternSeries:
-        """Reads what `save` wrote.
+    def load(cls, path: str | os.PathLike[str], limit_bytes: int = stored.LIMIT_BYTES) -> PatternSeries:
+        """Reads what `save` wrote; patterns of more than `limit_bytes` stay on disk and are read when needed.
 
         Raises:
           UserError: the file is not HDF5 or was not written by `save`.
         """
-        try:
-            with h5py.File(path, "r") as file:
-                entry, data = file["entry"], file["entry/data"]
-                kind = str(data.attrs["axes"][1])
-                wavelength = float(data["wavelength"][()]) if "wavelength" in data else None
-                notes = json.loads(entry["provenance"].asstr()[()])
-                targets = {
-                    name: Target(
-                        item[()],
-                        str(item.attrs["kind"]),
-                        str(item.attrs["units"]),
-                        tuple(json.loads(item.attrs["classes"])),
-                    )
-                    for name, item in entry["targets"].items()
-                }
-                return cls(
-                    intensity=data["intensity"][()],
-                    axis=Axis(data[kind][()], kind, wavelength),
-                    time=data["time"][()],
-                    targets=targets,
-                    cycle=entry["labels/cycle"][()],
-                    session=entry["labels/session"][()],
-                    session_names=tuple(str(s) for s in entry["labels"].attrs["session_names"]),
-                    counts=str(data["intensity"].attrs["units"]) == "counts",
-                    windows={k: tuple(v) for k, v in notes["windows"].items()},
-                    reflections=notes["reflections"],
-                    provenance=notes["provenance"],
-                )
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file") from None
-        except (OSError, KeyError, IndexError, ValueError) as error:
-            raise UserError(f"{path}: not a pattern series saved by xrd_jax ({error})") from None
+        return seriesfile.read(path, limit_bytes)

@@ -246,7 +246,7 @@ def mean_vaw(series: PatternSeries, vaw: Vaw, shares: Mapping[str, Mapping[str, 
             vaw.axis, mean - deviation, mean + deviation, color=BLUE, alpha=0.25, linewidth=0, label=label
         )
     upper.plot(vaw.axis, unmoved, color="0.55", linewidth=0.8, linestyle=(0, (4, 2)), label="unregistered")
-    lower.plot(series.axis.values, series.intensity.mean(axis=0), color="black", linewidth=0.8)
+    lower.plot(series.axis.values, np.asarray(series.intensity).mean(axis=0), color="black", linewidth=0.8)
     lower.set_yscale("function", functions=(_root, np.square))
     lower.set_yticks(maps.root_ticks(*lower.get_ylim()))
     lower.set(xlabel=series.axis.label, ylabel="Mean counts" if series.counts else "Mean intensity")
