@@ -196,7 +196,8 @@ def test_tables_of_start_times_are_checked(folder, table, words):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("version = 1", "version = 2", "version = 2 is not known"),
+        ("version = 1", "version = 3", "version = 3 is not known"),
+        ("version = 1", "version = 2", "[patterns] stands under a session in version 2; write [[session]]"),
         ("version = 1", "", "version is missing"),
         ("version = 1", "version = = 1", "not a TOML file"),
         ("exposure = 10.0", "exposur = 10.0", "exposure is missing; is 'exposur' meant?"),

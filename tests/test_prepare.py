@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.signal
+from hypothesis import given
+from hypothesis import strategies as st
 
+from xrd_jax import preprocess, splits
 from xrd_jax.config import PrepareConfig
 from xrd_jax.errors import UserError
 from xrd_jax.prepare import fit_statistics, inputs, prepare, resize_matrix, split, target_specs, transform, window
+from xrd_jax.series import Target
 
 AXIS = np.linspace(12.0, 39.98, 1400)
 
@@ -78,7 +84,7 @@ def test_total_scaling_ignores_flux(series, scale):
 def test_no_verification_pattern_reaches_the_statistics(series, scale):
     config = PrepareConfig(channels=32, scale=scale)
     prepared = prepare(series, config)
-    spoiled = prepared.series.intensity.copy()
+    spoiled = np.array(prepared.series.intensity)
     spoiled[prepared.test] = 60000
     other = fit_statistics(dataclasses.replace(prepared.series, intensity=spoiled), prepared.train, config)
     for ours, theirs in zip(prepared.statistics, other, strict=True):
@@ -132,3 +138,100 @@ def test_targets_must_exist_and_vary(series, config):
     one = series.subset(series.session == 0)
     with pytest.raises(UserError, match="single value or class"):
         target_specs(prepare(one, config.prepare), ("rate",))
+
+
+def test_half_cycle_split_holds_out_one_charge_or_discharge_of_each_session(series):
+    for which, cycle, later in ((0, 0, False), (-1, 1, True), (2, 1, False)):
+        config = PrepareConfig(split="half_cycle", half_cycle=which)
+        train, test = split(series, config, seed=0)
+        assert np.array_equal(np.sort(np.concatenate([train, test])), np.arange(len(series)))
+        assert set(series.cycle[test]) == {cycle} and set(series.session[test]) == {0, 1}
+        assert set(series.targets["mode"].values[test] >= 2) == {later}
+        named = splits.half_cycles(series).astype(np.int32)
+        target = Target(named, "classification", "", ("1 charge", "2 discharge", "3 charge", "4 discharge"))
+        only = dataclasses.replace(series, targets={"voltage": series.targets["voltage"], "half_cycle": target})
+        np.testing.assert_array_equal(split(only, config, seed=0)[1], test)
+
+
+def test_rows_are_those_that_were_named(series):
+    train, test = split(series, PrepareConfig(split="rows", train_rows="0-99, 120", test_rows="101-110"), seed=0)
+    np.testing.assert_array_equal(train, [*range(100), 120])
+    np.testing.assert_array_equal(test, range(101, 111))
+
+
+@given(st.sets(st.integers(0, 500), min_size=1))
+def test_spans_of_rows_read_back(rows):
+    numbers = np.array(sorted(rows))
+    np.testing.assert_array_equal(splits.numbers_in(splits.spans(numbers), "x"), numbers)
+
+
+@pytest.mark.parametrize(
+    ("fields", "answer"),
+    [
+        ({"split": "rows"}, "must name rows such as"),
+        ({"split": "rows", "train_rows": "0-99", "test_rows": "99-120"}, "row 99 is in"),
+        ({"split": "rows", "train_rows": "0-99", "test_rows": "100-240"}, "the last of the 240 patterns is 239"),
+        ({"split": "rows", "train_rows": "0-99", "test_rows": "120-100"}, "must name rows"),
+        ({"split": "rows", "window_target": "voltage"}, "leave prepare.window_target empty"),
+        ({"split": "half_cycle", "half_cycle": 4}, "choose one of 0 to 3"),
+        ({"derivative": 1}, "needs prepare.savgol"),
+        ({"savgol": 10}, "must be odd"),
+        ({"savgol": 97}, "at most the 96 channels"),
+        ({"savgol": 5, "derivative": 1, "scale": "total"}, "is for intensities"),
+    ],
+)
+def test_impossible_splits_and_filters_are_refused(series, fields, answer):
+    with pytest.raises(UserError, match=answer):
+        prepare(series, dataclasses.replace(PrepareConfig(channels=32), **fields))
+
+
+def test_half_cycles_must_be_known(series):
+    bare = dataclasses.replace(series, targets={"voltage": series.targets["voltage"]})
+    with pytest.raises(UserError, match="needs to know the half cycles"):
+        split(bare, PrepareConfig(split="half_cycle"), seed=0)
+
+
+@given(st.integers(1, 6), st.integers(1, 4), st.integers(0, 2))
+def test_savitzky_golay_agrees_with_scipy(half, order, derivative):
+    window = 2 * half + 1
+    if order >= window or order < max(derivative, 1):
+        return
+    axis = 850.0 + 2.5 * np.arange(40)
+    patterns = np.random.default_rng(half).normal(size=(3, 40))
+    ours = patterns @ preprocess.smoothing(axis, window, order, derivative)
+    theirs = scipy.signal.savgol_filter(patterns, window, order, deriv=derivative, delta=2.5, mode="interp")
+    np.testing.assert_allclose(ours, theirs, atol=1e-9)
+
+
+def test_derivatives_of_a_polynomial_are_exact_on_an_uneven_axis():
+    axis = np.cumsum(np.random.default_rng(0).uniform(0.5, 1.5, 60))
+    parabola = np.polynomial.Polynomial([3.0, -2.0, 0.25])
+    for derivative in (0, 1, 2):
+        exact = (parabola.deriv(derivative) if derivative else parabola)(axis)
+        np.testing.assert_allclose(parabola(axis) @ preprocess.smoothing(axis, 7, 2, derivative), exact, atol=1e-8)
+
+
+def test_snv_ignores_offset_and_gain_and_a_derivative_ignores_offset(series):
+    x = jnp.asarray(series.intensity[:4], jnp.float32)
+    for fields, other in (
+        ({"scale": "snv"}, 2.5 * x + 40.0),
+        ({"scale": "none", "savgol": 7, "derivative": 1}, x + 40.0),
+    ):
+        config = PrepareConfig(resize="none", **fields)
+        statistics = fit_statistics(series, np.arange(len(series)), config)
+        np.testing.assert_allclose(
+            transform(statistics, config, x), transform(statistics, config, other), rtol=0, atol=2e-5
+        )
+
+
+def test_baselines_are_subtracted_and_gradients_pass(series):
+    pytest.importorskip("pybaselines")
+    config = PrepareConfig(resize="none", scale="none", centre=False, baseline="arpls")
+    statistics = fit_statistics(series, np.arange(len(series)), config)
+    slope = jnp.linspace(0.0, 500.0, 96)[None, :]
+    x = jnp.asarray(series.intensity[:3], jnp.float32)
+    flat, tilted = (np.asarray(transform(statistics, config, one)) for one in (x, x + slope))
+    assert np.abs(tilted - flat).max() < 0.05 * np.abs(slope).max()
+    np.testing.assert_allclose(transform(statistics, config, x[1:2]), flat[1:2], atol=1e-3)
+    gradient = jax.grad(lambda one: transform(statistics, config, one).sum())(x)
+    np.testing.assert_allclose(gradient, 1.0)

@@ -24,28 +24,42 @@ class PrepareConfig:
       window_target, window_low, window_high: only patterns whose `window_target` lies in [low, high] are analysed;
         '' keeps all.
       scale: 'pattern' (min–max of each pattern), 'dataset' (min–max of the training patterns), 'total' (divided by the
-        pattern's mean, so that flux cancels) or 'sqrt' (variance-stabilised: 2 √(counts + 3/8), then 'total').
+        pattern's mean, so that flux cancels) or 'sqrt' (variance-stabilised: 2 √(counts + 3/8), then 'total');
+        'snv' (each pattern less its mean, by its own standard deviation) and 'none' are usual for other spectra.
       scale_at: scale before ('input') or after ('output') resizing. After binning, the extremes that min–max divides by
         hold several channels' photons and are steadier; for a spline it makes no difference.
       resize: 'spline' samples a cubic spline, 'bin' averages with exact overlap, 'none' keeps every channel.
       channels: channels after resizing.
       centre: subtract the training mean of each channel and divide by one global standard deviation.
-      split: 'random' half, 'cycle' (last cycle of each session held out) or 'block' (contiguous blocks).
+      baseline: method of pybaselines whose baseline is subtracted from every pattern, or 'none'.
+      savgol, savgol_order: channels and polynomial order of a Savitzky–Golay filter; 0 for none.
+      derivative: 0, 1 or 2; that of the filter's polynomial.
+      split: 'random' half, 'cycle' (last cycle of each session held out), 'block' (contiguous blocks), 'half_cycle'
+        (one charge or discharge of each session held out) or 'rows' (those that `train_rows` and `test_rows` name).
       train_fraction: share of patterns used for training by 'random' and 'block'.
       blocks: number of contiguous blocks per session for 'block'.
+      half_cycle: which half cycle 'half_cycle' holds out; 0 is the first of a session, -1 the last.
+      train_rows, test_rows: patterns of the series for 'rows', such as '0-171, 180'; rows in neither are not used.
     """
 
     window_target: str = ""
     window_low: float = float("-inf")
     window_high: float = float("inf")
-    scale: Literal["pattern", "dataset", "total", "sqrt"] = "pattern"
+    scale: Literal["pattern", "dataset", "total", "sqrt", "snv", "none"] = "pattern"
     scale_at: Literal["input", "output"] = "output"
     resize: Literal["spline", "bin", "none"] = "spline"
     channels: int = 256
     centre: bool = True
-    split: Literal["random", "cycle", "block"] = "random"
+    baseline: Literal["none", "airpls", "arpls", "asls", "fabc", "iasls", "modpoly", "mor", "snip"] = "none"
+    savgol: int = 0
+    savgol_order: int = 2
+    derivative: int = 0
+    split: Literal["random", "cycle", "block", "half_cycle", "rows"] = "random"
     train_fraction: float = 0.5
     blocks: int = 20
+    half_cycle: int = -1
+    train_rows: str = ""
+    test_rows: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import datetime
 import re
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from xrd_jax.errors import UserError
+from xrd_jax.io import table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,45 +92,47 @@ def missing_numbers(numbers: np.ndarray) -> list[str]:
     return [str(low) if low == high else f"{low}-{high}" for low, high in spans]
 
 
-def read_start_times(path: Path, names: Sequence[str], log_start: datetime.datetime | None) -> np.ndarray:
+def read_start_times(
+    path: Path,
+    names: Sequence[str],
+    log_start: datetime.datetime | None,
+    zone: datetime.tzinfo | None = None,
+    lonely: bool = False,
+) -> np.ndarray:
     """[T] start of each exposure in s on the log's clock, from a csv with columns file and start_time.
 
     `start_time` is seconds on the log's clock, or ISO dates; dates need a log that says when it started, and either
     both or neither with a time zone.
 
+    Args:
+      zone: of dates that state none.
+      lonely: there is no log; dates count from the first of them.
+
     Raises:
       UserError: a column, a file or a time is missing or cannot be understood, or only one clock has a zone.
     """
-    stated = _table(path)
+    stated: dict[str, str] = {}
+    for number, row in enumerate(table.read(path, ("file", "start_time"), ""), 2):
+        name = row["file"].strip()
+        if name in stated:
+            raise UserError(f"{path}: row {number}: {name} has a row already; keep one")
+        stated[name] = row["start_time"].strip()
     missing = [name for name in names if name not in stated]
     if missing:
         raise UserError(f"{path}: no row for {missing[0]}{_more(len(missing) - 1)}; add one per pattern")
-    return np.array([_seconds(stated[name], log_start, f"{path}: {name}") for name in names])
+    moments = [_moment(stated[name], f"{path}: {name}") for name in names]
+    dates = [moment for moment in moments if isinstance(moment, datetime.datetime)]
+    if lonely and dates and len({date.tzinfo is None for date in dates}) == 1:
+        log_start, zone = min(dates), None
+    return np.array(
+        [
+            moment if isinstance(moment, float) else since(log_start, moment, zone, f"{path}: {name}: start_time")
+            for moment, name in zip(moments, names, strict=True)
+        ]
+    )
 
 
-def _table(path: Path) -> dict[str, str]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            head = file.readline()
-            delimiter = next((mark for mark in ("\t", ";") if mark in head), ",")
-            file.seek(0)
-            rows = list(csv.DictReader(file, delimiter=delimiter))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as csv in UTF-8 ({error}); check the name and the encoding") from None
-    stated: dict[str, str] = {}
-    for number, row in enumerate(rows, 2):
-        name, start = row.get("file"), row.get("start_time")
-        if name is None or start is None:
-            raise UserError(
-                f"{path}: row {number}: columns 'file' and 'start_time' are needed; name them in the first row"
-            )
-        if name.strip() in stated:
-            raise UserError(f"{path}: row {number}: {name.strip()} has a row already; keep one")
-        stated[name.strip()] = start.strip()
-    return stated
-
-
-def _seconds(value: str, log_start: datetime.datetime | None, place: str) -> float:
+def _moment(value: str, place: str) -> float | datetime.datetime:
     try:
         seconds = float(value)
     except ValueError:
@@ -139,17 +141,29 @@ def _seconds(value: str, log_start: datetime.datetime | None, place: str) -> flo
         if np.isfinite(seconds):
             return seconds
     try:
-        moment = datetime.datetime.fromisoformat(value)
+        return datetime.datetime.fromisoformat(value)
     except ValueError:
         raise UserError(
             f"{place}: start_time '{value[:40]}' is neither seconds nor a date; write 2024-02-28T10:27:22"
         ) from None
+
+
+def since(
+    log_start: datetime.datetime | None, moment: datetime.datetime, zone: datetime.tzinfo | None, place: str
+) -> float:
+    """Seconds from the start of the log to `moment`, which is read in `zone` where it states none.
+
+    Raises:
+      UserError: the log does not say when it started, or only one of the two has a time zone.
+    """
+    if moment.tzinfo is None and zone is not None:
+        moment = moment.replace(tzinfo=zone)
     if log_start is None:
-        raise UserError(f"{place}: start_time is a date, but the log does not say when it started; give [cycler] start")
+        raise UserError(f"{place} is a date, but the log does not say when it started; give [cycler] start")
     if (moment.tzinfo is None) != (log_start.tzinfo is None):
-        which = "the log" if log_start.tzinfo is None else "start_time"
+        which, key = ("the log", "[cycler] zone") if log_start.tzinfo is None else ("the pattern", "[time] zone")
         raise UserError(
-            f"{place}: {which} has no time zone and the other clock has one; add +00:00 or the like to both "
+            f'{place}: {which} has no time zone and the other clock has one; give {key} = "+00:00" or the like '
             "([cycler] start sets the log's)"
         )
     return (moment - log_start).total_seconds()

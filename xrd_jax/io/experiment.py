@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import fnmatch
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from xrd_jax import series
+from xrd_jax import series, splits
 from xrd_jax.errors import UserError
-from xrd_jax.io import clock, cyclers, locate, section, stack
+from xrd_jax.io import clock, cyclers, folder, locate, matrix, stack, targets, times
 from xrd_jax.io import plan as plans
 from xrd_jax.io.cyclers import log as logs
 
@@ -22,9 +24,10 @@ class Experiment:
     """What `read_experiment` makes.
 
     Attributes:
-      series: the patterns that were matched, in time order; `time` is mid-exposure on the cycler log's clock.
+      series: the patterns that were matched, in time order within each session; `time` is mid-exposure on the cycler
+        log's clock.
       report: plain sentences about what was read, left out or assumed.
-      overrides: the [set] table as it stands, for the caller to apply to its configuration.
+      overrides: the [split] and [set] tables, for the caller to apply to its configuration.
     """
 
     series: series.PatternSeries
@@ -33,27 +36,27 @@ class Experiment:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Timeline:
-    """The patterns [T] against the cell: `half_cycles` is None for a log without current."""
+class _Part:
+    """A session as read: `keep` [T] are the patterns with a value for every target, `origin` their rows as listed."""
 
-    time: np.ndarray
-    log: logs.CyclerLog
-    match: clock.Match
-    half_cycles: logs.HalfCycles | None
-
-    @property
-    def cycle(self) -> np.ndarray:
-        return np.zeros(self.time.size, np.int32) if self.half_cycles is None else self.half_cycles.cycle(self.time)
-
-    @property
-    def mode(self) -> np.ndarray:
-        return np.full(self.time.size, -1) if self.half_cycles is None else self.half_cycles.mode(self.time)
+    line: targets.Timeline
+    axis: series.Axis
+    found: dict[str, np.ndarray]
+    keep: np.ndarray
+    origin: np.ndarray
+    listed: int
 
 
-def read_experiment(path: str | Path, data_root: str | Path | None = None) -> Experiment:
-    """Reads an experiment file, its patterns and its cycler log, and matches their clocks.
+def read_experiment(
+    path: str | Path, data_root: str | Path | None = None, cache: bool = False, progress: bool = False
+) -> Experiment:
+    """Reads an experiment file, its patterns and its cycler logs, and matches their clocks.
 
     Relative paths in the file start at `data_root`, else at the environment's XRD_JAX_DATA, else at its own folder.
+
+    Args:
+      cache: keep what many text files held, so that the same files read at once the next time.
+      progress: draw a bar while many files are read.
 
     Raises:
       UserError: naming the file, the place in it and the remedy.
@@ -61,147 +64,182 @@ def read_experiment(path: str | Path, data_root: str | Path | None = None) -> Ex
     plan = plans.read_plan(Path(path))
     root = locate.root(plan, data_root)
     report: list[str] = []
-    files = locate.pattern_files(plan, root)
-    log = cyclers.read_cycler(locate.one_file(plan, root, plan.cycler.file, "[cycler] file"), plan.cycler.format)
-    log = dataclasses.replace(log, start=plan.cycler.start or log.start)
-    _refuse_unknown_columns(plan, log)
-    files, time = _in_time_order(files, _mid_exposures(plan, root, files, log, report), plan)
-    axis, intensity = stack.load(plan, files, report)
-    match = clock.match(log.time, time, plan.cycler.tolerance)
-    timeline = _Timeline(time, log, match, _half_cycles(plan, log))
-    keep = _kept(plan, files, timeline, report)
-    targets = {target.name: _target(plan, target, timeline, keep, report) for target in plan.targets}
-    report += [f"{plan.cycler.file}: {note}." for note in log.notes]
+    reading = folder.Reading(cache, progress)
+    parts = [_session(plan, session, root, reading, report) for session in plan.sessions]
+    axis = _common_axis(plan, parts)
+    intensity = np.concatenate([part.line.rows.intensity[part.keep] for part in parts])
+    shown, intensity = stack.masked(plan.axis, axis, intensity)
+    merged = {
+        target.name: targets.merge(plan, target, [part.found[target.name][part.keep] for part in parts], report)
+        for target in plan.targets
+    }
+    report += [f"{part.line.session.cycler.file}: {note}." for part in parts
+               if part.line.log and part.line.session.cycler for note in part.line.log.notes]  # fmt: skip
     whole = series.PatternSeries(
-        intensity=intensity[keep],
-        axis=axis,
-        time=time[keep],
-        targets=targets,
-        cycle=timeline.cycle[keep],
-        session=np.zeros(np.count_nonzero(keep), np.int32),
-        session_names=(plan.title,),
-        counts=plan.patterns.counts,
-        windows=_on_axis(plan, axis),
+        intensity=intensity,
+        axis=shown,
+        time=np.concatenate([part.line.time[part.keep] for part in parts]),
+        targets=merged,
+        cycle=np.concatenate([part.line.cycle[part.keep] for part in parts]),
+        session=np.repeat(np.arange(len(parts)), [np.count_nonzero(part.keep) for part in parts]),
+        session_names=tuple(session.name for session in plan.sessions),
+        counts=all(session.patterns.counts for session in plan.sessions),
+        windows=_on_axis(plan, shown),
         reflections=plan.reflections,
-        provenance=_provenance(plan, files, keep, report),
+        provenance=_provenance(plan, parts, report),
     )
-    return Experiment(whole, report, plan.overrides)
+    return Experiment(whole, report, _overrides(plan, parts))
 
 
-def _refuse_unknown_columns(plan: plans.Plan, log: logs.CyclerLog) -> None:
+def _session(
+    plan: plans.Plan, session: plans.SessionPlan, root: Path, reading: folder.Reading, report: list[str]
+) -> _Part:
+    """Reads one session; its sentences start with its name where there are several."""
+    said: list[str] = []
+    rows = _rows(plan, session, root, reading, said)
+    rows, origin, listed = _without_excluded(plan, session, rows, said)
+    axis = stack.axis(plan, rows, said)
+    if session.patterns.counts:
+        rows = dataclasses.replace(rows, intensity=stack.whole(rows))
+    log, start = _log(plan, session, root)
+    _refuse_unknown_columns(plan, session, log)
+    time = times.mid_exposures(plan, session, root, rows, start, said)
+    order = _time_order(time, rows.names, f"{plan.path}: ", f"[{session.prefix}time]")
+    rows, time, origin = rows.subset(order), time[order], origin[order]
+    numbers = times.numbers(session, rows.names)
+    line = targets.Timeline(session, rows, time, numbers)
+    if log is not None and session.cycler is not None:
+        match = clock.match(log.time, time, session.cycler.tolerance)
+        line = dataclasses.replace(line, log=log, match=match, half_cycles=_half_cycles(plan, session, log))
+    found = {target.name: targets.values(plan, target, line, root) for target in plan.targets}
+    keep = _kept(plan, line, found, said)
+    several = len(plan.sessions) > 1
+    report += [f"{session.name}: {sentence}" if several else sentence for sentence in said]
+    return _Part(line, axis, found, keep, origin, listed)
+
+
+def _rows(
+    plan: plans.Plan, session: plans.SessionPlan, root: Path, reading: folder.Reading, said: list[str]
+) -> stack.Rows:
+    place = f"{plan.path}: [{session.prefix.rstrip('.')}] stack"
+    if session.patterns.stack:
+        rows = matrix.load(session.patterns, locate.one_file(plan, root, session.patterns.stack, place))
+    else:
+        files = locate.pattern_files(plan, session, root)
+        rows = stack.load(files, session.patterns.allow_negative, reading.read_all)
+    total = len(rows.names)
+    said.append(f"{total} patterns of {rows.axis.size} channels were read from {session.patterns.shown}.")
+    unit = "rows" if session.patterns.stack else "files"
+    said += [f"In {count} of {total} {unit} {note}." for note, count in rows.notes.items()]
+    return rows
+
+
+def _without_excluded(
+    plan: plans.Plan, session: plans.SessionPlan, rows: stack.Rows, said: list[str]
+) -> tuple[stack.Rows, np.ndarray, int]:
+    """The rows that are not excluded, where they stood in the list, and how long the list was."""
+    total = len(rows.names)
+    hidden = np.zeros(total, bool)
+    numbers = times.numbers(session, rows.names) if any(type(e) is int for e in session.patterns.exclude) else None
+    for entry in session.patterns.exclude:
+        place = f"{plan.path}: [{session.prefix.rstrip('.')}] exclude = {entry!r}"
+        if isinstance(entry, int):
+            # Without numbers in names, a row of a stack or a place in the list, from 0.
+            which = (np.arange(total) if numbers is None else numbers) == entry
+        else:
+            which = np.array([fnmatch.fnmatchcase(name, entry) for name in rows.names])
+        if not which.any():
+            raise UserError(f"{place} is none of these patterns ('{rows.names[0]}' is one); mend or remove it")
+        hidden |= which
+    keep = np.flatnonzero(~hidden)
+    if not keep.size:
+        raise UserError(f"{plan.path}: [{session.prefix.rstrip('.')}] exclude leaves no pattern; mend it")
+    if not hidden.any():
+        return rows, keep, total
+    said.append(f"{np.count_nonzero(hidden)} of {total} patterns were excluded by the experiment file.")
+    return rows.subset(keep), keep, total
+
+
+def _log(
+    plan: plans.Plan, session: plans.SessionPlan, root: Path
+) -> tuple[logs.CyclerLog | None, datetime.datetime | None]:
+    """The cycler log, and when it started with the zone that the experiment file gives it."""
+    cycler = session.cycler
+    if cycler is None:
+        return None, None
+    log = cyclers.read_cycler(locate.one_file(plan, root, cycler.file, f"[{session.prefix}cycler] file"), cycler.format)
+    start = cycler.start or log.start
+    if start is not None and start.tzinfo is None and cycler.zone is not None:
+        start = start.replace(tzinfo=cycler.zone)
+    return dataclasses.replace(log, start=start), start
+
+
+def _refuse_unknown_columns(plan: plans.Plan, session: plans.SessionPlan, log: logs.CyclerLog | None) -> None:
+    """Before the clocks are matched: a wrong name is the commoner mistake."""
+    if session.prefix or log is None or session.cycler is None:
+        return
     for target in plan.targets:
         if target.column is not None and target.column not in log.columns:
-            raise UserError(
-                f"{plan.path}: [targets.{target.name}] column '{target.column}' is not in {plan.cycler.file}"
-                f"{section.suggest(target.column, log.columns)}"
-            )
+            targets.refuse_column(plan, target.name, target.column, list(log.columns), session.cycler.file)
 
 
-def _mid_exposures(
-    plan: plans.Plan, root: Path, files: Sequence[Path], log: logs.CyclerLog, report: list[str]
-) -> np.ndarray:
-    """[T] mid-exposure in s on the log's clock."""
-    names = [file.name for file in files]
-    if plan.time.table is not None:
-        table = locate.one_file(plan, root, plan.time.table, "[time] table")
-        start = clock.read_start_times(table, names, log.start)
-    elif plan.time.step is not None:
-        numbers = plan.time.first_number + np.arange(len(files))
-        if plan.patterns.number is None:
-            report.append("Patterns were numbered in the order of their names, as [patterns] number is not given.")
-        else:
-            numbers = clock.frame_numbers(names, plan.patterns.number)
-            if missing := clock.missing_numbers(numbers):
-                report.append(f"Missing pattern numbers: {_some(missing)}; times follow the numbers.")
-        start = plan.time.first + (numbers - plan.time.first_number) * plan.time.step
-        report.append(f"Times are not measured: a constant step of {plan.time.step:g} s between patterns is assumed.")
-    return start + plan.time.offset + plan.time.exposure / 2
-
-
-def _in_time_order(files: Sequence[Path], time: np.ndarray, plan: plans.Plan) -> tuple[list[Path], np.ndarray]:
+def _time_order(time: np.ndarray, names: Sequence[str], file: str, table: str) -> np.ndarray:
     order = np.argsort(time, kind="stable")
-    files, time = [files[i] for i in order], time[order]
-    if (same := np.flatnonzero(np.diff(time) <= 0)).size:
-        raise UserError(
-            f"{plan.path}: {files[same[0]].name} and {files[same[0] + 1].name} have the same time; mend [time]"
-        )
-    return files, time
+    if (same := np.flatnonzero(np.diff(time[order]) <= 0)).size:
+        one, other = names[order[same[0]]], names[order[same[0] + 1]]
+        raise UserError(f"{file}{one} and {other} have the same time; mend {table}")
+    return order
 
 
-def _half_cycles(plan: plans.Plan, log: logs.CyclerLog) -> logs.HalfCycles | None:
+def _half_cycles(plan: plans.Plan, session: plans.SessionPlan, log: logs.CyclerLog) -> logs.HalfCycles | None:
     """None for a log without half cycles, as long as no target needs them."""
+    assert session.cycler is not None
     try:
-        return logs.half_cycles(log.time, plan.cycler.charge_sign * log.current, longest_gap=plan.cycler.tolerance)
+        current = session.cycler.charge_sign * log.current
+        return logs.half_cycles(log.time, current, longest_gap=session.cycler.tolerance)
     except UserError as error:
-        if all(target.column is not None for target in plan.targets):
+        if all(target.source in (None, "capacity", "c_rate", "session") for target in plan.targets):
             return None
-        raise UserError(f"{plan.path}: [cycler] file '{plan.cycler.file}': {error}") from None
+        place = f"{plan.path}: [{session.prefix}cycler] file '{session.cycler.file}'"
+        raise UserError(f"{place}: {error}") from None
 
 
-def _kept(plan: plans.Plan, files: Sequence[Path], timeline: _Timeline, report: list[str]) -> np.ndarray:
+def _kept(plan: plans.Plan, line: targets.Timeline, found: dict[str, np.ndarray], said: list[str]) -> np.ndarray:
     """[T] True for the patterns that every target has a value for."""
-    time, found = timeline.time, timeline.match.found
-    begin, end = timeline.log.time[[0, -1]]
-    outside = (time < begin) | (time > end)
-    if outside.all():
-        raise UserError(
-            f"{plan.path}: the patterns run from {time[0]:g} to {time[-1]:g} s, the cycler log from {begin:g} to "
-            f"{end:g} s: they do not overlap; mend [time] or give [time] offset"
-        )
-    needs_mode = any(target.column is None for target in plan.targets)
-    resting = found & (timeline.mode < 0) if needs_mode else np.zeros_like(found)
-    reasons = {
-        "outside the cycler log": outside,
-        f"in gaps of the cycler log longer than {plan.cycler.tolerance:g} s": ~outside & ~found,
-        "in rests, where there is neither charge nor discharge": resting,
-    }
-    for reason, which in reasons.items():
+    keep = np.ones(line.time.size, bool)
+    for reason, which in targets.lost(plan, line, found).items():
         if which.any():
-            names = _some([files[i].name for i in np.flatnonzero(which).tolist()])
+            keep &= ~which
+            names = times.some([line.rows.names[i] for i in np.flatnonzero(which).tolist()])
             count = np.count_nonzero(which)
-            report.append(
-                f"{count} of {len(files)} patterns {'lies' if count == 1 else 'lie'} {reason} and "
-                f"{'was' if count == 1 else 'were'} left out: {names}."
+            verb = reason if count > 1 else reason.replace("lie ", "lies ", 1).replace("have ", "has ", 1)
+            said.append(
+                f"{count} of {keep.size} patterns {verb} and {'was' if count == 1 else 'were'} left out: {names}."
             )
-    keep = found & ~resting
     if not keep.any():
         raise UserError(
-            f"{plan.path}: no pattern is left ({report[-1].rstrip('.')}); mend [time] or raise [cycler] tolerance"
+            f"{plan.path}: no pattern is left ({said[-1].rstrip('.')}); mend [time] or raise [cycler] tolerance"
         )
-    if keep.all():
-        report.append(f"All {len(files)} patterns were matched to the cycler log.")
+    if keep.all() and line.log is not None:
+        said.append(f"All {keep.size} patterns were matched to the cycler log.")
     return keep
 
 
-def _target(
-    plan: plans.Plan, target: plans.TargetPlan, timeline: _Timeline, keep: np.ndarray, report: list[str]
-) -> series.Target:
-    """The values of one target for the patterns kept; refuses one that is the same everywhere."""
-    columns = timeline.log.columns
-    classes: tuple[str, ...]
-    place = f"{plan.path}: [targets.{target.name}]"
-    if target.kind == "regression" and target.column is not None:
-        values = timeline.match.interpolate(columns[target.column])[keep]
-        if np.all(values == values[0]):
-            raise UserError(f"{place} is {values[0]:g} in every pattern; there is nothing to learn: remove it")
-        return series.Target(values, "regression", target.unit or target.column.rpartition("/")[2])
-    if target.column is None:
-        values, classes = timeline.mode[keep], logs.MODES
-    else:
-        steps, values = np.unique(timeline.match.nearest(columns[target.column])[keep], return_inverse=True)
-        if np.any(steps != np.round(steps)):
+def _common_axis(plan: plans.Plan, parts: Sequence[_Part]) -> series.Axis:
+    first = parts[0].axis
+    for part in parts[1:]:
+        own, place = part.axis, f"{plan.path}: [{part.line.session.prefix.rstrip('.')}]"
+        alike = own.values.size == first.values.size and own.kind == first.kind
+        if not alike or np.abs(own.values - first.values).max() > 0.01 * np.median(np.diff(first.values)):
             raise UserError(
-                f"{place} column '{target.column}' holds {steps[steps != np.round(steps)][0]:g}, which is no class; "
-                'use kind = "regression"'
+                f"{place} '{part.line.session.name}' has {own.values.size} channels of {own.kind} from "
+                f"{own.values[0]:g} to {own.values[-1]:g}, the first session {first.values.size} of {first.kind} from "
+                f"{first.values[0]:g} to {first.values[-1]:g}; export all sessions on one axis"
             )
-        classes = tuple(f"{step:g}" for step in steps)
-    counts = np.bincount(values, minlength=len(classes))
-    if np.count_nonzero(counts) < 2:
-        raise UserError(f"{place} is '{classes[values[0]]}' in every pattern; there is nothing to learn: remove it")
-    report.append(
-        f"Patterns per class of {target.name}: {', '.join(f'{c} {n}' for c, n in zip(classes, counts, strict=True))}."
-    )
-    return series.Target(values, "classification", "", classes)
+        if own.wavelength != first.wavelength and first.kind == "two_theta":
+            raise UserError(f"{place} '{part.line.session.name}' was measured at another wavelength, {own.wavelength} "
+                            f"Å instead of {first.wavelength} Å; export all sessions as q")  # fmt: skip
+    return first
 
 
 def _on_axis(plan: plans.Plan, axis: series.Axis) -> dict[str, tuple[float, float]]:
@@ -214,19 +252,35 @@ def _on_axis(plan: plans.Plan, axis: series.Axis) -> dict[str, tuple[float, floa
     return plan.windows
 
 
-def _provenance(plan: plans.Plan, files: Sequence[Path], keep: np.ndarray, report: list[str]) -> dict[str, Any]:
+def _overrides(plan: plans.Plan, parts: Sequence[_Part]) -> dict[str, Any]:
+    """[split] and [set]; rows of [split], which count patterns as they are listed, become rows of the series."""
+    asked = dict(plan.split)
+    if asked and {"split", "prepare.split"} & set(plan.overrides):
+        raise UserError(f"{plan.path}: [split] kind and [set] split both choose the split; remove one")
+    if asked.get("prepare.split") == "rows":
+        before = np.cumsum([0, *(part.listed for part in parts)])
+        listed = np.concatenate([at + part.origin[part.keep] for at, part in zip(before, parts, strict=False)])
+        for key in ("train", "test"):
+            place = f"{plan.path}: [split] {key}"
+            wanted = splits.numbers_in(asked[f"prepare.{key}_rows"], place)
+            if wanted.max() >= before[-1]:
+                raise UserError(
+                    f"{place} names row {wanted.max()}, but the last is {before[-1] - 1}; they count from 0"
+                )
+            asked[f"prepare.{key}_rows"] = splits.spans(np.flatnonzero(np.isin(listed, wanted)))
+    return asked | plan.overrides
+
+
+def _provenance(plan: plans.Plan, parts: Sequence[_Part], report: list[str]) -> dict[str, Any]:
+    names = [[part.line.rows.names[i] for i in np.flatnonzero(part.keep).tolist()] for part in parts]
+    logged = [part.line.session.cycler.file for part in parts if part.line.session.cycler]
     return {
         "source": "measured",
         "experiment": plan.path.name,
         "experiment_sha256": hashlib.sha256(plan.path.read_bytes()).hexdigest(),
         "title": plan.title,
-        "patterns": plan.patterns.files,
-        "cycler": plan.cycler.file,
-        "files": [file.name for file, kept in zip(files, keep, strict=True) if kept],
+        "patterns": ", ".join(session.patterns.shown for session in plan.sessions),
+        "cycler": ", ".join(logged),
+        "files": [name for part in names for name in part],
         "report": list(report),
     }
-
-
-def _some(items: Sequence[object]) -> str:
-    shown = ", ".join(str(item) for item in items[:3])
-    return shown + (f" and {len(items) - 3} more" if len(items) > 3 else "")

@@ -21,18 +21,21 @@ def root(plan: plans.Plan, data_root: str | Path | None) -> Path:
     return folder
 
 
-def pattern_files(plan: plans.Plan, folder: Path) -> list[Path]:
-    """The files that the glob names, in natural order."""
-    wanted = plan.patterns.files
-    names = glob.glob(wanted, root_dir=folder, recursive=True)  # an absolute pattern takes no notice of root_dir
-    files = [folder / name for name in sorted(names, key=clock.natural_key) if (folder / name).is_file()]
-    if not files:
-        raise UserError(
-            f"{plan.path}: [patterns] files = '{wanted}' matches no file under {folder}; check it and --data_root"
-        )
-    if not os.path.isabs(wanted):
-        _refuse_outside(plan, folder, files, "[patterns] files")
-    return files
+def pattern_files(plan: plans.Plan, session: plans.SessionPlan, folder: Path) -> list[Path]:
+    """The files that the session's globs name, in natural order, each once."""
+    label = "[patterns] files" if not session.prefix else f"[{session.prefix.rstrip('.')}] patterns"
+    found: dict[Path, None] = {}
+    for wanted in session.patterns.files:
+        names = glob.glob(wanted, root_dir=folder, recursive=True)  # an absolute pattern takes no notice of root_dir
+        files = [folder / name for name in sorted(names, key=clock.natural_key) if (folder / name).is_file()]
+        if not files:
+            raise UserError(
+                f"{plan.path}: {label} = '{wanted}' matches no file under {folder}; check it and --data_root"
+            )
+        if not os.path.isabs(wanted):
+            _refuse_outside(plan, folder, files, label)
+        found |= dict.fromkeys(files)
+    return list(found)
 
 
 def one_file(plan: plans.Plan, folder: Path, name: str, place: str) -> Path:

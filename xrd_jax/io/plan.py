@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import datetime
 import math
@@ -14,7 +15,7 @@ from xrd_jax import series
 from xrd_jax.errors import UserError
 from xrd_jax.io import section
 
-VERSION = 1
+VERSIONS = (1, 2)
 DEFAULT_TOLERANCE = 120.0
 
 # Factor from a unit in a file to the unit of `series.AXIS_UNITS`.
@@ -34,31 +35,73 @@ _DIFFRACTION = ("two_theta", "q", "d")
 
 @dataclasses.dataclass(frozen=True)
 class PatternPlan:
-    files: str
+    """Pattern files by globs, or `stack`: one file with a row per pattern.
+
+    Attributes:
+      files: globs.
+      number: finds the number of a pattern in the name of its file.
+      stack: a csv matrix or an HDF5 file, instead of `files`.
+      columns: the csv columns that hold the spectrum, as a glob; '' takes those whose names are numbers.
+      dataset: path of the intensities [T, N] in an HDF5 file; '' follows its default plot.
+      exclude: names or numbers of patterns to leave out.
+    """
+
+    files: tuple[str, ...]
     number: re.Pattern[str] | None
     counts: bool
     allow_negative: bool
+    stack: str = ""
+    columns: str = ""
+    dataset: str = ""
+    exclude: tuple[str | int, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        return self.stack or ", ".join(self.files)
 
 
 @dataclasses.dataclass(frozen=True)
 class AxisPlan:
-    """`scale` turns positions of the files into the unit of `series.AXIS_UNITS`; `wavelength` is in Å."""
+    """`scale` turns positions of the files into the unit of `series.AXIS_UNITS`; `wavelength` is in Å.
 
-    kind: str
+    Attributes:
+      kind: None leaves it to the files.
+      ends: first and last position of evenly spaced channels, for files that hold none.
+      masks: ranges of channels that are left out.
+      fill: keep the masked channels and draw a straight line across them instead of leaving them out.
+    """
+
+    kind: str | None
     scale: float
     wavelength: float | None
+    ends: tuple[float, float] | None = None
+    masks: tuple[tuple[float, float], ...] = ()
+    fill: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class TimePlan:
-    """Seconds on the log's clock; either `step` or `table` is set."""
+    """When patterns were taken; one of `step`, `table` or `files` says how it is known.
 
-    exposure: float
+    Attributes:
+      exposure: s, or None where the files say it themselves.
+      offset: s added to every time.
+      step, first, first_number: pattern number `first_number` starts at `first` s on the log's clock.
+      table: csv of file,start_time.
+      files: the pattern files say when they were taken.
+      zone: of the patterns' clock, where it states none.
+      relative: the first pattern starts at `first` s on the log's clock, whatever date the files state.
+    """
+
+    exposure: float | None
     offset: float
     step: float | None
     first: float
     first_number: int
     table: str | None
+    files: bool = False
+    zone: datetime.tzinfo | None = None
+    relative: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,40 +111,73 @@ class CyclerPlan:
     tolerance: float
     start: datetime.datetime | None
     charge_sign: float
+    zone: datetime.tzinfo | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class SessionPlan:
+    """One cell at one rate in one place.
+
+    Attributes:
+      prefix: what stands before a table's name in this file, such as 'session 2.'.
+      time, cycler: None where the file has no such table.
+    """
+
+    name: str
+    prefix: str
+    patterns: PatternPlan
+    time: TimePlan | None
+    cycler: CyclerPlan | None
+    c_rate: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class TargetPlan:
-    """`column` of the log, or None for the direction and half that the half cycles give."""
+    """One of `column`, `expression` and `source` says where the values come from.
+
+    Attributes:
+      column: of the cycler log, of the stack file, or of `table`.
+      expression: arithmetic over such columns, parsed by `expression.parse`.
+      source: one of `plan_target.SOURCES`, which half cycles or sessions give.
+      table: csv with a row per pattern that holds `column`.
+    """
 
     name: str
     column: str | None
     kind: str
     unit: str
+    source: str | None = None
+    expression: ast.expr | None = None
+    table: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A whole experiment file; windows and reflections are in the unit of `series.AXIS_UNITS`."""
+    """A whole experiment file; windows and reflections are in the unit of `series.AXIS_UNITS`.
+
+    Attributes:
+      split: configuration that the [split] table asks for, such as {'prepare.split': 'block'}.
+    """
 
     path: Path
     title: str
-    patterns: PatternPlan
     axis: AxisPlan
-    time: TimePlan
-    cycler: CyclerPlan
+    sessions: tuple[SessionPlan, ...]
     targets: tuple[TargetPlan, ...]
     windows: dict[str, tuple[float, float]]
     reflections: dict[str, float]
+    split: dict[str, Any]
     overrides: dict[str, Any]
 
 
 def read_plan(path: Path) -> Plan:
-    """Reads and checks an experiment file.
+    """Reads and checks an experiment file of version 1 (one session) or 2.
 
     Raises:
       UserError: the file is missing or not TOML, a key is unknown, missing or of the wrong type.
     """
+    from xrd_jax.io import plan_session, plan_target  # they make the records above
+
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
@@ -110,135 +186,91 @@ def read_plan(path: Path) -> Plan:
         raise UserError(f"{path}: not a TOML file in UTF-8 ({error}); mend that place") from None
     top = section.Section(values, "", path)
     version = top.take("version", int)
-    if version != VERSION:
-        raise UserError(f"{path}: version = {version} is not known; this program reads version = {VERSION}")
-    axis = _axis(top.section("axis"))
+    if version not in VERSIONS:
+        raise UserError(f"{path}: version = {version} is not known; this program reads versions 1 and 2")
+    title = top.take("title", str, path.stem)
+    if version == 1:
+        _refuse_newer(values, path)
+        axis = _axis(top.section("axis"), required=True)
+        sessions: tuple[SessionPlan, ...] = (plan_session.only(top, title),)
+    else:
+        _refuse_older(values, path)
+        axis = _masked(_axis(top.section("axis", {}), required=False), top.section("mask", {}))
+        sessions = plan_session.several(top, title)
     windows, reflections = top.section("windows", {}), top.section("reflections", {})
     plan = Plan(
         path=path,
-        title=top.take("title", str, path.stem),
-        patterns=_patterns(top.section("patterns")),
+        title=title,
         axis=axis,
-        time=_time(top.section("time")),
-        cycler=_cycler(top.section("cycler")),
-        targets=_targets(top.section("targets")),
-        windows={name: _window(windows, name, axis.scale) for name in list(windows.values)},
+        sessions=sessions,
+        targets=plan_target.targets(top.section("targets"), version),
+        windows={name: span(windows.place, name, windows.values[name], axis.scale) for name in list(windows.values)},
         reflections={name: axis.scale * reflections.take(name, float) for name in list(reflections.values)},
+        split=plan_target.split(top.section("split", {})) if version > 1 else {},
         overrides=dict(top.section("set", {}).values),
     )
     top.done()
+    plan_target.check(plan)
     return plan
 
 
-def _patterns(table: section.Section) -> PatternPlan:
-    number = table.take("number", str, None)
-    try:
-        compiled = None if number is None else re.compile(number)
-    except re.error as error:
-        raise UserError(
-            f"{table.place} number is not a regular expression ({error}); write one such as '_(\\d+)'"
-        ) from None
-    plan = PatternPlan(
-        table.take("files", str), compiled, table.take("counts", bool), table.take("allow_negative", bool, False)
-    )
-    table.done()
-    if plan.counts and plan.allow_negative:
-        raise UserError(
-            f"{table.place} counts = true and allow_negative = true exclude each other; photon counts are ≥ 0"
-        )
-    return plan
+def _refuse_newer(values: dict[str, Any], path: Path) -> None:
+    for key in ("session", "split", "mask"):
+        if key in values:
+            raise UserError(f"{path}: [{key}] came with version 2; set version = 2 and move [patterns], [time] and "
+                            "[cycler] under [[session]]")  # fmt: skip
 
 
-def _axis(table: section.Section) -> AxisPlan:
-    kind = table.take("kind", str)
-    if kind not in _TO_AXIS_UNIT:
+def _refuse_older(values: dict[str, Any], path: Path) -> None:
+    for key in ("patterns", "time", "cycler"):
+        if key in values:
+            remedy = 'write [[session]] with patterns = "…"' if key == "patterns" else f"write [session.{key}]"
+            raise UserError(f"{path}: [{key}] stands under a session in version 2; {remedy}, or set version = 1")
+
+
+def _axis(table: section.Section, required: bool) -> AxisPlan:
+    kind = table.take("kind", str) if required else table.take("kind", str, None)
+    if kind is not None and kind not in _TO_AXIS_UNIT:
         raise UserError(f"{table.place} kind '{kind}' is not known{section.suggest(kind, _TO_AXIS_UNIT)}")
+    scale = 1.0 if kind is None else _scale(table, kind)
+    wavelength = table.take("wavelength", float, None)
+    ends = None
+    if not required and ("first" in table.values or "last" in table.values):
+        ends = span(table.place, "first and last", [table.values.get("first"), table.values.get("last")], scale)
+        table.take("first", float), table.take("last", float)
+    table.done()
+    if wavelength is None and kind in _DIFFRACTION and required:
+        raise UserError(
+            f"{table.place} wavelength is missing; give it in Å, such as wavelength = 1.5406: none is assumed"
+        )
+    if wavelength is not None and not 0.01 <= wavelength <= 20:
+        raise UserError(f"{table.place} wavelength = {wavelength:g} Å is no X-ray or neutron wavelength; give it in Å")
+    return AxisPlan(kind, scale, wavelength, ends)
+
+
+def _scale(table: section.Section, kind: str) -> float:
     units = _TO_AXIS_UNIT[kind]
     # q is written in 1/nm as often as in 1/Å: only where one unit is usual is it a default.
     usual = kind == "two_theta" or len(units) == 1
     unit = table.take("unit", str, *([series.AXIS_UNITS[kind]] if usual else []))
     if unit not in units:
         raise UserError(f"{table.place} unit '{unit}' is not known for {kind}{section.suggest(unit, units)}")
-    wavelength = table.take("wavelength", float, None)
+    return units[unit]
+
+
+def _masked(axis: AxisPlan, table: section.Section) -> AxisPlan:
+    ranges = table.take("channels", list, [])
+    fill = table.take("fill", bool, False)
     table.done()
-    if wavelength is None and kind in _DIFFRACTION:
-        raise UserError(
-            f"{table.place} wavelength is missing; give it in Å, such as wavelength = 1.5406: none is assumed"
-        )
-    if wavelength is not None and not 0.01 <= wavelength <= 20:
-        raise UserError(f"{table.place} wavelength = {wavelength:g} Å is no X-ray or neutron wavelength; give it in Å")
-    return AxisPlan(kind, units[unit], wavelength)
+    masks = tuple(span(table.place, "channels", value, axis.scale) for value in ranges)
+    return dataclasses.replace(axis, masks=masks, fill=fill)
 
 
-def _time(table: section.Section) -> TimePlan:
-    step, starts = table.take("step", float, None), table.take("table", str, None)
-    plan = TimePlan(
-        exposure=table.take("exposure", float),
-        offset=table.take("offset", float, 0.0),
-        step=step,
-        first=table.take("first", float, *([0.0] if step is None else [])),
-        first_number=table.take("first_number", int, 1),
-        table=starts,
-    )
-    table.done()
-    if (step is None) == (starts is None):
-        raise UserError(
-            f"{table.place} needs either step (constant, in s) or table (a csv of file,start_time); give one"
-        )
-    if plan.exposure < 0 or (step is not None and (step <= 0 or plan.exposure > step)):
-        raise UserError(f"{table.place} step must be positive and exposure between 0 and step, both in s; mend them")
-    if starts is not None and {"first", "first_number"} & set(table.values):
-        raise UserError(f"{table.place} first and first_number go with step, not with table; remove them")
-    return plan
-
-
-def _cycler(table: section.Section) -> CyclerPlan:
-    start = table.values.get("start")
-    table.take("start", datetime.datetime if isinstance(start, datetime.datetime) else str, None)
-    if isinstance(start, str):
-        try:
-            start = datetime.datetime.fromisoformat(start)
-        except ValueError:
-            raise UserError(f"{table.place} start '{start}' is not a date; write 2024-02-28T10:27:22+01:00") from None
-    sign = table.take("positive_current", str, "charge")
-    if sign not in ("charge", "discharge"):
-        raise UserError(f"{table.place} positive_current must be 'charge' or 'discharge', not '{sign}'")
-    plan = CyclerPlan(
-        table.take("file", str),
-        table.take("format", str, None),
-        table.take("tolerance", float, DEFAULT_TOLERANCE),
-        start,
-        1.0 if sign == "charge" else -1.0,
-    )
-    table.done()
-    if plan.tolerance <= 0:
-        raise UserError(f"{table.place} tolerance must be above 0 s, not {plan.tolerance:g}")
-    return plan
-
-
-def _targets(table: section.Section) -> tuple[TargetPlan, ...]:
-    if not table.values:
-        raise UserError(f'{table.place} names no target; add one such as [targets.voltage] with column = "Ewe/V"')
-    return tuple(_target(table.section(name), name) for name in list(table.values))
-
-
-def _target(table: section.Section, name: str) -> TargetPlan:
-    column, source = table.take("column", str, None), table.take("from", str, None)
-    kind = table.take("kind", str, "classification" if source else "regression")
-    unit = table.take("unit", str, "")
-    table.done()
-    if (column is None) == (source is None) or source not in (None, "half cycles"):
-        raise UserError(f'{table.place} needs either column = "…" of the cycler log or from = "half cycles"; give one')
-    if kind not in ("regression", "classification") or (source and kind != "classification"):
-        raise UserError(f"{table.place} kind must be {'' if source else 'regression or '}classification, not '{kind}'")
-    return TargetPlan(name, column, kind, unit)
-
-
-def _window(table: section.Section, name: str, scale: float) -> tuple[float, float]:
-    value = table.values[name]
+def span(place: str, name: str, value: Any, scale: float) -> tuple[float, float]:
+    """[low, high] on the axis, in the unit of `series.AXIS_UNITS`."""
     numbers = (
         isinstance(value, list) and len(value) == 2 and all(type(v) in (int, float) and math.isfinite(v) for v in value)
     )
     if not numbers or not value[0] < value[1]:
-        raise UserError(f"{table.place} {name} must be [low, high] on the axis, not {value!r}")
+        raise UserError(f"{place} {name} must be [low, high] on the axis, not {value!r}")
     return value[0] * scale, value[1] * scale

@@ -12,6 +12,7 @@ from xrd_jax.errors import UserError
 
 _REQUIRED = object()
 _WORDS = {str: "text in quotes", bool: "true or false", int: "a whole number", float: "a number", dict: "a table"}
+_WORDS |= {list: "a list in square brackets"}
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
