@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import jax
@@ -11,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.interpolate import CubicSpline
 
+from xrd_jax import preprocess, splits, stored
 from xrd_jax.config import PrepareConfig
 from xrd_jax.errors import UserError
 from xrd_jax.series import PatternSeries
@@ -82,7 +84,7 @@ def window(series: PatternSeries, config: PrepareConfig) -> PatternSeries:
 
 
 def split(series: PatternSeries, config: PrepareConfig, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted index arrays (train, test) that share no pattern and cover the series."""
+    """Sorted index arrays (train, test) that share no pattern; all but 'rows' cover the series."""
     total = len(series)
     if not 0.0 < config.train_fraction < 1.0:
         raise UserError(f"prepare.train_fraction={config.train_fraction}: must lie between 0 and 1")
@@ -99,7 +101,9 @@ def split(series: PatternSeries, config: PrepareConfig, seed: int) -> tuple[np.n
                 )
             if cycles.size:
                 chosen |= (series.session == session) & (series.cycle < cycles[-1])
-    else:
+    elif config.split == "half_cycle":
+        chosen = splits.all_but_half_cycle(series, config.half_cycle)
+    elif config.split == "block":
         for session in range(len(series.session_names)):
             where = np.flatnonzero(series.session == session)
             blocks = [b for b in np.array_split(where, config.blocks) if b.size]
@@ -107,6 +111,8 @@ def split(series: PatternSeries, config: PrepareConfig, seed: int) -> tuple[np.n
             for block in order[: round(len(blocks) * config.train_fraction)]:
                 chosen[blocks[block]] = True
     train, test = np.flatnonzero(chosen), np.flatnonzero(~chosen)
+    if config.split == "rows":
+        train, test = splits.by_rows(config, total)
     if min(train.size, test.size) < 8:
         raise UserError(
             f"split={config.split} leaves {train.size} patterns to train on and {test.size} to verify; each needs at "
@@ -138,30 +144,69 @@ def resize_matrix(axis: np.ndarray, config: PrepareConfig) -> tuple[np.ndarray, 
 
 
 def fit_statistics(series: PatternSeries, train: np.ndarray, config: PrepareConfig) -> Statistics:
-    """Learns `Statistics` from the training patterns alone."""
+    """Learns `Statistics` from the training patterns alone, in double precision and bounded memory.
+
+    One pass for the levels that scaling needs, one for the moments of what it makes of the patterns.
+    """
+    preprocess.check(config, series.axis.values.size)
     matrix, centres = resize_matrix(series.axis.values, config)
-    patterns = series.intensity[train]
+    if config.savgol:
+        window, order = config.savgol, config.savgol_order
+        matrix = preprocess.smoothing(series.axis.values, window, order, config.derivative) @ matrix
+    low, high, total = _levels(series, train)
     statistics = Statistics(
         axis=jnp.asarray(series.axis.values, jnp.float32),
         matrix=jnp.asarray(matrix, jnp.float32),
         centres=jnp.asarray(centres, jnp.float32),
-        low=jnp.float32(patterns.min()),
-        high=jnp.float32(patterns.max()),
-        total=jnp.float32(patterns.sum(axis=1, dtype=np.float64).mean()),
+        low=jnp.float32(low),
+        high=jnp.float32(high),
+        total=jnp.float32(total),
         mean=jnp.zeros(centres.size, jnp.float32),
         deviation=jnp.float32(1.0),
     )
     if not config.centre:
         return statistics
-    inputs = np.concatenate([np.asarray(transform(statistics, config, jnp.asarray(p, jnp.float32)), np.float64)
-                             for p in np.array_split(patterns, max(1, len(patterns) // 1024))])  # fmt: skip
-    mean = inputs.mean(axis=0)
-    deviation = float((inputs - mean).std()) or 1.0
-    return statistics._replace(mean=jnp.asarray(mean, jnp.float32), deviation=jnp.float32(deviation))
+    mean, deviation = _moments(series, train, statistics, config)
+    return statistics._replace(mean=jnp.asarray(mean, jnp.float32), deviation=jnp.float32(deviation or 1.0))
+
+
+def _levels(series: PatternSeries, train: np.ndarray) -> tuple[float, float, float]:
+    """Lowest and highest intensity, and the mean over patterns of their sum."""
+    low, high, sums = np.inf, -np.inf, np.empty(len(train))
+    for begin, rows in stored.blocks(series.intensity, rows=train):
+        low, high = min(low, rows.min()), max(high, rows.max())
+        sums[begin : begin + len(rows)] = rows.sum(axis=1, dtype=np.float64)
+    return float(low), float(high), float(sums.mean())
+
+
+def _moments(
+    series: PatternSeries, train: np.ndarray, statistics: Statistics, config: PrepareConfig
+) -> tuple[np.ndarray, float]:
+    """Mean [L] of the transformed patterns and the one standard deviation about it.
+
+    Moments of blocks are merged: for n and m patterns with means a, b the sum of squares about the common mean is
+    that about the two plus (a - b)² n m / (n + m), which loses no digits however many there are.
+    """
+    count, mean, squares = 0, np.zeros(statistics.centres.size), 0.0
+    size = min(stored.BLOCK, len(train))
+    for _, rows in stored.blocks(series.intensity, size, train):
+        short = np.pad(rows, ((0, size - len(rows)), (0, 0)), mode="edge")
+        values = np.asarray(_transformed(config, statistics, to_device(short)))[: len(rows)].astype(np.float64)
+        own, total = values.mean(axis=0), count + len(rows)
+        squares += float(((values - own) ** 2).sum() + ((own - mean) ** 2).sum() * count * len(rows) / total)
+        mean += (own - mean) * len(rows) / total
+        count = total
+    return mean, float(np.sqrt(squares / (count * mean.size)))
+
+
+def to_device(rows: np.ndarray) -> Array:
+    """Patterns [B, N] on the device; short integers travel as they are and become float32 there, as others do here."""
+    return jnp.asarray(rows if rows.dtype in (np.uint8, np.uint16, np.int16) else rows.astype(np.float32, copy=False))
 
 
 def transform(statistics: Statistics, config: PrepareConfig, intensity: Float[Array, "B N"]) -> Float[Array, "B L"]:
     """Scales, resizes and centres patterns; pure, differentiable, jit-able with `config` static."""
+    intensity = preprocess.without_baseline(intensity, config.baseline)
     if config.scale_at == "input":
         resized = _scale(statistics, config, intensity) @ statistics.matrix
     else:
@@ -171,6 +216,10 @@ def transform(statistics: Statistics, config: PrepareConfig, intensity: Float[Ar
 
 def _scale(statistics: Statistics, config: PrepareConfig, x: Float[Array, "B C"]) -> Float[Array, "B C"]:
     tiny = jnp.finfo(x.dtype).tiny
+    if config.scale == "none":
+        return x
+    if config.scale == "snv":
+        return preprocess.snv(x)
     if config.scale == "pattern":
         low, high = x.min(axis=-1, keepdims=True), x.max(axis=-1, keepdims=True)
         return (x - low) / jnp.maximum(high - low, tiny)
@@ -183,14 +232,28 @@ def _scale(statistics: Statistics, config: PrepareConfig, x: Float[Array, "B C"]
 
 
 def inputs(prepared: Prepared, config: PrepareConfig, indices: np.ndarray, chunk: int = 1024) -> Float[Array, "B L"]:
-    """Prepared patterns of `prepared.series` at `indices`, computed in chunks."""
-    apply = jax.jit(lambda x: transform(prepared.statistics, config, x))
-    parts = [apply(jnp.asarray(prepared.series.intensity[i], jnp.float32)) for i in _chunks(indices, chunk)]
-    return jnp.concatenate(parts)
+    """Prepared patterns of `prepared.series` at `indices`, on the device; beside them only `chunk` are in memory."""
+    count = len(indices)
+    size = max(min(chunk, count), 1)
+    # Every block has the same shape: the last one begins earlier, and does some patterns twice.
+    rest = indices[-size:] if count % size else indices[:0]
+    filled = jnp.zeros((count, prepared.statistics.centres.size), jnp.float32)
+    for begin, rows in stored.blocks(
+        prepared.series.intensity, size, np.concatenate([indices[: count - count % size], rest])
+    ):
+        filled = _filled(config, filled, min(begin, count - size), prepared.statistics, to_device(rows))
+    return filled
 
 
-def _chunks(indices: np.ndarray, size: int) -> list[np.ndarray]:
-    return [indices[i : i + size] for i in range(0, len(indices), size)]
+@functools.partial(jax.jit, static_argnums=0)
+def _transformed(config: PrepareConfig, statistics: Statistics, rows: Array) -> Array:
+    return transform(statistics, config, rows.astype(jnp.float32))
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
+def _filled(config: PrepareConfig, filled: Array, begin: int, statistics: Statistics, rows: Array) -> Array:
+    """`filled` [n, L] with the transformed `rows` from row `begin` on, in place."""
+    return jax.lax.dynamic_update_slice(filled, transform(statistics, config, rows.astype(jnp.float32)), (begin, 0))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,7 +21,7 @@ from xrd_jax.analysis import vaw as vaw_maps
 from xrd_jax.config import Config, PrepareConfig, from_dict
 from xrd_jax.errors import UserError
 from xrd_jax.models import Model, build
-from xrd_jax.prepare import Statistics, TargetSpec, transform
+from xrd_jax.prepare import Statistics, TargetSpec, to_device, transform
 from xrd_jax.series import PatternSeries
 from xrd_jax.training.checkpoint import Checkpoints
 from xrd_jax.training.step import init_state, over_seeds, plan
@@ -179,15 +179,8 @@ class Block(NamedTuple):
 
 
 def _padded(rows: np.ndarray, size: int) -> Array:
-    """Patterns [size, N] on the device: the last is repeated in a short block, so that one program serves all.
-
-    Short integers travel as they are; the program makes them float32, exactly as here.
-    """
-    if rows.dtype not in (np.uint8, np.uint16, np.int16, np.float32):
-        rows = rows.astype(np.float32)
-    if len(rows) < size:
-        rows = np.pad(rows, ((0, size - len(rows)), (0, 0)), mode="edge")
-    return jnp.asarray(rows)
+    """Patterns [size, N] on the device: the last is repeated in a short block, so that one program serves all."""
+    return to_device(np.pad(rows, ((0, size - len(rows)), (0, 0)), mode="edge") if len(rows) < size else rows)
 
 
 def _fetched(begin: int, count: int, found: tuple[dict[str, Array], Array]) -> Block:
