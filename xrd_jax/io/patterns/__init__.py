@@ -2,40 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from xrd_jax.errors import UserError
 from xrd_jax.io import source
-from xrd_jax.io.patterns import text
+from xrd_jax.io.patterns import (
+    bruker_raw,
+    foreign,
+    frames,
+    listed,
+    nexus,
+    plugins,
+    rigaku,
+    text,
+    uxd,
+    xrdml,
+    zipped,
+)
 from xrd_jax.io.patterns.pattern import Pattern
-
-
-class Reader(NamedTuple):
-    """`recognises(head, path)` sees the first bytes and the name; `read(path, allow_negative)` gives every scan."""
-
-    name: str
-    recognises: Callable[[bytes, Path], bool]
-    read: Callable[[Path, bool], tuple[Pattern, ...]]
-
+from xrd_jax.io.patterns.plugins import Reader
 
 # A text file of unknown make is tried last: any format with a signature of its own goes above it.
-READERS = (Reader("text", lambda head, _: source.is_text(head), text.read),)
+READERS = (
+    Reader("xrdml", lambda head, _: xrdml.recognises(head), xrdml.read),
+    Reader("brml or rasx", lambda head, _: zipped.recognises(head), zipped.read),
+    Reader("ras", lambda head, _: rigaku.recognises_ras(head), rigaku.read_ras),
+    Reader("Bruker raw", lambda head, _: bruker_raw.recognises(head), bruker_raw.read),
+    Reader("NeXus or HDF5", lambda head, _: nexus.recognises(head), nexus.read),
+    Reader("detector frame", frames.recognises, frames.read),
+    Reader("foreign", lambda head, _: foreign.recognises(head), foreign.refuse),
+    Reader("uxd", lambda head, _: source.is_text(head) and uxd.recognises(head), uxd.read),
+    Reader("GSAS", lambda head, _: source.is_text(head) and listed.recognises_gsas(head), listed.read_gsas),
+    Reader("stepped", lambda head, _: source.is_text(head) and listed.recognises_stepped(head), listed.read_stepped),
+    Reader("text", lambda head, _: source.is_text(head), text.read),
+)
+_TAKES_MORE = ("NeXus or HDF5", "detector frame")
+
+
+def reader_of(path: str | Path) -> Reader | None:
+    """The first reader that recognises a file, those of other packages before the own ones; None where none does.
+
+    Raises:
+      UserError: the file is missing, empty or may not be read.
+    """
+    file, inner = nexus.split(Path(path))
+    head = source.head(file)
+    for reader in (*plugins.installed(), *READERS):
+        if reader.recognises(head, file):
+            if inner and reader in READERS and reader.name not in _TAKES_MORE:
+                raise UserError(f"{path}: only HDF5 files and detector frames take a name after '::'; leave it out")
+            return reader
+    return None
 
 
 def read_scans(path: str | Path, allow_negative: bool = False) -> tuple[Pattern, ...]:
     """Reads every scan of a file with the first reader that recognises it; at least one.
 
+    `file.h5::/path/to/group`, `file.h5::/counts,/q` and `frame.cbf::geometry.poni` name what to take from the file.
+
     Raises:
       UserError: the file is missing, empty, of no known format, or at fault; the text names row and remedy.
     """
     path = Path(path)
-    head = source.head(path)
-    for reader in READERS:
-        if reader.recognises(head, path):
-            return reader.read(path, allow_negative)
-    known = ", ".join(reader.name for reader in READERS)
+    if (reader := reader_of(path)) is not None:
+        return reader.read(path, allow_negative)
+    known = ", ".join(reader.name for reader in READERS if reader.name != "foreign")
     raise UserError(f"{path}: not a pattern in a format known here ({known}); export it as two-column text")
 
 
