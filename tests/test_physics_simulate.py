@@ -251,4 +251,4 @@ def test_impossible_states_are_refused(changes):
 
 def test_counts_beyond_16_bits_are_refused():
     with pytest.raises(UserError, match="exposure_s"):
-        simulate.photons(CELL, "1C", np.full((2, 3), 7e4))
+        simulate.photons(np.random.default_rng(0), np.full((2, 3), 7e4))

@@ -7,6 +7,7 @@ Names are imported when first used, so that `import xrd_jax` costs nothing.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -44,11 +45,15 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(f"xrd_jax.{_HOMES[name]}"), name)
 
 
-def simulate(preset: str = "default", **fields: Any) -> Any:
+def simulate(preset: str = "default", path: str | os.PathLike[str] | None = None, **fields: Any) -> Any:
     """The embedded operando cell, measured: a `PatternSeries` of counts.
+
+    With `path`, frame after frame goes into that HDF5 file, so that no number of them fills the memory:
+    `simulate(path="million.h5", repeats=125)`.
 
     Args:
       preset: 'default', 'paper_literal', 'low_dose', 'nmc622' or 'nmc811'.
+      path: the file to be written; the series that comes back reads it.
       **fields: fields of `xrd_jax.physics.cell.Cell` that differ from the preset, such as seed=1 or rates=('1C',).
 
     Raises:
@@ -56,9 +61,10 @@ def simulate(preset: str = "default", **fields: Any) -> Any:
     """
     from xrd_jax.config import replace_fields
     from xrd_jax.errors import UserError
+    from xrd_jax.physics import simulate as simulation
     from xrd_jax.physics.cell import PRESETS
-    from xrd_jax.physics.simulate import simulate as measure
 
     if preset not in PRESETS:
         raise UserError(f"preset '{preset}': the presets are {', '.join(PRESETS)}")
-    return measure(replace_fields(PRESETS[preset], fields))
+    cell = replace_fields(PRESETS[preset], fields)
+    return simulation.write(cell, path) if path else simulation.simulate(cell)

@@ -81,6 +81,7 @@ class Cell:
     Attributes:
       trajectory: packaged trajectory ('mohtat2020', 'chen2020') or the path of an .npz file.
       rates: which sessions to measure, in this order; a session does not depend on the others.
+      repeats: how often each session's stored cycles are passed through; 125 make a million frames of two rates.
       lattice: rows (x_Li, a, c) of the positive electrode, Å, x_Li rising.
       lithium: two points (model stoichiometry, x_Li) of the positive electrode; linear between and beyond them.
       nmc_reflections: rows (h, k, l, intensity at x_Li = 1, at x_Li = 0.4).
@@ -112,6 +113,7 @@ class Cell:
 
     trajectory: str = "mohtat2020"
     rates: tuple[str, ...] = ("1C", "0.2C")
+    repeats: int = 1
     lattice: tuple[tuple[float, float, float], ...] = NMC532
     lithium: tuple[tuple[float, float], tuple[float, float]] = ((0.0335, 0.40), (0.8907, 0.93))
     nmc_reflections: tuple[tuple[int, int, int, float, float], ...] = NMC_REFLECTIONS
@@ -186,7 +188,7 @@ def _validate(cell: Cell) -> None:
     positive = (
         "step_deg", "channels", "exposure_s", "reference_exposure_s", "small_angle_decay_deg", "hump_width_deg",
         "texture", "caglioti_0", "nmc_size", "graphite_size", "aluminium_size", "flux_tau_s", "shift_tau_s",
-        "aluminium", "start_deg",
+        "aluminium", "start_deg", "repeats",
     )  # fmt: skip
     for name in positive:
         if getattr(cell, name) <= 0:

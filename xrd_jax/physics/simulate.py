@@ -9,8 +9,11 @@ B background. μ is linear in W, so a series is one matrix product.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import os
 import zlib
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +21,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from xrd_jax import seriesfile, stored
 from xrd_jax.errors import UserError
 from xrd_jax.physics import landmarks, profile, trajectories
 from xrd_jax.physics.cell import Cell
@@ -26,6 +30,8 @@ from xrd_jax.series import Axis, PatternSeries, Target
 
 MODES = ("charge 1st half", "charge 2nd half", "discharge 1st half", "discharge 2nd half")
 CHUNK = 500
+# Frames per block of a stream: two chunks, because a loop over one alone is unrolled by XLA and rounds differently.
+BLOCK = 2 * CHUNK
 SHIFT_CHANNELS = MARGIN - 2  # cubic interpolation reads two channels beyond
 
 
@@ -103,13 +109,41 @@ def drift(rng: np.random.Generator, time: np.ndarray, sigma: float, tau: float) 
     return sigma * out
 
 
-def states(cell: Cell, rate: str) -> tuple[FrameState, trajectories.Trajectory]:
-    """The states of all frames of one session with its drifts drawn, and the trajectory they follow.
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """One rate of a cell with its drifts drawn: what happens in each of its T frames, not yet what is seen.
+
+    Attributes:
+      run: the trajectory that the frames follow.
+      flux, shift: [T] as in `FrameState`.
+      background: the same in every frame.
+    """
+
+    run: trajectories.Trajectory
+    flux: np.ndarray
+    shift: np.ndarray
+    background: float
+
+    def states(self, frames: np.ndarray) -> FrameState:
+        """The states of `frames`, an array of indices."""
+        row = frames % len(self.run.negative)
+        return FrameState(
+            negative=jnp.asarray(self.run.negative[row]),
+            positive=jnp.asarray(self.run.positive[row]),
+            discharge=jnp.asarray(self.run.half_cycle[frames] % 2, jnp.float32),
+            flux=jnp.asarray(self.flux[frames], jnp.float32),
+            shift=jnp.asarray(self.shift[frames], jnp.float32),
+            background=jnp.full(frames.shape, self.background, jnp.float32),
+        )
+
+
+def session(cell: Cell, rate: str) -> Session:
+    """One rate of `cell`.
 
     Raises:
       UserError: unknown trajectory or rate; a drift that makes the flux negative or leaves the margin of the axis.
     """
-    run = trajectories.load(cell.trajectory, rate)
+    run = trajectories.load(cell.trajectory, rate, cell.repeats)
     flux_rng, shift_rng, _ = _generators(cell, rate)
     place = cell.rates.index(rate)
     offset = cell.session_offset_deg[place] if cell.session_offset_deg else 0.0
@@ -120,15 +154,13 @@ def states(cell: Cell, rate: str) -> tuple[FrameState, trajectories.Trajectory]:
         raise UserError(f"flux_sigma {cell.flux_sigma} makes the flux negative; choose a smaller one")
     if np.abs(shift).max() > SHIFT_CHANNELS * cell.step_deg:
         raise UserError(f"2θ shifts reach {np.abs(shift).max():.3f} degrees; {SHIFT_CHANNELS} channels are the limit")
-    state = FrameState(
-        negative=jnp.asarray(run.negative),
-        positive=jnp.asarray(run.positive),
-        discharge=jnp.asarray(run.half_cycle % 2, jnp.float32),
-        flux=jnp.asarray(flux, jnp.float32),
-        shift=jnp.asarray(shift, jnp.float32),
-        background=jnp.full(run.time.shape, background, jnp.float32),
-    )
-    return state, run
+    return Session(run, flux, shift, background)
+
+
+def states(cell: Cell, rate: str) -> tuple[FrameState, trajectories.Trajectory]:
+    """The states of all frames of one session, and the trajectory they follow; raises as `session` does."""
+    one = session(cell, rate)
+    return one.states(np.arange(one.run.time.size)), one.run
 
 
 def _generators(cell: Cell, rate: str) -> list[np.random.Generator]:
@@ -143,24 +175,41 @@ def modes(run: trajectories.Trajectory) -> np.ndarray:
     return 2 * (run.half_cycle % 2) + (run.time >= middle[run.half_cycle])
 
 
-def photons(cell: Cell, rate: str, expected: np.ndarray) -> np.ndarray:
-    """Poisson counts [T, N] of the expected counts, uint16.
+def photons(rng: np.random.Generator, expected: np.ndarray) -> np.ndarray:
+    """Poisson counts [T, N] of the expected counts, uint16; drawn frame after frame, in however many calls.
 
     Raises:
       UserError: a count exceeds 65535.
     """
-    rng = _generators(cell, rate)[2]
     counts = rng.poisson(expected.astype(np.float64))
     if counts.max() > np.iinfo(np.uint16).max:
         raise UserError(f"up to {counts.max()} counts per channel exceed 65535; shorten exposure_s")
     return counts.astype(np.uint16)
 
 
+def stream(cell: Cell, sessions: Sequence[Session]) -> Iterator[np.ndarray]:
+    """Counts [at most BLOCK, N] of frame after frame of all `sessions` of `cell`, in memory that does not grow.
+
+    While a block's photons are drawn the next block's expected counts are computed.
+    """
+    dictionaries = profile.dictionaries(cell)
+    for rate, one in zip(cell.rates, sessions, strict=True):
+        frames, rng = one.run.time.size, _generators(cell, rate)[2]
+
+        def expected(begin: int, one: Session = one, frames: int = frames) -> np.ndarray:
+            # Every block has BLOCK frames, so that one program makes them all and rounds alike; the last repeats.
+            block = np.minimum(np.arange(begin, begin + BLOCK), frames - 1)
+            return np.asarray(expected_series(dictionaries, one.states(block)))[: frames - begin]
+
+        for mean in stored.ahead(functools.partial(expected, begin) for begin in range(0, frames, BLOCK)):
+            yield photons(rng, mean)
+
+
 def simulate(cell: Cell) -> PatternSeries:
     """Measures `cell`: every frame of every rate, with Poisson noise, in time order, session by session.
 
     The same cell and seed give the same bits on the same machine and versions; a rate gives the same bits whether or
-    not others are simulated beside it. About 4000 frames per rate.
+    not others are simulated beside it. About 4000 frames per rate and repeat.
 
     Returns:
       counts [T, N] (uint16) with targets 'voltage' (V), 'mode' (`MODES`), 'rate' (the sessions).
@@ -168,36 +217,51 @@ def simulate(cell: Cell) -> PatternSeries:
     Raises:
       UserError: unknown trajectory or rate, or more than 65535 counts in a channel.
     """
-    dictionaries = profile.dictionaries(cell)
-    names = ("intensity", "time", "voltage", "mode", "cycle", "session")
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    for session, rate in enumerate(cell.rates):
-        state, run = states(cell, rate)
-        parts["intensity"].append(photons(cell, rate, np.asarray(expected_series(dictionaries, state))))
-        parts["time"].append(run.time)
-        parts["voltage"].append(run.voltage)
-        parts["mode"].append(modes(run))
-        parts["cycle"].append(run.half_cycle // 2)
-        parts["session"].append(np.full(run.time.size, session))
-    series = {key: np.concatenate(values) for key, values in parts.items()}
-    return PatternSeries(
-        intensity=series["intensity"],
-        axis=Axis(cell.start_deg + cell.step_deg * np.arange(cell.channels), "two_theta", cell.wavelength),
-        time=series["time"],
-        targets={
-            "voltage": Target(series["voltage"], "regression", "V"),
-            "mode": Target(series["mode"], "classification", "", MODES),
-            "rate": Target(series["session"], "classification", "", cell.rates),
+    sessions = [session(cell, rate) for rate in cell.rates]
+    fields = _fields(cell, sessions)
+    intensity, begin = np.empty((len(fields["time"]), cell.channels), np.uint16), 0
+    for block in stream(cell, sessions):
+        intensity[begin : begin + len(block)] = block
+        begin += len(block)
+    return PatternSeries(intensity=intensity, **fields)
+
+
+def write(cell: Cell, path: str | os.PathLike[str]) -> PatternSeries:
+    """`simulate` into a file, for more frames than memory holds: the same bits as `simulate(cell).save(path)`.
+
+    Returns:
+      the series in the file, which stays there when it is large.
+
+    Raises:
+      UserError: as `simulate`, or the file cannot be written.
+    """
+    sessions = [session(cell, rate) for rate in cell.rates]
+    seriesfile.write(path, _fields(cell, sessions), stream(cell, sessions), np.uint16)
+    return PatternSeries.load(path)
+
+
+def _fields(cell: Cell, sessions: Sequence[Session]) -> dict[str, Any]:
+    """All of the series but its counts."""
+    runs = [one.run for one in sessions]
+    number = np.repeat(np.arange(len(runs)), [run.time.size for run in runs])
+    mode = np.concatenate([modes(run) for run in runs])
+    return {
+        "axis": Axis(cell.start_deg + cell.step_deg * np.arange(cell.channels), "two_theta", cell.wavelength),
+        "time": np.concatenate([run.time for run in runs]),
+        "targets": {
+            "voltage": Target(np.concatenate([run.voltage for run in runs]), "regression", "V"),
+            "mode": Target(mode, "classification", "", MODES),
+            "rate": Target(number, "classification", "", cell.rates),
         },
-        cycle=series["cycle"],
-        session=series["session"],
-        session_names=cell.rates,
-        counts=True,
-        windows=landmarks.windows(cell),
-        reflections=landmarks.reflections(cell),
-        provenance={
+        "cycle": np.concatenate([run.half_cycle // 2 for run in runs]),
+        "session": number,
+        "session_names": cell.rates,
+        "counts": True,
+        "windows": landmarks.windows(cell),
+        "reflections": landmarks.reflections(cell),
+        "provenance": {
             "source": "simulated operando cell",
             "cell": dataclasses.asdict(cell),
             "trajectory_sha256": trajectories.sha256(cell.trajectory),
         },
-    )
+    }

@@ -51,6 +51,8 @@ RECIPES: dict[str, dict[str, Any]] = {
 class Trajectory:
     """One galvanostatic run, frame by frame (T frames, Q quantiles, E half cycles, charge first).
 
+    A run that is passed through repeatedly goes on where it ended, without ageing; its quantiles are kept once.
+
     Attributes:
       time: [T] mid-exposure time in s.
       voltage: [T] terminal voltage in V.
@@ -58,8 +60,9 @@ class Trajectory:
       current: [T] current in A, positive on discharge.
       half_cycle: [T] number of the half cycle, from 0; even ones are charges.
       edges: [E + 1] times in s at which the half cycles begin and end.
-      negative: [T, Q] quantiles of the stoichiometry over the volume of the negative electrode's particles.
-      positive: [T, Q] the same of the positive electrode.
+      negative: [P, Q] quantiles of the stoichiometry over the volume of the negative electrode's particles during the
+        P frames of one passage: frame t has row t mod P, and P is T where nothing is repeated.
+      positive: [P, Q] the same of the positive electrode.
     """
 
     time: np.ndarray
@@ -86,8 +89,8 @@ def sha256(name: str) -> str:
     return hashlib.sha256(path_of(name).read_bytes()).hexdigest()
 
 
-def load(name: str, rate: str) -> Trajectory:
-    """Reads one rate of a trajectory file.
+def load(name: str, rate: str, repeats: int = 1) -> Trajectory:
+    """Reads one rate of a trajectory file, passed through `repeats` times.
 
     Quantiles are stored on knots: the first, every fourth and the last frame of each half cycle. Between knots they
     are linear in time, so nothing is interpolated across a reversal of the current.
@@ -108,7 +111,7 @@ def load(name: str, rate: str) -> Trajectory:
     frames = get["voltage"].size
     time = edges[0] + (np.arange(frames) + 0.5) * (edges[-1] - edges[0]) / frames
     half_cycle = _half_cycle(time, edges)
-    return Trajectory(
+    run = Trajectory(
         time=time,
         voltage=get["voltage"].astype(np.float64),
         open_circuit=get["open_circuit"].astype(np.float64),
@@ -117,6 +120,22 @@ def load(name: str, rate: str) -> Trajectory:
         edges=edges,
         negative=_between_knots(get["negative"], half_cycle),
         positive=_between_knots(get["positive"], half_cycle),
+    )
+    return repeated(run, repeats)
+
+
+def repeated(run: Trajectory, times: int) -> Trajectory:
+    """`run` passed through `times` times in a row."""
+    passage = np.arange(times)
+    later = passage * (run.edges[-1] - run.edges[0])
+    return dataclasses.replace(
+        run,
+        time=(later[:, None] + run.time[None, :]).ravel(),
+        voltage=np.tile(run.voltage, times),
+        open_circuit=np.tile(run.open_circuit, times),
+        current=np.tile(run.current, times),
+        half_cycle=(passage[:, None] * (run.edges.size - 1) + run.half_cycle[None, :]).ravel(),
+        edges=np.append((later[:, None] + run.edges[None, :-1]).ravel(), later[-1] + run.edges[-1]),
     )
 
 
