@@ -53,11 +53,11 @@ def parse(text: str, place: str) -> ast.expr:
         raise UserError(f"{place} expression is longer than {LONGEST} characters; shorten it")
     try:
         tree = ast.parse(text.strip(), mode="eval").body
-        _check(tree, place)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise UserError(
             f"{place} expression {text!r} cannot be read; write arithmetic over columns, such as \"'Ewe/V' * 1000\""
         ) from None
+    _check(tree, place)  # at most as deep as the text is long
     return tree
 
 
