@@ -122,7 +122,7 @@ def without(*names):
         (log_text(made_up(2) | {"Ewe/V": ["3.1", "nan"]}), "row 8: column 'Ewe/V' holds no number"),
         (log_text(made_up(2) | {"time/s": ["02/28/2024 10:27:22.600", "10:28"]}), "row 8: '10:28' is not a date"),
         ("time,voltage\n1,2\n", "not a cycler log"),
-        (b"BIO-LOGIC MODULAR FILE\x1a\x00", "not a cycler log"),
+        (b"BIO-LOGIC MODULAR FILE\x1a\x00", "export it in EC-Lab as text (.mpt), or install a plug-in"),
     ],
 )
 def test_refusals_name_row_or_column(tmp_path, content, words):

@@ -26,6 +26,7 @@ class CyclerLog:
       columns: every numeric column [R] by its name in the file.
       start: when `time` was 0, with a zone only if the file states one, or None.
       notes: plain sentences about what the reader had to do.
+      format: name of the reader.
     """
 
     time: np.ndarray
@@ -36,6 +37,7 @@ class CyclerLog:
     columns: Mapping[str, np.ndarray]
     start: datetime.datetime | None = None
     notes: tuple[str, ...] = ()
+    format: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
