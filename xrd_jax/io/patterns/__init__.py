@@ -10,6 +10,7 @@ from xrd_jax.io.patterns import (
     bruker_raw,
     foreign,
     frames,
+    hdf5,
     listed,
     nexus,
     plugins,
@@ -45,7 +46,7 @@ def reader_of(path: str | Path) -> Reader | None:
     Raises:
       UserError: the file is missing, empty or may not be read.
     """
-    file, inner = nexus.split(Path(path))
+    file, inner = hdf5.split(Path(path))
     head = source.head(file)
     for reader in (*plugins.installed(), *READERS):
         if reader.recognises(head, file):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from xrd_jax.errors import UserError
-from xrd_jax.io.patterns import nexus, pattern, times
+from xrd_jax.io.patterns import hdf5, pattern, times
 
 _MOST_PIXELS = 40_000_000
 _MOST_FRAMES = 2000
@@ -40,7 +40,7 @@ def read(path: Path, allow_negative: bool = False) -> tuple[pattern.Pattern, ...
     Raises:
       UserError: no calibration, several, one that does not fit, a damaged frame, or the extra `beamline` is missing.
     """
-    file, named = nexus.split(path)
+    file, named = hdf5.split(path)
     poni = _calibration(file, named)
     fabio, pyfai = _libraries(file)
     _refuse_too_large(file)

@@ -25,15 +25,14 @@ _NUMBERS = re.compile(r"[\d.eE+-]+")
 
 def recognises_gsas(head: bytes) -> bool:
     """True where a line opens with BANK, a bank and a count."""
-    return re.search(rb"^BANK +\d+ +\d+ +\d+ +[A-Z]", head, re.M) is not None
+    return b"BANK " in head and re.search(rb"^BANK +\d+ +\d+ +\d+ +[A-Z]", head, re.M) is not None
 
 
 def recognises_stepped(head: bytes) -> bool:
     """True where the first line of numbers is a start, a step and an end, and the next has not three numbers."""
-    lines = [
-        line for line in head.decode("latin-1").splitlines()[:40] if line.strip() and line.lstrip()[0] not in "#!'"
-    ]
-    for line, following in itertools.pairwise(lines[:7]):
+    lines = head.decode("latin-1").split("\n", 40)[:40]
+    lines = [line for line in lines if line.strip() and line.lstrip()[0] not in "#!'"][:7]
+    for line, following in itertools.pairwise(lines):
         words = line.split()
         if len(words) >= 3 and all(map(_NUMBERS.fullmatch, words[:3])):
             others, titled = following.split(), len(words) == 3 or not _NUMBERS.fullmatch(words[3])
@@ -48,7 +47,7 @@ def _count(words: list[str]) -> int | None:
         count = (end - start) / step + 1
     except (ValueError, ZeroDivisionError):
         return None
-    return round(count) if 20 <= count < 1e7 and abs(count - round(count)) < 0.02 and step > 0 else None
+    return round(count) if 19.5 < count < 1e7 and abs(count - round(count)) < 0.02 and step > 0 else None
 
 
 def read_stepped(path: Path, allow_negative: bool = False) -> tuple[pattern.Pattern, ...]:
@@ -73,7 +72,8 @@ def read_stepped(path: Path, allow_negative: bool = False) -> tuple[pattern.Patt
         )
     start, step = float(split[i][0]), float(split[i][1])
     header = {"header": "\n".join(line.strip() for line in lines[: i + 1])}
-    return (pattern.finish(str(path), start + step * np.arange(count), values, allow_negative, metadata=header),)
+    axis, notes = start + step * np.arange(count), pattern.doubt_of_end(text)
+    return (pattern.finish(str(path), axis, values, allow_negative, notes=notes, metadata=header),)
 
 
 def read_gsas(path: Path, allow_negative: bool = False) -> tuple[pattern.Pattern, ...]:
@@ -99,8 +99,8 @@ def _banks(text: str, path: Path, allow_negative: bool) -> Iterator[pattern.Patt
         axis, values, errors = _bank(text[bank.end() : after], bank, form, place)
         if values.size != count:
             raise UserError(f"{place}: announces {count} points but has {values.size}; the file is cut: copy it again")
-        metadata = {"header": title, "form": form}
-        yield pattern.finish(place, axis, values, allow_negative, errors, kind="two_theta", metadata=metadata)
+        metadata, notes = {"header": title, "form": form}, pattern.doubt_of_end(text)
+        yield pattern.finish(place, axis, values, allow_negative, errors, notes, kind="two_theta", metadata=metadata)
 
 
 def _bank(body: str, bank: re.Match[str], form: str, place: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:

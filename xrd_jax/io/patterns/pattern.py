@@ -99,6 +99,13 @@ def numbers(text: str, place: str) -> np.ndarray:
         raise UserError(f"{place} holds {wrong[:40]!r}, which is no number; export the file again") from None
 
 
+def doubt_of_end(text: str) -> tuple[str, ...]:
+    """A note where a text ends without a line end, so that a digit of its last number may be missing."""
+    return (
+        () if text.endswith("\n") or not text.rstrip()[-1:].isdigit() else ("the last line has no end and may be cut",)
+    )
+
+
 def _is_number(word: str) -> bool:
     try:
         float(word)

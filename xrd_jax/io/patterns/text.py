@@ -66,10 +66,13 @@ def read(path: Path, allow_negative: bool = False) -> tuple[pattern.Pattern, ...
             raise UserError(
                 f"{path}: row {table.rows[-1]} ends within a number; the file is cut: copy or export it again"
             )
-    return pattern.collect(_scans(table, header, declared is not None, path, allow_negative), path)
+    scans = _scans(table, header, declared is not None, pattern.doubt_of_end(text), path, allow_negative)
+    return pattern.collect(scans, path)
 
 
-def _scans(table: Table, header: list[str], chi: bool, path: Path, allow_negative: bool) -> Iterator[pattern.Pattern]:
+def _scans(
+    table: Table, header: list[str], chi: bool, doubt: tuple[str, ...], path: Path, allow_negative: bool
+) -> Iterator[pattern.Pattern]:
     count = table.values.shape[1]
     names = heading.labels(header, count) if header and not chi else []
     chosen = heading.columns(names, count)
@@ -91,7 +94,7 @@ def _scans(table: Table, header: list[str], chi: bool, path: Path, allow_negativ
         if factor != 1:
             values[0] *= factor
         errors = values[2] if len(values) == 3 else None
-        said = (*notes, *turned, *chosen.notes, *doubts)
+        said = (*notes, *turned, *chosen.notes, *doubts, *doubt)
         yield pattern.Pattern(values[0], values[1], errors, kind, wavelength, start, end, exposure, found, said)
 
 

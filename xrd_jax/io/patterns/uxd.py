@@ -25,7 +25,11 @@ _SCALES = {"A": 1.0, "ANGSTROM": 1.0, "NM": 10.0}
 
 def recognises(head: bytes) -> bool:
     """True for the keys that only this format opens a line with."""
-    return re.search(rb"^[ \t]*_(FILEVERSION|DRIVE|STEPSIZE|STEPTIME|2THETACOUNTS|2THETACPS)\b", head, re.M) is not None
+    return (
+        b"_" in head
+        and re.search(rb"^[ \t]*_(FILEVERSION|DRIVE|STEPSIZE|STEPTIME|2THETACOUNTS|2THETACPS)\b", head, re.M)
+        is not None
+    )
 
 
 def read(path: Path, allow_negative: bool = False) -> tuple[pattern.Pattern, ...]:
@@ -67,7 +71,7 @@ def _ranges(text: str, path: Path, allow_negative: bool) -> Iterator[pattern.Pat
 def _range(
     body: str, keys: dict[str, str], pairs: bool, unit: str, place: str, allow_negative: bool
 ) -> pattern.Pattern:
-    values = pattern.numbers(body, place)
+    values, notes = pattern.numbers(body, place), pattern.doubt_of_end(body)
     if pairs:
         if values.size % 2:
             raise UserError(f"{place}: its rows do not hold two numbers each; the file is cut: copy it again")
@@ -86,6 +90,7 @@ def _range(
         axis,
         intensity,
         allow_negative,
+        notes=notes,
         kind="two_theta" if drive in ("COUPLED", "2THETA", "LOCKED COUPLED", "TWOTHETA") else None,
         wavelength=mean * scale if mean is not None and scale else None,
         start_time=times.parse(keys.get("DATEMEASURED", "")),

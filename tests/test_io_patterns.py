@@ -1,0 +1,331 @@
+"""Every format: what is written is what is read, with kind, wavelength and time, or one line that says why not."""
+
+from __future__ import annotations
+
+import datetime
+import io
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from experiments.benchmarks import pattern_files
+from xrd_jax.errors import UserError
+from xrd_jax.io import patterns
+from xrd_jax.io.patterns import nexus, plugins
+
+SETTINGS = settings(deadline=None, derandomize=True, max_examples=25, database=None)
+SCAN = (10.0, 0.02, np.arange(30) % 7 * 13)
+UTC = datetime.UTC
+
+
+@st.composite
+def scans(draw, most=3):
+    """Scans of 20 to 60 points whose start and step have few decimals, as instruments state them."""
+    made = []
+    for _ in range(draw(st.integers(1, most))):
+        start, step = draw(st.integers(0, 9000)) / 100, draw(st.integers(1, 40)) / 200
+        counts = draw(st.lists(st.integers(0, 99_999), min_size=20, max_size=60))
+        made.append((start, step, np.array(counts, float)))
+    return made
+
+
+def written(folder, content, name):
+    path = folder / name
+    path.write_bytes(content)
+    return path
+
+
+def refused(path):
+    with pytest.raises(UserError) as error:
+        patterns.read_scans(path)
+    line = str(error.value)
+    assert "\n" not in line and path.name in line
+    return line
+
+
+@pytest.mark.parametrize("form", pattern_files.FORMATS)
+def test_round_trip(tmp_path_factory, form):
+    suffix, write, many = pattern_files.FORMATS[form]
+    path = tmp_path_factory.mktemp("trip") / f"a{suffix}"
+
+    @SETTINGS
+    @given(made=scans(3 if many else 1))
+    def holds(made):
+        path.write_bytes(write(made))
+        if form == "columns":  # blocks of text are told apart by positions that start again
+            made = [scan for i, scan in enumerate(made) if not i or scan[0] < 0]
+            path.write_bytes(write(made))
+        read = patterns.read_scans(path)
+        assert len(read) == len(made)
+        for one, scan in zip(read, made, strict=True):
+            np.testing.assert_allclose(one.axis, pattern_files.positions(scan), atol=2e-6)
+            np.testing.assert_array_equal(one.intensity, scan[2])
+            assert one.kind == (None if form in ("columns", "stepped") else "two_theta")
+
+    holds()
+
+
+@SETTINGS
+@given(made=scans())
+def test_many_scans_in_one_text_file_are_parted_by_blank_lines(tmp_path_factory, made):
+    made = [(5.0, step, counts) for _, step, counts in made]
+    path = written(tmp_path_factory.getbasetemp(), pattern_files.columns(made, "# number = {}\n"), "many.xy")
+    read = patterns.read_scans(path)
+    if len(made) > 1 and all(np.array_equal(scan[2], made[0][2]) and scan[1] == made[0][1] for scan in made):
+        assert len(read) == 1 and "times over" in read[0].notes[0]
+        return
+    assert [one.metadata["number"] for one in read] == [str(i) for i in range(len(made))]
+    for one, scan in zip(read, made, strict=True):
+        np.testing.assert_array_equal(one.intensity, scan[2])
+    if len(made) > 1:
+        with pytest.raises(UserError, match="where one is expected"):
+            patterns.read_pattern(path)
+
+
+FACTS = {
+    "xrdml": (1.540598, datetime.datetime(2024, 3, 8, 17, 13, 20, tzinfo=UTC), 60.0),
+    "brml": (1.5418, datetime.datetime(2025, 2, 26, 10, 47, 52, 870879, tzinfo=UTC), 1794.306523),
+    "ras": (1.540598, datetime.datetime(2021, 7, 15, 10, 14, 16), None),
+    "rasx": (1.540598, datetime.datetime(2021, 5, 5, 10, 35, 31, tzinfo=UTC), 6559.0),
+    "RAW": (None, None, None),
+    "RAW2": ((1.540598 + 0.5 * 1.544426) / 1.5, datetime.datetime(1997, 12, 19, 21, 57), None),
+    "RAW1.01": (1.540598, datetime.datetime(2008, 12, 24, 10, 20, 30), None),
+    "RAW4.00": (1.540598, datetime.datetime(2021, 11, 29, 11, 17, 18), None),
+    "NXdata": (0.4, datetime.datetime(2001, 2, 7, 14, 54, 21, tzinfo=UTC), 60.0),
+    "uxd": ((1.540598 + 0.5 * 1.544426) / 1.5, datetime.datetime(2009, 8, 12, 17, 4, 5), None),
+    "stepped": (None, None, None),
+}
+
+
+@pytest.mark.parametrize("form", FACTS)
+def test_wavelength_and_time_are_what_the_file_says(tmp_path, form):
+    suffix, write, _ = pattern_files.FORMATS[form]
+    one = patterns.read_pattern(written(tmp_path, write([SCAN]), "a" + suffix))
+    wavelength, start, exposure = FACTS[form]
+    assert one.wavelength == (None if wavelength is None else pytest.approx(wavelength, rel=1e-6))
+    assert one.start_time == start and one.exposure == exposure
+    assert start is None or (one.start_time.tzinfo is None) == (start.tzinfo is None)
+
+
+@pytest.mark.parametrize("form", pattern_files.FORMATS)
+def test_content_not_name_decides(tmp_path, form):
+    _, write, _ = pattern_files.FORMATS[form]
+    np.testing.assert_array_equal(
+        patterns.read_pattern(written(tmp_path, write([SCAN]), "mislabelled.cif")).intensity, SCAN[2]
+    )
+
+
+@pytest.mark.parametrize(
+    ("intended", "wavelength"),
+    [
+        ("K-Alpha 1", 1.540598),
+        ("K-Alpha 2", 1.544426),
+        ("K-Alpha", (1.540598 + 0.5 * 1.544426) / 1.5),
+        ("K-Beta", None),
+    ],
+)
+def test_xrdml_takes_the_intended_line(tmp_path, intended, wavelength):
+    one = patterns.read_pattern(written(tmp_path, pattern_files.xrdml([SCAN], intended=intended), "a.xrdml"))
+    assert one.wavelength == (None if wavelength is None else pytest.approx(wavelength, abs=1e-9))
+
+
+def test_attenuation_multiplies_counts_but_not_intensities(tmp_path):
+    factors = b"<beamAttenuationFactors>" + b" ".join([b"1"] * 30) + b"</beamAttenuationFactors>"
+    other = factors.replace(b"1 1", b"1 10", 1)
+    counts = pattern_files.xrdml([SCAN], counts=True).replace(factors, other)
+    one = patterns.read_pattern(written(tmp_path, counts, "a.xrdml"))
+    assert one.intensity[1] == 10 * SCAN[2][1] and one.intensity[2] == SCAN[2][2] and "attenuation" in one.notes[0]
+    corrected = pattern_files.xrdml([SCAN]).replace(b"<intensities", other + b"<intensities")
+    np.testing.assert_array_equal(patterns.read_pattern(written(tmp_path, corrected, "b.xrdml")).intensity, SCAN[2])
+    short = counts.replace(other, b"<beamAttenuationFactors>1 10 1</beamAttenuationFactors>")
+    assert "3 beamAttenuationFactors for 30 counts" in refused(written(tmp_path, short, "c.xrdml"))
+
+
+def test_ras_attenuator_multiplies(tmp_path):
+    one = patterns.read_pattern(written(tmp_path, pattern_files.ras([SCAN], 2.5), "a.ras"))
+    np.testing.assert_allclose(one.intensity, 2.5 * SCAN[2])
+    assert one.metadata["FILE_OPERATOR"] == "日本"
+
+
+def test_scans_of_other_axes_have_no_kind(tmp_path):
+    rocking = pattern_files.uxd([SCAN], pairs=True, drive="THETA")
+    assert patterns.read_pattern(written(tmp_path, rocking, "a.uxd")).kind is None
+    ras = pattern_files.ras([SCAN]).replace(b"TwoThetaTheta", b"Omega")
+    assert patterns.read_pattern(written(tmp_path, ras, "a.ras")).kind is None
+    raw = pattern_files.raw4([SCAN]).replace(b"Locked Coupled", b"Rocking Curve ")
+    assert patterns.read_pattern(written(tmp_path, raw, "a.raw")).kind is None
+
+
+def test_gsas_gives_uncertainties(tmp_path):
+    for form in ("ESD", "FXYE"):
+        one = patterns.read_pattern(written(tmp_path, pattern_files.gsas([SCAN], form), "a.gsas"))
+        np.testing.assert_allclose(one.errors, 1 + SCAN[2])
+
+
+@pytest.mark.parametrize("form", pattern_files.FORMATS)
+def test_a_cut_file_is_refused_or_loses_nothing_in_silence(tmp_path, form):
+    suffix, write, _ = pattern_files.FORMATS[form]
+    whole = write([SCAN])
+    whole_scan = patterns.read_pattern(written(tmp_path, whole, "whole" + suffix))
+    for cut in range(1, len(whole) - 2, max(7, len(whole) // 300)):
+        path = written(tmp_path, whole[:-cut], "a" + suffix)
+        try:
+            one = patterns.read_pattern(path)
+        except UserError as error:
+            assert "\n" not in str(error) and path.name in str(error) and len(str(error)) < 400
+            continue
+        if any("may be cut" in note for note in one.notes):
+            continue
+        # Rows that were never written cannot be missed, where nothing says how many there should be.
+        assert form in ("columns", "uxd", "uxd pairs") or one.axis.size == whole_scan.axis.size
+        np.testing.assert_array_equal(one.intensity, whole_scan.intensity[: one.axis.size])
+        np.testing.assert_allclose(one.axis, whole_scan.axis[: one.axis.size])
+
+
+# --- HDF5
+
+
+def h5(tmp_path, name="a.h5", **members):
+    path = tmp_path / name
+    with h5py.File(path, "w") as file:
+        for key, value in members.items():
+            file[key.replace("__", "/")] = value
+    return path
+
+
+def test_a_dataset_by_its_path(tmp_path):
+    path = h5(tmp_path, a__counts=SCAN[2], a__q=np.arange(30) / 10)
+    with h5py.File(path, "a") as file:
+        file["a/q"].attrs["units"] = "1/nm"
+    one = patterns.read_pattern(f"{path}::/a/counts,/a/q")
+    np.testing.assert_allclose(one.axis, np.arange(30) / 100)
+    assert one.kind == "q" and one.wavelength is None
+    for bad, words in (("::/a/none", "there is no /a/none"), ("::/a/counts", "after a comma"), ("", "no NXdata")):
+        with pytest.raises(UserError, match=words):
+            patterns.read_scans(f"{path}{bad}")
+
+
+def test_a_stack_gives_a_scan_per_row_and_can_be_streamed(tmp_path):
+    stack = [(10.0, 0.02, SCAN[2] + i) for i in range(7)]
+    path = written(tmp_path, pattern_files.nexus(stack), "a.nxs")
+    read = patterns.read_scans(path)
+    assert len(read) == 7 and all(one.start_time is None for one in read)
+    np.testing.assert_array_equal([one.intensity for one in read], [scan[2] for scan in stack])
+    assert read[0].axis is read[6].axis
+    pieces = list(nexus.rows(path, 3))
+    assert [len(piece) for _, piece in pieces] == [3, 3, 1]
+    np.testing.assert_array_equal(np.concatenate([piece for _, piece in pieces]), [scan[2] for scan in stack])
+
+
+def test_a_stack_beyond_memory_is_refused_but_streamed(tmp_path):
+    path = tmp_path / "huge.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("counts", (10_000_000, 2000), "u2", chunks=(64, 2000))  # 37 GiB that were never written
+        file["two_theta"] = np.arange(2000.0)
+    with pytest.raises(UserError, match="in pieces"):
+        patterns.read_scans(f"{path}::/counts,/two_theta")
+    assert next(nexus.rows(f"{path}::/counts,/two_theta", 10))[1].shape == (10, 2000)
+
+
+def test_several_groups_need_a_name(tmp_path):
+    path = tmp_path / "two.nxs"
+    with h5py.File(io.BytesIO(pattern_files.nexus([SCAN])), "r") as made, h5py.File(path, "w") as file:
+        for name in ("one", "two"):
+            made.copy("entry", file, name)
+            del file[name].attrs["default"]
+    assert "holds 2 data groups (/one/data, /two/data)" in refused(path)
+    np.testing.assert_array_equal(patterns.read_pattern(f"{path}::/two/data").intensity, SCAN[2])
+
+
+def test_links_out_of_the_file_are_not_followed(tmp_path):
+    h5(tmp_path, "secret.h5", counts=SCAN[2])
+    path = tmp_path / "link.h5"
+    with h5py.File(path, "w") as file:
+        file["counts"] = h5py.ExternalLink("secret.h5", "/counts")
+        file["x"] = np.arange(30.0)
+    with pytest.raises(UserError, match=r"lies in another file \(secret.h5\)"):
+        patterns.read_scans(f"{path}::/counts,/x")
+    layout = h5py.VirtualLayout((30,), float)
+    layout[:] = h5py.VirtualSource(tmp_path / "secret.h5", "counts", (30,))
+    with h5py.File(path, "w") as file:
+        file.create_virtual_dataset("counts", layout)
+        file["x"] = np.arange(30.0)
+    with pytest.raises(UserError, match="in other files"):
+        patterns.read_scans(f"{path}::/counts,/x")
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "kind", "factor"),
+    [
+        ("q", "1/nm", "q", 0.1),
+        ("q", "nm^-1", "q", 0.1),
+        ("q", "1/angstrom", "q", 1.0),
+        ("q", "", None, 1.0),
+        ("2th", "deg", "two_theta", 1.0),
+        ("two_theta", "rad", "two_theta", 57.29577951308232),
+        ("two_theta", "", None, 1.0),
+        ("energy", "keV", "energy", 1000.0),
+        ("energy", "eV", "energy", 1.0),
+        ("time_of_flight", "microseconds", None, 1.0),
+        ("d", "angstrom", "d", 1.0),
+        ("wavenumber", "1/cm", "wavenumber", 1.0),
+    ],
+)
+def test_axes_of_nexus_by_name_and_unit(tmp_path, name, unit, kind, factor):
+    path = tmp_path / "a.nxs"
+    with h5py.File(path, "w") as file:
+        data = file.create_group("data")
+        data.attrs.update(NX_class="NXdata", signal="y", axes=name)
+        data["y"], data[name] = np.ones(30), np.arange(1.0, 31)
+        if unit:
+            data[name].attrs["units"] = unit
+    one = patterns.read_pattern(path)
+    assert one.kind == kind
+    np.testing.assert_allclose(one.axis, np.arange(1, 31) * factor)
+
+
+# --- plug-ins
+
+
+class Point:
+    def __init__(self, name, load):
+        self.name, self.value, self.load = name, f"made_up:{name}", load
+
+
+@pytest.fixture
+def entry_points(monkeypatch):
+    """Puts entry points into place of those installed."""
+
+    def put(*points):
+        plugins.installed.cache_clear()
+        monkeypatch.setattr(plugins.importlib.metadata, "entry_points", lambda group: points)
+
+    yield put
+    plugins.installed.cache_clear()
+
+
+def test_another_package_adds_a_reader(tmp_path, entry_points):
+    made = patterns.Pattern(np.arange(3.0), np.ones(3), kind="ppm")
+    reader = patterns.Reader("nmr", lambda head, path: head.startswith(b"NMR!"), lambda path, allow: (made,))
+    entry_points(Point("nmr", lambda: reader))
+    path = written(tmp_path, b"NMR!", "a.fid")
+    assert patterns.read_pattern(path) is made and patterns.reader_of(path).name == "nmr"
+
+
+def test_a_broken_plug_in_is_reported_and_stops_nothing(tmp_path, entry_points, caplog):
+    def broken():
+        raise ImportError("no such library")
+
+    def fails(*_):
+        raise ZeroDivisionError("oh")
+
+    entry_points(
+        Point("bad", broken), Point("odd", lambda: 5), Point("loud", lambda: patterns.Reader("loud", fails, fails))
+    )
+    assert patterns.read_pattern(written(tmp_path, b"1 2\n2 3\n", "a.xy")).axis.size == 2
+    assert "'bad'" in caplog.text and "'odd'" in caplog.text and "'loud'" in caplog.text
+    entry_points(Point("late", lambda: patterns.Reader("late", lambda head, path: True, fails)))
+    assert "the added reader 'late' failed (oh)" in refused(written(tmp_path, b"1 2\n2 3\n", "a.xy"))
