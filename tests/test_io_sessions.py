@@ -230,7 +230,8 @@ MATRIX = "850,860,870,fat,name,start_time\n1,2,3,10,a,2024-01-01T00:00:10\n2,3,4
 def test_a_csv_matrix_is_a_series(tmp_path):
     (tmp_path / "m.csv").write_text(MATRIX)
     (tmp_path / "e.toml").write_text(
-        'version = 2\n[axis]\nkind = "wavelength"\nunit = "nm"\n[[session]]\nstack = "m.csv"\n[targets.fat]\ncolumn = "fat"\n'
+        'version = 2\n[axis]\nkind = "wavelength"\nunit = "nm"\n'
+        '[[session]]\nstack = "m.csv"\n[targets.fat]\ncolumn = "fat"\n'
     )
     made = experiment.read_experiment(tmp_path / "e.toml")
     assert made.series.axis.values.tolist() == [850, 860, 870] and made.series.time.tolist() == [0, 1]
