@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +73,7 @@ def read_cycler(path: str | Path, format: str | None = None) -> CyclerLog:
     head = source.head(path)
     for reader in readers:
         if reader.name == format or (format is None and reader.recognises(head, path)):
-            return dataclasses.replace(_checked(reader.read(path), path), format=reader.name)
+            return _checked(reader.read, path, reader.name)
     raise UserError(f"{path}: not a cycler log in a format known here ({', '.join(names)}); export it in one of them")
 
 
@@ -92,14 +92,18 @@ def read_table(path: str | Path, columns: Mapping[str, str], units: Mapping[str,
     path = Path(path)
     head = source.head(path)
     if spreadsheet.is_workbook(head, path):
-        return dataclasses.replace(_checked(spreadsheet.read_columns(path, columns, units or {}), path), format="xlsx")
+        return _checked(lambda named: spreadsheet.read_columns(named, columns, units or {}), path, "xlsx")
     if not source.is_text(head):
         raise UserError(f"{path}: neither text nor a workbook, so it has no columns to name; export it as csv")
-    return dataclasses.replace(_checked(delimited.read_columns(path, columns, units or {}), path), format="csv")
+    return _checked(lambda named: delimited.read_columns(named, columns, units or {}), path, "csv")
 
 
-def _checked(made: CyclerLog, path: Path) -> CyclerLog:
+def _checked(read: Callable[[Path], CyclerLog], path: Path, name_of_reader: str) -> CyclerLog:
     """The log, if it is one: whatever damage or an added reader did, no impossible number goes on."""
+    try:
+        made = read(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}); try again") from None
     rows = np.shape(made.time)
     for name, limit in _LIMITS.items():
         values = np.asarray(getattr(made, name))
@@ -111,4 +115,4 @@ def _checked(made: CyclerLog, path: Path) -> CyclerLog:
             raise UserError(f"{path}: {name} of row {at + 1} of the data is {values[at]:.3g}; mend or delete the row")
     if (np.diff(made.time) < 0).any() or not np.isfinite(made.capacity).all():
         raise UserError(f"{path}: time runs backwards or charge is no number; export the log again")
-    return made
+    return dataclasses.replace(made, format=name_of_reader)

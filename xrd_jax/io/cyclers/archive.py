@@ -9,8 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from xrd_jax.errors import UserError
 
-# Members in all, bytes in all for a file of no size, and how many times its size a larger file may unpack to.
-_MEMBERS, _BYTES, _RATIO = 1000, 64 << 20, 30
+_MEMBERS = 1000
 _DIRECTORY = 1 << 20
 # Bytes of XML without the start of a row or string, which a parser keeps in memory at once.
 _ELEMENT = 4 << 20
@@ -19,10 +18,14 @@ _REPEATED = re.compile(rb"<(?:\w+:)?(?:row|si)\b")
 _DECLARED = re.compile(rb"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
 
 
-def check(path: Path) -> list[str]:
-    """Names of the members of an archive that may be unpacked in memory.
+def check(path: Path, least: int, ratio: int) -> list[str]:
+    """Names of the members of an archive, once it has been found harmless.
 
     Every declared size is bounded before a byte is unpacked; zipfile never reads more than was declared.
+
+    Args:
+      least: bytes that any archive may unpack to.
+      ratio: how many times its size a larger one may unpack to besides.
 
     Raises:
       UserError: no archive, a damaged or encrypted one, one that unpacks to too much, has names that lead out of it,
@@ -32,7 +35,7 @@ def check(path: Path) -> list[str]:
         _check_directory(path)
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-            _check_members(path, members)
+            _check_members(path, members, least, ratio)
             for member in members:
                 if member.filename.lower().endswith((".xml", ".rels", ".vml")):
                     _check_xml(path, archive, member)
@@ -56,14 +59,14 @@ def _check_directory(path: Path) -> None:
         raise UserError(f"{path}: the archive has more members than any cycler writes; export the log again")
 
 
-def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
+def _check_members(path: Path, members: list[zipfile.ZipInfo], least: int, ratio: int) -> None:
     names = [member.filename for member in members]
     if len(names) > _MEMBERS or len(set(names)) != len(names):
         raise UserError(f"{path}: the archive holds too many members, or two of one name; export the log again")
     for name in names:
         if name.startswith(("/", "\\")) or ".." in PurePosixPath(name.replace("\\", "/")).parts or ":" in name:
             raise UserError(f"{path}: the archive names {name[:60]!r}, which leads out of it; do not trust this file")
-    total, limit = sum(member.file_size for member in members), _BYTES + _RATIO * path.stat().st_size
+    total, limit = sum(member.file_size for member in members), least + ratio * path.stat().st_size
     if total > limit:
         raise UserError(
             f"{path}: unpacks to {total >> 20} MiB from {path.stat().st_size >> 10} KiB, as only archives built to do "

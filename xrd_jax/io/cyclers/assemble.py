@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ def cycler_log(
     start: datetime.datetime | None = None,
     order: str | None = None,
     unsigned: bool = False,
+    notes: Sequence[str] = (),
 ) -> log.CyclerLog:
     """Makes a log of a table whose columns have roles.
 
@@ -36,13 +38,14 @@ def cycler_log(
       start: when `time` was 0, as the file's header states it; a column of dates goes before it.
       order: 'month' or 'day' where the program always writes dates so.
       unsigned: the program may write currents without a sign, so a log that cannot tell the direction says so.
+      notes: what is to be said beside that which is found here.
 
     Raises:
       UserError: a quantity is missing, or time runs backwards; the text names row and remedy.
     """
-    notes = []
+    notes = list(notes)
     if table.left_out:
-        notes.append(f"columns without a number in every row were left out: {', '.join(table.left_out)}")
+        notes.append(f"columns without a number in every row were left out: {', '.join(table.left_out)[:1000]}")
     if "voltage" not in table.roles:
         raise UserError(f"{path}: no column of voltages is known here; name it: read_table(columns={{'voltage': …}})")
     time, began = _time(table, path, start, order, notes)

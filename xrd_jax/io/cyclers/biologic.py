@@ -37,7 +37,7 @@ def read(path: Path) -> log.CyclerLog:
         _check(roles, path)
         rows = table.rows(numbered, "\t", len(names), path)
         parsed = table.read(rows, names, roles, path, comma=True)
-    return assemble.cycler_log(parsed, path, _acquisition_start(lead), order="month")
+    return assemble.cycler_log(parsed, path, _acquisition_start(lead), order="month", notes=table.ending(path))
 
 
 def _header(numbered: Iterator[tuple[int, str]], path: Path) -> tuple[list[str], list[str]]:

@@ -57,6 +57,7 @@ ROLES = {role: (units, tuple(names.split())) for role, (units, names) in _NAMES.
 _SPEAKING = frozenset(("volts", "volt", "amps", "amp", "amphr", "ah"))
 _BRACKETS = re.compile(r"^(.*?)\s*[(\[]\s*([^()\[\]]*?)\s*[)\]]$")
 _SLASH = re.compile(r"^(.*\S)\s*/\s*([^/]+)$")
+_LONGEST_NAME = 120
 _SUFFIX = re.compile(r"^(.*?)[_,\s]+([A-Za-zµμ]+)$")
 
 
@@ -80,6 +81,8 @@ def split(name: str) -> tuple[str, str]:
     'Voltage(V)', 'Voltage / V', 'U[V]', 'voltage_V' and '<I>/mA' all come apart.
     """
     name = name.strip().lstrip("~").strip()
+    if len(name) > _LONGEST_NAME:  # no name, and the patterns take their time over such
+        return "", ""
     for pattern in (_BRACKETS, _SLASH, _SUFFIX):
         found = pattern.match(name)
         if found and found.group(1) and (pattern is not _SUFFIX or _is_unit(found.group(2))):

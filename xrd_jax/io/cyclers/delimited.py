@@ -15,8 +15,9 @@ from xrd_jax.io import source
 from xrd_jax.io.cyclers import assemble, columns, log, moments, table
 
 _SEPARATORS = ("\t", ";", ",", "|")
-# Lines among which the names of the columns are looked for.
-_HEADER_LINES = 2000
+# Lines and characters among which the names of the columns are looked for.
+_HEADER_LINES, _HEADER_TEXT = 2000, 8 << 20
+_MOST_COLUMNS = 2000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,16 +82,20 @@ def _read(path: Path, named: Mapping[str, str], units: Mapping[str, str], unsign
             roles = roles if with_units is None else columns.match(names) | columns.chosen(names, {}, {}, path)
         cut = table.rows(itertools.chain(kept, numbered), header.separator, len(names), path)
         parsed = table.read(cut, names, roles, path, comma=header.separator != ",")
-    return assemble.cycler_log(parsed, path, start_in(header.lead), unsigned=unsigned)
+    return assemble.cycler_log(parsed, path, start_in(header.lead), unsigned=unsigned, notes=table.ending(path))
 
 
 def find_header(numbered: Iterator[tuple[int, str]], wanted: set[str] | None = None) -> Header | None:
     """The first line that names a time and a voltage, or every column in `wanted`; `numbered` stands behind it then."""
     lead: list[str] = []
+    seen = 0
     for number, line in itertools.islice(numbered, _HEADER_LINES):
+        seen += len(line)
+        if seen > _HEADER_TEXT:
+            return None
         best: Header | None = None
         for separator in _SEPARATORS:
-            if separator not in line:
+            if not 0 < line.count(separator) < _MOST_COLUMNS:
                 continue
             names = strip(table.cells(line, separator))
             roles = columns.match(names)
@@ -134,7 +139,9 @@ def unit_row(names: list[str], cells: list[str]) -> list[str] | None:
 def start_in(lead: list[str]) -> datetime.datetime | None:
     """When the test began as the lines before the table state it, or None."""
     for line in lead:
-        found = re.match(r"\W*(?:Started|Start of Test|Date of Test|Start Time)\W*?:[\s,;]*(\S.*)", line, re.IGNORECASE)
+        found = re.match(
+            r"\W*(?:Started|Start of Test|Date of Test|Start Time)\W*?:[\s,;]*(\S.*)", line[:200], re.IGNORECASE
+        )
         if found and (start := moments.stamp(found.group(1).strip(" ,;\t"))) is not None:
             return start
     return None

@@ -16,6 +16,7 @@ from xrd_jax.io.cyclers import assemble, columns, log, moments, table
 _TABLE = re.compile(r"([A-Z]\w*)\tTABLE\b")
 _LABEL = re.compile(r"([A-Z]\w*)\tLABEL\t([^\t\n]*)")
 _OPEN = "OCVCURVE"
+_LABELS = 1000
 
 
 def is_dta(head: bytes) -> bool:
@@ -73,7 +74,7 @@ def read(path: Path) -> log.CyclerLog:
     elif began is None and "DATE" in outline.labels:
         date = outline.labels["DATE"][:20]
         notes.append(f"its date, {date}, can be read day first or month first, so the start is left open")
-    made = assemble.cycler_log(parsed, path, began)
+    made = assemble.cycler_log(parsed, path, began, notes=table.ending(path))
     return dataclasses.replace(made, notes=(*made.notes, *notes))
 
 
@@ -83,7 +84,7 @@ def _outline(path: Path) -> _Outline:
     with table.open_text(path) as file:
         numbered = table.lines(file, path)
         for _, line in numbered:
-            if found := _LABEL.match(line):
+            if (found := _LABEL.match(line)) and len(labels) < _LABELS:
                 labels.setdefault(found.group(1), found.group(2).strip())
             if found := _TABLE.match(line):
                 names, units = ([cell.strip() for cell in next(numbered, (0, ""))[1].split("\t")] for _ in range(2))

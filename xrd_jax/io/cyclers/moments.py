@@ -17,6 +17,8 @@ _DATE = re.compile(
     r"(?:[T,\s]+(\d{1,2}):(\d{2})(?::(\d{2}(?:[.,]\d*)?))?(?:\s*([AaPp])\.?[Mm]\.?)?)?"
     r"\s*(Z|UTC|[+-]\d{2}:?\d{2})?\s*"
 )
+# Longer text is no date, and the patterns take their time over such.
+_LONGEST = 64
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 # Day 0 of spreadsheet serials, and the range (1982 to 2119) in which a bare number is taken for one.
 _SERIAL_EPOCH = datetime.date(1899, 12, 30)
@@ -27,7 +29,7 @@ NO_ZONE = -(10**6)
 
 def duration(text: str) -> float | None:
     """Seconds of 'h:mm:ss(.fff)', with or without days before, or None."""
-    found = _DURATION.fullmatch(text)
+    found = _DURATION.fullmatch(text) if len(text) <= _LONGEST else None
     if not found:
         return None
     days, hours, minutes, seconds = found.groups()
@@ -38,7 +40,7 @@ def duration(text: str) -> float | None:
 
 def is_date(text: str) -> bool:
     """True for text that holds a calendar date."""
-    return bool(_DATE.fullmatch(text))
+    return len(text) <= _LONGEST and bool(_DATE.fullmatch(text))
 
 
 class Date(NamedTuple):
@@ -60,7 +62,7 @@ RECORD = np.dtype(
 
 def parse(text: str) -> Date | None:
     """One date with or without a time of day, or a spreadsheet's serial number, or None."""
-    found = _DATE.fullmatch(text)
+    found = _DATE.fullmatch(text) if len(text) <= _LONGEST else None
     if not found:
         return _serial(text)
     first, separator, middle, last, hour, minute, second, half, zone = found.groups()

@@ -18,6 +18,8 @@ import numpy as np
 from xrd_jax.errors import UserError
 from xrd_jax.io.cyclers import archive, columns, log, moments, table
 
+# What an archive may unpack to: fastnda holds it all in memory, several times.
+_LEAST, _RATIO = 16 << 20, 12
 _NAMES = {
     "time": ("total_time_s", 1.0),
     "voltage": ("voltage_V", 1.0),
@@ -52,7 +54,7 @@ def read_ndax(path: Path) -> log.CyclerLog:
     Raises:
       UserError: the archive is damaged or built to do harm, or the extra is missing.
     """
-    if "data.ndc" not in archive.check(path):
+    if "data.ndc" not in archive.check(path, _LEAST, _RATIO):
         raise UserError(f"{path}: the archive lacks data.ndc, so it is no Neware log; export the test again")
     return _read(path, ".ndax")
 

@@ -18,6 +18,8 @@ from xrd_jax.io.cyclers import archive, assemble, columns, delimited, log, table
 _HEADER_ROWS = 100
 # What the format allows at most, and more columns than any log has.
 _ROWS, _COLUMNS = 1 << 20, 1000
+# What a workbook may unpack to: it is read as a stream.
+_LEAST, _RATIO = 64 << 20, 30
 
 
 def is_workbook(head: bytes, path: Path) -> bool:
@@ -56,7 +58,7 @@ def _opened(path: Path) -> Iterator[Any]:
         openpyxl = importlib.import_module("openpyxl")
     except ImportError:
         raise UserError(f"{path}: needs openpyxl: pip install 'xrd_jax[cycler]'; or export it as csv") from None
-    archive.check(path)
+    archive.check(path, _LEAST, _RATIO)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about styles and extensions that hold no data

@@ -19,7 +19,7 @@ from xrd_jax.io.cyclers import moments
 
 # A row of a thousand columns fits many times; a file without line ends is no table and must not fill the memory.
 LONGEST_LINE = 1 << 20
-_BLOCK = 2000
+_BLOCK_CELLS = 200_000
 # The word for voltage, by which a Chinese export in its own code page is known.
 _CHINESE = "电压"
 _CORE = ("time", "voltage", "current")
@@ -84,6 +84,16 @@ def lines(file: IO[str], path: Path) -> Iterator[tuple[int, str]]:
         if len(line) >= LONGEST_LINE:
             raise UserError(f"{path}: line {number} is longer than {LONGEST_LINE} characters; this is no table of rows")
         yield number, line
+
+
+def ending(path: Path) -> tuple[str, ...]:
+    """A note where the file's last line has no end, as after a copy that was cut short."""
+    with path.open("rb") as file:
+        file.seek(0, 2)
+        file.seek(max(0, file.tell() - 4))
+        tail = file.read().rstrip(b"\x00\x1a")
+    whole = tail.endswith((b"\n", b"\r"))
+    return () if whole else ("the file ends within a line, so its last row may be cut",)
 
 
 def cells(line: str, separator: str) -> list[str]:
@@ -164,7 +174,8 @@ def read(table_rows: Rows, names: Sequence[str], roles: Mapping[str, naming.Colu
         raise UserError(f"{path}: the header is followed by no row; export the file again")
     reader = _Blocks(names, dict(roles), first[1], path, comma)
     table_rows = itertools.chain([first], table_rows)
-    while block := list(itertools.islice(table_rows, _BLOCK)):
+    rows_at_once = max(20, _BLOCK_CELLS // len(names))
+    while block := list(itertools.islice(table_rows, rows_at_once)):
         reader.add(block)
     return reader.table()
 
