@@ -147,10 +147,10 @@ def test_not_a_run_is_said(tmp_path):
 
 
 def test_full_disk_is_one_clear_line(tmp_path, monkeypatch):
-    def full(*args):
+    def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "open", full)
     with pytest.raises(UserError, match="No space left on device"):
         write_bytes(tmp_path / "a" / "metrics.json", b"{}")
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import itertools
 import json
 import math
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,16 @@ import numpy as np
 
 from xrd_jax.analysis import figures
 from xrd_jax.analysis.baseline import nearest_neighbours
-from xrd_jax.analysis.vaw import Vaw, window_shares
+from xrd_jax.analysis.survey import MOST_MAPS, Survey, survey
+from xrd_jax.analysis.vaw import window_shares
 from xrd_jax.config import Config
-from xrd_jax.directory import write_bytes, write_json, write_npz
+from xrd_jax.directory import write_bytes, write_json, write_npz, write_parts
 from xrd_jax.errors import UserError
 from xrd_jax.prepare import Prepared, TargetSpec
 from xrd_jax.run import Run
 from xrd_jax.series import PatternSeries
+
+ROWS = 4096  # of predictions.csv that are made at once
 
 # Table I of Kano, Segi, Ozono (arXiv:2006.01451): voltage MAE in V, accuracies.
 PAPER = {
@@ -78,19 +83,24 @@ def baselines(series: PatternSeries, specs: tuple[TargetSpec, ...], config: Conf
     return results
 
 
-def window_summary(series: PatternSeries, vaw: Vaw) -> dict[str, Any]:
-    """VAW of the named windows: session -> window -> 'mean', 'max', 'share', each spread over seeds."""
-    maps, summary = vaw.registered(), {}
-    for index, name in enumerate(series.session_names):
-        chosen = series.session == index
-        if not chosen.any():
-            continue
-        per_seed = [window_shares(vaw.axis, curve, dict(series.windows)) for curve in maps[:, chosen].mean(axis=1)]
-        summary[name] = {
-            window: {key: spread(np.asarray([s[window][key] for s in per_seed])) for key in ("mean", "max", "share")}
-            for window in series.windows
-        }
-    return summary
+def window_summary(series: PatternSeries, axis: np.ndarray, curves: np.ndarray) -> dict[str, Any]:
+    """VAW of the named windows: session -> window -> 'mean', 'max', 'share', each spread over seeds.
+
+    Args:
+      axis: [L] positions of the input channels.
+      curves: [S, sessions, L] mean registered maps; a session without patterns is NaN and left out.
+    """
+    names = zip(series.session_names, curves.swapaxes(0, 1), strict=True)
+    return {name: _shares(series, axis, own) for name, own in names if not np.isnan(own).all()}
+
+
+def _shares(series: PatternSeries, axis: np.ndarray, curves: np.ndarray) -> dict[str, dict[str, Any]]:
+    """The windows of mean maps [S, L]: window -> 'mean', 'max', 'share', each spread over seeds."""
+    per_seed = [window_shares(axis, curve, dict(series.windows)) for curve in curves]
+    return {
+        window: {key: spread(np.asarray([s[window][key] for s in per_seed])) for key in ("mean", "max", "share")}
+        for window in series.windows
+    }
 
 
 def report(run: Run, full: PatternSeries, prepared: Prepared, wall: dict[str, float], rate: float) -> Report:
@@ -104,7 +114,8 @@ def report(run: Run, full: PatternSeries, prepared: Prepared, wall: dict[str, fl
     """
     begun = time.perf_counter()
     config, series, test = run.config, prepared.series, prepared.test
-    outputs, vaw = run.look(series)
+    seen = survey(run, series)
+    outputs = seen.outputs
     truth = {spec.name: series.targets[spec.name].values[test] for spec in run.specs}
     targets = {spec.name: scores(spec, outputs[spec.name][:, test], truth[spec.name]) for spec in run.specs}
     metrics: dict[str, Any] = {
@@ -116,11 +127,11 @@ def report(run: Run, full: PatternSeries, prepared: Prepared, wall: dict[str, fl
         "n_test": int(test.size),
         "targets": targets,
         "baseline_3nn": baselines(series, run.specs, config),
-        "vaw_windows": window_summary(series, vaw),
+        "vaw_windows": window_summary(series, run.axis, seen.curves),
     }
     _write_predictions(run, series, test, outputs)
-    _write_vaw(run, series, vaw)
-    drawn = _draw(run, full, prepared, outputs, vaw)
+    _write_vaw(run, series, seen)
+    drawn = _draw(run, full, prepared, seen)
     rows = table_rows(config, run.specs, metrics, other_splits(run.path))
     write_bytes(run.path / "table.md", markdown(rows).encode())
     timing = {"wall_s": wall | {"analysis": time.perf_counter() - begun}, "train_patterns_per_s": rate}
@@ -204,69 +215,80 @@ def _cell(spec: TargetSpec, value: dict[str, float]) -> str:
 
 def _write_predictions(run: Run, series: PatternSeries, test: np.ndarray, outputs: dict[str, np.ndarray]) -> None:
     """predictions.csv: a row per verification pattern; the mean over seeds and its sample standard deviation."""
-    header, columns = ["session", "cycle", "time_s"], []
-    columns += [[series.session_names[i] for i in series.session[test]], series.cycle[test], series.time[test].round(3)]
+    header = ["session", "cycle", "time_s"]
+    for spec in run.specs:
+        beside = "std" if spec.kind == "regression" else "probability"
+        header += [spec.name, f"{spec.name}_predicted", f"{spec.name}_{beside}"]
+    parts = (_prediction_rows(run, series, test[i : i + ROWS], outputs) for i in range(0, test.size, ROWS))
+    write_parts(run.path / "predictions.csv", itertools.chain([_csv([header])], parts))
+
+
+def _prediction_rows(run: Run, series: PatternSeries, test: np.ndarray, outputs: dict[str, np.ndarray]) -> bytes:
+    columns = [[series.session_names[i] for i in series.session[test]], series.cycle[test], series.time[test].round(3)]
     for spec in run.specs:
         truth, predicted = series.targets[spec.name].values[test], outputs[spec.name][:, test]
         if spec.kind == "regression":
             deviation = predicted.std(axis=0, ddof=1) if len(predicted) > 1 else np.zeros(test.size)
-            header += [spec.name, f"{spec.name}_predicted", f"{spec.name}_std"]
             columns += [[f"{v:.6g}" for v in array] for array in (truth, predicted.mean(axis=0), deviation)]
         else:
             mean = predicted.mean(axis=0)
-            header += [spec.name, f"{spec.name}_predicted", f"{spec.name}_probability"]
             columns += [[spec.classes[i] for i in truth], [spec.classes[i] for i in mean.argmax(axis=1)]]
             columns.append([f"{v:.4f}" for v in mean.max(axis=1)])
+    return _csv(zip(*columns, strict=True))
+
+
+def _csv(rows: Iterable[Iterable[Any]]) -> bytes:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(zip(*columns, strict=True))
-    write_bytes(run.path / "predictions.csv", text.getvalue().encode())
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
 
 
-def _write_vaw(run: Run, series: PatternSeries, vaw: Vaw) -> None:
-    """vaw.npz: maps per pattern (mean over seeds, raw and registered) and mean curves per session and seed."""
-    registered = vaw.registered()
-    sessions = [series.session == i for i in range(len(series.session_names))]
-    curves = [registered[:, s].mean(axis=1) if s.any() else np.full_like(registered[:, 0], np.nan) for s in sessions]
+def _write_vaw(run: Run, series: PatternSeries, seen: Survey) -> None:
+    """vaw.npz: maps of the kept patterns (mean over seeds, raw and registered), mean curves per session and seed.
+
+    `pattern` says which patterns of the series the maps belong to; the curves are means over all of them.
+    """
+    vaw, registered = seen.vaw, np.zeros(seen.vaw.raw.shape[1:])
+    for raw in vaw.raw:  # seed by seed: in double precision all of them are too much
+        registered += dataclasses.replace(vaw, raw=raw[None]).registered()[0] / len(vaw.raw)
     write_npz(
         run.path / "vaw.npz",
         axis=vaw.axis,
-        time=series.time,
-        session=series.session,
+        pattern=seen.kept,
+        time=series.time[seen.kept],
+        session=series.session[seen.kept],
         session_names=np.asarray(series.session_names),
         seeds=np.asarray(run.config.seed_list()),
         lag=np.float64(vaw.lag),
         raw=vaw.raw.mean(axis=0).astype(np.float32),
-        registered=registered.mean(axis=0).astype(np.float32),
-        curves=np.stack(curves, axis=1).astype(np.float32),
+        registered=registered.astype(np.float32),
+        curves=seen.curves.astype(np.float32),
         targets=np.asarray([spec.name for spec in run.specs]),
     )
 
 
-def _draw(run: Run, full: PatternSeries, prepared: Prepared, outputs: dict[str, np.ndarray], vaw: Vaw) -> list[Path]:
-    series, directory = prepared.series, run.path / "figures"
-    files = figures.save(figures.patterns_and_curves(full), directory, "fig1_patterns", write_bytes)
-    files += figures.save(
-        figures.predictions(series, prepared.test, outputs, run.specs), directory, "fig3_predictions", write_bytes
+def _draw(run: Run, full: PatternSeries, prepared: Prepared, seen: Survey) -> list[Path]:
+    """The figures; of long series they show what the kept maps show, evenly spaced patterns."""
+    directory, shown = run.path / "figures", prepared.series.subset(seen.kept)
+    files = figures.save(
+        figures.patterns_and_curves(full.subset(full.thinned(MOST_MAPS))), directory, "fig1_patterns", write_bytes
     )
+    test = np.flatnonzero(np.isin(seen.kept, prepared.test))
+    outputs = {name: values[:, seen.kept] for name, values in seen.outputs.items()}
+    drawn = figures.predictions(shown, test, outputs, run.specs)
+    files += figures.save(drawn, directory, "fig3_predictions", write_bytes)
     number = 4
-    for session, name in enumerate(series.session_names):
-        if (series.session == session).any():
-            drawn = figures.vaw_maps(series, vaw, session)
+    for session, name in enumerate(shown.session_names):
+        if (shown.session == session).any():
+            drawn = figures.vaw_maps(shown, seen.vaw, session)
             files += figures.save(drawn, directory, f"fig{number}_vaw_{_plain(name)}", write_bytes)
             number += 1
     shares = {
         window: {key: value["mean"] for key, value in parts.items()}
-        for window, parts in _all_sessions(series, vaw).items()
+        for window, parts in _shares(shown, run.axis, seen.overall()).items()
     }
-    files += figures.save(figures.mean_vaw(series, vaw, shares), directory, "mean_vaw", write_bytes)
+    files += figures.save(figures.mean_vaw(shown, seen.vaw, shares), directory, "mean_vaw", write_bytes)
     return files
-
-
-def _all_sessions(series: PatternSeries, vaw: Vaw) -> dict[str, Any]:
-    merged = dataclasses.replace(series, session=np.zeros(len(series), int), session_names=("all",))
-    return window_summary(merged, vaw)["all"]
 
 
 def _plain(name: str) -> str:
