@@ -19,7 +19,7 @@ from xrd_jax.io.cyclers import moments
 
 # A row of a thousand columns fits many times; a file without line ends is no table and must not fill the memory.
 LONGEST_LINE = 1 << 20
-_BLOCK_CELLS = 200_000
+_BLOCK_CELLS = 20_000
 # The word for voltage, by which a Chinese export in its own code page is known.
 _CHINESE = "电压"
 _CORE = ("time", "voltage", "current")
