@@ -18,8 +18,8 @@ import numpy as np
 from xrd_jax.errors import UserError
 from xrd_jax.io.cyclers import archive, columns, log, moments, table
 
-# What an archive may unpack to: fastnda holds it all in memory, several times.
-_LEAST, _RATIO = 16 << 20, 12
+# What an archive may unpack to: fastnda and the arrays take some thirty times that in memory.
+_LEAST, _RATIO = 6 << 20, 8
 _NAMES = {
     "time": ("total_time_s", 1.0),
     "voltage": ("voltage_V", 1.0),
