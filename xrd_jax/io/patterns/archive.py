@@ -84,6 +84,8 @@ def open_zip(path: Path) -> zipfile.ZipFile:
     try:
         _check_directory(path)
         archive = zipfile.ZipFile(path)
+    except UserError:
+        raise
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError):
         raise UserError(f"{path}: the archive is damaged or cut; copy or export it again") from None
     names = [info.filename for info in archive.infolist()]
@@ -140,6 +142,8 @@ def _opened(archive: zipfile.ZipFile, name: str, path: Path) -> BinaryIO:
                 "export single scans as text"
             )
         return archive.open(info)  # type: ignore[return-value]
+    except UserError:
+        raise
     except KeyError:
         raise UserError(f"{path}: the archive lacks {name}; export the file again") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError):

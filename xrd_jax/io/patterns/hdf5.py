@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from xrd_jax.errors import UserError
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MARK = "::"
 _MOST_OBJECTS = 5000
+_HEAP = b"GCOL\x01\x00\x00\x00"  # signature, version 1 and reserved bytes of a global heap collection
 _DAMAGE = (
     OSError,
     RuntimeError,
@@ -42,6 +44,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
       UserError: not HDF5, damaged, or being written.
     """
     try:
+        _check_heaps(split(path)[0])
         with h5py.File(split(path)[0], "r", locking=False) as file:
             yield file
     except UserError:
@@ -49,6 +52,28 @@ def opened(path: Path) -> Iterator[h5py.File]:
     except _DAMAGE as error:
         text = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
         raise UserError(f"{path}: damaged HDF5, or being written ({text}); copy or export it again") from None
+
+
+def _check_heaps(file: Path) -> None:
+    """Walks the heaps that hold texts: an object of no length in a damaged one makes the HDF5 library loop for ever.
+
+    A collection is a header of 16 bytes with its size, then objects of 16 bytes and their data rounded up to 8; object
+    0 is the free rest, its size included. HDF5 File Format Specification, version 3, III.E.
+    """
+    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        start = data.find(_HEAP)
+        while start >= 0:
+            size, at = int.from_bytes(data[start + 8 : start + 16], "little"), 16
+            if start + size > len(data) or size < 16:
+                raise OSError("a heap of texts reaches beyond the file")
+            while at + 16 <= size:
+                here = start + at
+                length = int.from_bytes(data[here + 8 : here + 16], "little")
+                step = 16 + (length + 7) // 8 * 8 if data[here : here + 2] != b"\x00\x00" else length
+                if step < 16 or at + step > size:
+                    raise OSError("a heap of texts is damaged")
+                at += step
+            start = data.find(_HEAP, start + 16)
 
 
 def get(group: h5py.Group, name: str, path: Path) -> Any:
