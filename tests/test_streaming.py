@@ -56,6 +56,12 @@ def test_stored_rows_index_like_an_array(long, key):
     np.testing.assert_array_equal(lazy[key], rows[key])
 
 
+@pytest.mark.parametrize("key", [9000, np.array([-9001]), np.ones(5, bool), np.zeros((2, 2), int), 1.5, (0, 0)])
+def test_rows_that_are_not_there_are_refused(long, key):
+    with pytest.raises(IndexError):
+        long[1][key]
+
+
 @given(INDICES, st.data())
 def test_subsets_of_subsets_are_those_of_an_array(long, first, data):
     rows, lazy = long

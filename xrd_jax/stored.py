@@ -70,7 +70,7 @@ class Stored:
         """
         if isinstance(key, tuple):
             raise IndexError("stored patterns are picked by rows; index the array that comes back by channels")
-        chosen = np.arange(len(self))[key]
+        chosen = _indices(key, len(self))
         where = np.atleast_1d(chosen)
         values = self._read(where if self.rows is None else self.rows[where])
         refuse_not_finite(values, where)
@@ -84,7 +84,7 @@ class Stored:
 
     def subset(self, keep: np.ndarray) -> Stored:
         """The rows that a mask [T] or an array of indices picks, still on disk."""
-        chosen = np.arange(len(self))[keep]
+        chosen = _indices(keep, len(self))
         rows = chosen if self.rows is None else self.rows[chosen]
         return dataclasses.replace(self, shape=(chosen.size, self.shape[1]), rows=rows)
 
@@ -96,6 +96,24 @@ class Stored:
                 return _gather(file[self.dataset], where)
         except (OSError, KeyError) as error:
             raise UserError(f"{self.path}: can no longer be read ({error}); load it again") from None
+
+
+def _indices(key: Any, count: int) -> np.ndarray:
+    """The places among `count` that an integer, a slice, a mask or an array of indices picks, none below 0."""
+    if isinstance(key, slice):
+        return np.arange(*key.indices(count))
+    picked = np.asarray(key)
+    if picked.dtype == bool:
+        if picked.shape != (count,):
+            raise IndexError(f"a mask of shape {picked.shape} does not fit {count} patterns")
+        return np.flatnonzero(picked)
+    if picked.size == 0:
+        return np.zeros(0, np.int64)
+    if picked.dtype.kind not in "iu" or picked.ndim > 1:
+        raise IndexError(f"patterns are picked by integers, a slice or a mask, not by {picked.dtype} {picked.shape}")
+    if picked.min() < -count or picked.max() >= count:
+        raise IndexError(f"index {picked.min()} to {picked.max()} is out of bounds for {count} patterns")
+    return np.where(picked < 0, picked + count, picked)
 
 
 def _identity(path: Path) -> tuple[int, int, int, int]:
