@@ -25,14 +25,18 @@ if TYPE_CHECKING:
     from xrd_jax.analysis.report import Report
     from xrd_jax.run import Run
 
-MODES = ("train",)
+MODES = ("train", "inspect")
 
 FLAGS = flags.FLAGS
-flags.DEFINE_enum("mode", "train", MODES, "What to do; train also evaluates, analyses and draws.")
+flags.DEFINE_enum(
+    "mode", "train", MODES, "train also evaluates, analyses and draws; inspect says what --data=FOLDER or FILE is."
+)
 flags.DEFINE_integer(
     "case", 3, "1: voltage at 1C; 2: voltage and mode at 1C; 3: voltage, mode and rate at 1C and 0.2C."
 )
 flags.DEFINE_string("data", "", "Experiment file (.toml) or saved series (.h5); the simulated cell if not given.")
+flags.DEFINE_string("json", "", "With --mode=inspect: where to write the findings for programs.")
+flags.DEFINE_bool("cache", True, "Keep what many pattern files held, so that they read at once the next time.")
 flags.DEFINE_string("data_root", "", "Where relative paths of the experiment file start; else $XRD_JAX_DATA.")
 flags.DEFINE_string("cell", "default", f"Preset of the simulated cell: {', '.join(PRESETS)}.")
 flags.DEFINE_string("workdir", "", "Run directory (default runs/case<N>). The same command resumes what is there.")
@@ -92,7 +96,7 @@ def run_case() -> tuple[Run, Report]:
 
     if FLAGS.data:
         config = measured(base_config())
-        series, remarks, settings = pipeline.acquire(config)
+        series, remarks, settings = pipeline.acquire(config, FLAGS.cache, FLAGS.progress)
         if not series.counts:
             settings = {"train.augment": "none", **settings}
         config = flagged(pipeline.apply_settings(config, settings))
@@ -108,6 +112,15 @@ def run_case() -> tuple[Run, Report]:
     say(f"{sum(wall.values()):.0f} s: " + ", ".join(f"{part} {seconds:.0f}" for part, seconds in wall.items()))
     say(f"figures, predictions and metrics: {run.path}; curves: tensorboard --logdir {run.path}/tensorboard")
     return run, result
+
+
+def run_inspect() -> None:
+    """Says what the data are, draws them, and writes an experiment file to start from."""
+    if not FLAGS.data:
+        raise UserError("--mode=inspect needs --data=FOLDER, a file or an experiment file")
+    from xrd_jax.inspection import inspect
+
+    inspect(FLAGS.data, FLAGS.workdir, FLAGS.json, FLAGS.data_root, FLAGS.cache, FLAGS.progress, say)
 
 
 def run_ablation() -> None:
@@ -138,7 +151,9 @@ def main(argv: Sequence[str]) -> None:
     try:
         if len(argv) > 1:
             raise UserError(f"unexpected argument '{argv[1]}'; flags start with --, such as --case=3")
-        if FLAGS.ablation:
+        if FLAGS.mode == "inspect":
+            run_inspect()
+        elif FLAGS.ablation:
             run_ablation()
         else:
             run_case()

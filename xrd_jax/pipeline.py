@@ -36,21 +36,29 @@ def load(path: str | os.PathLike[str], data_root: str | os.PathLike[str] | None 
     return _read(path, data_root)[0]
 
 
-def _read(path: str | os.PathLike[str], data_root: str | os.PathLike[str] | None):
+def _read(
+    path: str | os.PathLike[str], data_root: str | os.PathLike[str] | None, cache: bool = True, progress: bool = False
+):
     from xrd_jax.io.experiment import read_experiment
 
     if Path(path).suffix.lower() == ".toml":
-        experiment = read_experiment(Path(path), Path(data_root) if data_root else None)
+        experiment = read_experiment(Path(path), Path(data_root) if data_root else None, cache, progress)
         return experiment.series, experiment.report, experiment.overrides
     if Path(path).suffix.lower() in (".h5", ".hdf5", ".nxs"):
         return PatternSeries.load(path), [], {}
     raise UserError(f"{path}: expected an experiment file (.toml) or a saved series (.h5)")
 
 
-def acquire(config: Config) -> tuple[PatternSeries, list[str], Mapping[str, Any]]:
-    """The series of a configuration, remarks for the user, and the settings that its experiment file asks for."""
+def acquire(
+    config: Config, cache: bool = True, progress: bool = False
+) -> tuple[PatternSeries, list[str], Mapping[str, Any]]:
+    """The series of a configuration, remarks for the user, and the settings that its experiment file asks for.
+
+    Args:
+      cache: keep what many pattern files held, so that they read at once the next time.
+    """
     if config.data:
-        return _read(config.data, config.data_root)
+        return _read(config.data, config.data_root, cache, progress)
     from xrd_jax.physics.simulate import simulate
 
     series = simulate(config.cell)

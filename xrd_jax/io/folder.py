@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import typing
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -151,7 +152,7 @@ class _Pool:
 
     def _talk(self, one: subprocess.Popen[bytes]) -> None:
         assert one.stdin and one.stdout
-        answers = worker.Answers(one.stdout)
+        answers = worker.Answers(typing.cast(typing.BinaryIO, one.stdout))
         with contextlib.suppress(EOFError, OSError):
             one.stdin.write(json.dumps({"allow_negative": self._allow_negative}).encode() + b"\n")
             while mine := self._deal():

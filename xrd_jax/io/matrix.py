@@ -16,7 +16,7 @@ from xrd_jax.io import plan as plans
 from xrd_jax.io import section, source, stack
 
 TIMES = ("start_time", "time")  # what a column of times is called
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _KINDS = {"two_theta", "q", "d", "energy", "wavenumber", "wavelength", "ppm", "velocity"}
 
 
@@ -26,7 +26,7 @@ def load(plan: plans.PatternPlan, path: Path) -> stack.Rows:
     Raises:
       UserError: the file is of neither kind, a column or data set is missing, or a value is no finite intensity.
     """
-    rows = _hdf5(plan, path) if source.head(path).startswith(_SIGNATURE) else _csv(plan, path)
+    rows = _hdf5(plan, path) if source.head(path).startswith(SIGNATURE) else _csv(plan, path)
     _check(rows, path, plan.allow_negative)
     return rows
 
@@ -72,7 +72,7 @@ def spectrum_columns(names: Sequence[str], wanted: str, path: Path) -> list[int]
     if wanted:
         found = [i for i, name in enumerate(names) if fnmatch.fnmatchcase(name, wanted)]
     else:
-        found = [i for i, name in enumerate(names) if _position(name) is not None]
+        found = [i for i, name in enumerate(names) if position(name) is not None]
     if len(found) < 2:
         remedy = (
             f"columns = '{wanted}' matches {len(found)} of its columns{section.suggest(wanted, names[:200])}"
@@ -83,7 +83,7 @@ def spectrum_columns(names: Sequence[str], wanted: str, path: Path) -> list[int]
     return found
 
 
-def _position(name: str) -> float | None:
+def position(name: str) -> float | None:
     try:
         return float(name)
     except ValueError:
@@ -101,7 +101,7 @@ def _csv(plan: plans.PatternPlan, path: Path) -> stack.Rows:
             raise UserError(
                 f"{path}: a spectrum holds what is no number ({' '.join(str(error).split())}); mend it"
             ) from None
-    positions = [_position(names[i]) for i in spectrum]
+    positions = [position(names[i]) for i in spectrum]
     axis = np.arange(1.0, len(spectrum) + 1)
     if all(position is not None for position in positions):
         axis = np.array(positions, np.float64)
