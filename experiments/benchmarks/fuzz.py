@@ -21,6 +21,7 @@ import re
 import signal
 import tempfile
 import time
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -175,8 +176,9 @@ def broken_promise(scan: patterns.Pattern) -> str:
 
 
 def outcome(path: Path) -> str:
-    """'read' or 'refused', else what went wrong; raises nothing but the alarm."""
+    """'read' or 'refused', else what went wrong; warnings count as errors."""
     try:
+        warnings.simplefilter("error")
         wrong = next(filter(None, map(broken_promise, patterns.read_scans(path))), "")
         return f"broken promise: {wrong}" if wrong else "read"
     except UserError as error:
@@ -207,20 +209,20 @@ def _too_long(*_: Any) -> None:
 def _work(numbers: range, folder: str, pipe: Any) -> None:
     """Tries inputs and sends (number, outcome, seconds) of each; what a process dies of, its parent sees."""
     files = seeds(folder)
-    signal.signal(signal.SIGALRM, _too_long)
+    signal.signal(signal.SIGPROF, _too_long)  # of the processor's time, so that a busy machine is no failure
     with tempfile.TemporaryDirectory() as scratch:
         for number in numbers:
             pipe.send((number, "started", 0.0))
             name, content = harm(number, files)
             path = Path(scratch) / name
             path.write_bytes(content)
-            before, begun = start_peak(), time.perf_counter()
-            signal.alarm(SECONDS)
+            before, begun = start_peak(), time.process_time()
+            signal.setitimer(signal.ITIMER_PROF, SECONDS)
             try:
                 result = outcome(path)
             finally:
-                signal.alarm(0)
-            taken = time.perf_counter() - begun
+                signal.setitimer(signal.ITIMER_PROF, 0)
+            taken = time.process_time() - begun
             if (extra := memory("VmHWM") - before) > 4 * len(content) + BEYOND:
                 result = f"took {extra >> 20} MiB for a file of {len(content) >> 10} KiB"
             pipe.send((number, result, taken))
@@ -243,7 +245,7 @@ def run(
             there.close()
             try:
                 while True:
-                    if not here.poll(SECONDS + 10):  # a loop in a C library hears no alarm
+                    if not here.poll(10 * SECONDS):  # a loop in a C library hears no alarm
                         worker.kill()
                         raise EOFError
                     number, result, taken = here.recv()
@@ -251,13 +253,18 @@ def run(
                     if result != "started":
                         slowest = max(slowest, taken)
                         counts[result if result in ("read", "refused") else "failed"] += 1
-                        failures += [] if result in ("read", "refused") else [(number, result)]
+                        failures += [] if result in ("read", "refused") else [_failed(number, result)]
             except EOFError:
                 worker.join()
             if worker.exitcode:
                 counts["failed"] += 1
-                failures.append((at - 1, f"the process died with {worker.exitcode}"))
+                failures.append(_failed(at - 1, f"the process died with {worker.exitcode}"))
     return counts, failures, slowest
+
+
+def _failed(number: int, reason: str) -> tuple[int, str]:
+    print(f"  input {number}: {reason}", flush=True)
+    return number, reason
 
 
 def main(_: Any) -> None:
@@ -266,8 +273,7 @@ def main(_: Any) -> None:
     total = sum(counts.values())
     print(f"{total} inputs: {counts['read']} read, {counts['refused']} refused, {counts['failed']} failed; ", end="")
     print(f"slowest {slowest:.2f} s; {time.perf_counter() - begun:.0f} s in all")
-    for number, reason in failures[:50]:
-        print(f"  input {number}: {reason}")
+    for number, _ in failures[:50]:
         if _KEEP.value:
             name, content = harm(number, seeds(_DATA.value))
             Path(_KEEP.value).mkdir(parents=True, exist_ok=True)

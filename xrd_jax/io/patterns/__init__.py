@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from xrd_jax.errors import UserError
 from xrd_jax.io import source
 from xrd_jax.io.patterns import (
@@ -66,7 +68,8 @@ def read_scans(path: str | Path, allow_negative: bool = False) -> tuple[Pattern,
     """
     path = Path(path)
     if (reader := reader_of(path)) is not None:
-        return reader.read(path, allow_negative)
+        with np.errstate(all="ignore"):  # what damaged numbers overflow to is refused by name, not warned about
+            return reader.read(path, allow_negative)
     known = ", ".join(reader.name for reader in READERS if reader.name != "foreign")
     raise UserError(f"{path}: not a pattern in a format known here ({known}); export it as two-column text")
 

@@ -8,7 +8,10 @@ import re
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _CLOCK = re.compile(r"(?<![\d:])(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?(?:\s*([ap])\.?m\b\.?)?", re.IGNORECASE)
 _DAY = re.compile(r"(?<![\d:])(\d{1,4})([-/.:])(\d{1,2})\2(\d{1,4})(?![\d:])")
-_NAMED = re.compile(r"(?<!\w)(?:(\d{1,2})[-. ]+)?([A-Za-z]{3})[a-z]*[-., ]+(?:(\d{1,2}),?[ ]+)?(?:.*?\s)?(\d{4})(?!\d)")
+_NAMED = re.compile(
+    rf"(?<!\w)(?:(\d{{1,2}})[-. ]+)?({'|'.join(_MONTHS)})[a-z]*[-., ]+(?:(\d{{1,2}}),?[ ]+)?(?:.*?\s)?(\d{{4}})(?!\d)",
+    re.IGNORECASE,
+)
 
 
 def parse(text: str) -> datetime.datetime | None:
@@ -60,7 +63,7 @@ def _days(text: str) -> set[datetime.date]:
     """Every date that the text can mean."""
     if named := _NAMED.search(text):
         day, month = named[1] or named[3], named[2].lower()
-        return _dates([(named[4], str(_MONTHS.index(month) + 1), day)]) if month in _MONTHS and day else set()
+        return _dates([(named[4], str(_MONTHS.index(month) + 1), day)]) if day else set()
     if (match := _DAY.search(text)) is None:
         return set()
     a, b, c = match[1], match[3], match[4]
