@@ -131,12 +131,11 @@ def test_an_offset_is_found_where_the_patterns_tell_it(late):
     log = logs.CyclerLog(time, voltage, np.zeros_like(time), np.zeros_like(time), None, {})
     taken = np.arange(8000, 32000, 60.0)
     patterns = made(12.5 + np.interp(taken + late, time, voltage) - 3.5)
-    moving = alignment.moving(AXIS, patterns)
-    assert 11 < moving.window[0] < moving.window[1] < 15
-    offset = alignment.suggest(taken, moving.position, log)
+    moving, offset = alignment.best(taken, alignment.moving(AXIS, patterns), log)
+    assert 9.9 < moving.window[0] <= 13 < moving.window[1] < 15
     assert offset.told and offset.against == "voltage" and abs(offset.seconds - late) < 30
-    still = alignment.moving(AXIS, made(np.full(taken.size, 12.5)))
-    assert still is None or not alignment.suggest(taken, still.position, log).told
+    still = alignment.best(taken, alignment.moving(AXIS, made(np.full(taken.size, 12.5))), log)
+    assert still is None or not still[1].told
 
 
 @pytest.mark.parametrize(

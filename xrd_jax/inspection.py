@@ -215,15 +215,14 @@ def _experiment(
     offsets = []
     for number, name in enumerate(data.session_names):
         own = data.subset(np.flatnonzero(data.session == number))
-        moved = (
-            alignment.moving(axis.values, np.asarray(own.intensity, np.float64)) if "voltage" in data.targets else None
-        )
-        if moved is None:
+        if "voltage" not in data.targets:
             continue
         voltage = own.targets["voltage"].values
         log = logs.CyclerLog(own.time, voltage, np.zeros_like(voltage), np.zeros_like(voltage), None, {})
-        if (offset := alignment.suggest(own.time, moved.position, log)) is None:
+        candidates = alignment.moving(axis.values, np.asarray(own.intensity, np.float64))
+        if (pair := alignment.best(own.time, candidates, log)) is None:
             continue
+        moved, offset = pair
         offsets.append({"session": name, "seconds": offset.seconds, "correlation": offset.correlation,
                         "suggested": offset.told, "applied": False})  # fmt: skip
         said.append(f"{name}:{sentences.moved(offset, moved)[1:]}")

@@ -8,6 +8,8 @@ import numpy as np
 
 from xrd_jax.io.cyclers import log as logs
 
+PARTS = (3, 6, 12, 24, 48)  # of the axis: widths of windows
+LEAST_STRENGTH = 2.0  # standard deviation of a centroid over its noise
 LEAST = 12  # patterns; fewer do not tell an offset
 SHARE = 0.25  # of the overlap: offsets larger than this are not looked for
 STRENGTH = 0.8  # below this |r| nothing is suggested
@@ -49,34 +51,46 @@ class Offset:
     told: bool
 
 
-def moving(axis: np.ndarray, intensity: np.ndarray) -> Moving | None:
-    """Finds the window whose centroid moves most beyond its noise; None where nothing moves.
+def moving(axis: np.ndarray, intensity: np.ndarray) -> list[Moving]:
+    """The windows whose centroids move most beyond their noise, three of each width; none where nothing moves.
 
     Args:
       axis: [N]; intensity: [T, N] in time order.
     """
     count, channels = intensity.shape
     if count < LEAST or channels < 16:
-        return None
+        return []
     level = intensity / np.maximum(np.abs(intensity).mean(axis=1, keepdims=True), np.finfo(float).tiny)
-    best: tuple[float, Moving] | None = None
-    for parts in (12, 24, 48):
+    found: list[tuple[float, Moving]] = []
+    for parts in PARTS:
         size = channels // parts
         if size < 8:
             break
+        own = []
         for begin in range(0, channels - size + 1, size // 2):
-            cut = level[:, begin : begin + size]
-            weight = cut - np.linspace(cut[:, 0], cut[:, -1], size, axis=1)  # over a straight background
-            weight = weight - weight.min(axis=1, keepdims=True)
-            total = weight.sum(axis=1)
-            if not np.all(total > 0):
+            position = _centroid(axis[begin : begin + size], level[:, begin : begin + size])
+            if position is None:
                 continue
-            position = weight @ axis[begin : begin + size] / total
+            # Second differences of a smooth motion are small: what is left of them is noise.
             noise = np.diff(position, 2).std() / np.sqrt(6) + 1e-9 * np.ptp(axis)
-            strength = position.std() / noise
-            if best is None or strength > best[0]:
-                best = strength, Moving((float(axis[begin]), float(axis[begin + size - 1])), position)
-    return best[1] if best is not None and best[0] > 2 else None
+            window = float(axis[begin]), float(axis[begin + size - 1])
+            own.append((float(position.std() / noise), Moving(window, position)))
+        found += sorted((one for one in own if one[0] > LEAST_STRENGTH), key=lambda one: -one[0])[:3]
+    return [one for _, one in sorted(found, key=lambda one: -one[0])]
+
+
+def _centroid(axis: np.ndarray, cut: np.ndarray) -> np.ndarray | None:
+    """[T] centre of what stands above a straight background from end to end."""
+    weight = cut - np.linspace(cut[:, 0], cut[:, -1], axis.size, axis=1)
+    weight = weight - weight.min(axis=1, keepdims=True)
+    total = weight.sum(axis=1)
+    return weight @ axis / total if np.all(total > 0) else None
+
+
+def best(time: np.ndarray, candidates: list[Moving], log: logs.CyclerLog) -> tuple[Moving, Offset] | None:
+    """The coordinate that follows the cell most closely, at whatever offset, with that offset."""
+    found = [(one, offset) for one in candidates if (offset := suggest(time, one.position, log)) is not None]
+    return max(found, key=lambda pair: pair[1].correlation, default=None)
 
 
 def suggest(time: np.ndarray, position: np.ndarray, log: logs.CyclerLog) -> Offset | None:
@@ -88,7 +102,7 @@ def suggest(time: np.ndarray, position: np.ndarray, log: logs.CyclerLog) -> Offs
     if np.count_nonzero(inside) < LEAST:
         return None
     reach = SHARE * float(min(np.ptp(time), np.ptp(log.time)))
-    step = max(float(np.median(np.diff(time))) / 4, reach / 400)
+    step = max(float(np.median(np.diff(time))) / 4, reach / 200)
     lags = np.arange(-int(reach / step), int(reach / step) + 1) * step
     best: Offset | None = None
     for name, values in (("voltage", log.voltage), ("charge", log.capacity)):

@@ -66,12 +66,12 @@ def examine(survey: surveys.Survey, group: surveys.Group) -> Session:
     intensity = group.intensity()[order]
     names = [group.names[i] for i in order.tolist()]
     unmatched: list[str] = []
-    moved = alignment.moving(group.axis, intensity)
-    offset = None
+    moved, offset = None, None
     if log is not None and log.log is not None and clocks.kind in ("absolute", "filled"):
         found = clock.match(log.log.time, clocks.time, 120.0).found
         unmatched = [name for name, inside in zip(names, found, strict=True) if not inside]
-        offset = alignment.suggest(clocks.time, moved.position, log.log) if moved else None
+        if (pair := alignment.best(clocks.time, alignment.moving(group.axis, intensity), log.log)) is not None:
+            moved, offset = pair
     dead, saturated = channels_at_fault(intensity)
     return Session(group, log, clocks, order, tuple(unmatched), moved, offset, tuple(_copies(names, intensity)),
                    dead, saturated)  # fmt: skip
