@@ -194,3 +194,72 @@ def test_only_what_looks_like_text_is_text():
         and source.is_text("µ".encode("latin-1"))
         and not source.is_text(b"\x89HDF\r\n\x1a\n\x00")
     )
+
+
+PYFAI = """# == pyFAI calibration ==
+# {
+#     "dist": 0.1,
+#     "wavelength": 1e-10
+# }
+# Mask applied: False
+#q_nm^-1        I              sigma
+"""
+
+
+def test_integrated_text_gives_kind_unit_and_wavelength_from_metres(tmp_path):
+    pattern = read(tmp_path, write(COLUMNS, "   ", PYFAI))
+    assert pattern.kind == "q" and pattern.wavelength == pytest.approx(1.0)
+    np.testing.assert_allclose(pattern.axis, COLUMNS[0] / 10)
+    np.testing.assert_allclose(pattern.errors, COLUMNS[2])
+    broken = PYFAI.replace("#q_nm^-1        I              sigma", "#{str(dim1_unit):14s}  {'I':14s}  {'sigma':14s}")
+    assert read(tmp_path, write(COLUMNS, "   ", broken)).kind is None
+
+
+@pytest.mark.parametrize(
+    ("line", "wavelength"),
+    [
+        ("# Wavelength (Å): 0.7107", 0.7107),
+        ("# wavelength = 0.15406 nm", 1.5406),
+        ("# lambda: 0.4 Angstrom", 0.4),
+        ("# Wavelength: 4.1e-11", 0.41),
+        ("# Wavelength: 1.5406", None),
+        ("# Laser wavelength error: 3 nm", None),
+        ("# Wavelength: -1 nm", None),
+    ],
+)
+def test_a_wavelength_needs_its_unit(tmp_path, line, wavelength):
+    found = read(tmp_path, write(COLUMNS[:2], header=line + "\n")).wavelength
+    assert found == (None if wavelength is None else pytest.approx(wavelength))
+
+
+def test_headings_choose_the_columns(tmp_path):
+    columns = (COLUMNS[0], COLUMNS[2], COLUMNS[1], COLUMNS[2] / 2, COLUMNS[2] / 4)
+    header = "2theta,bkg,y_obs,sigma,ycalc\n"
+    pattern = read(tmp_path, write(columns, ",", header), "a.csv")
+    np.testing.assert_allclose(pattern.intensity, COLUMNS[1], atol=1e-6)
+    np.testing.assert_allclose(pattern.errors, COLUMNS[2] / 2, atol=1e-6)
+    assert pattern.kind == "two_theta" and "bkg, ycalc were left out" in pattern.notes[0]
+    third = read(tmp_path, write(COLUMNS, ",", "2theta,intensity,background\n"), "a.csv")
+    assert third.errors is None and "background was left out" in third.notes[0]
+    assert read(tmp_path, write(COLUMNS, " ", "# made by hand\n")).errors is not None
+
+
+def test_the_title_of_a_chi_file_names_its_axis(tmp_path):
+    header = "scan 5\n2-Theta Angle (Degrees)\nIntensity\n       6\n"
+    assert read(tmp_path, write(COLUMNS[:2], "  ", header), "a.chi").kind == "two_theta"
+    assert read(tmp_path, write(COLUMNS[:2], "  ", header.replace("2-Theta Angle", "Angle")), "a.chi").kind is None
+
+
+def test_times_and_exposure_of_a_header(tmp_path):
+    header = "# start: 2024-01-02T03:04:05+01:00\n# end: 2024-01-02T03:05:05+01:00\n# Exposure time (s): 55.5\n"
+    pattern = read(tmp_path, write(COLUMNS[:2], header=header))
+    assert pattern.start_time.isoformat() == "2024-01-02T03:04:05+01:00" and pattern.exposure == 55.5
+    assert (pattern.end_time - pattern.start_time).total_seconds() == 60
+    header = "# date: 01/02/2024 03:04:05\n# Time per step (s): 5\n# file saved: 2024-01-02T03:04:05\n"
+    pattern = read(tmp_path, write(COLUMNS[:2], header=header))
+    assert pattern.start_time is None and pattern.exposure is None
+
+
+def test_an_end_without_line_end_is_noted(tmp_path):
+    assert read(tmp_path, "1 20\n2 30").notes == ("the last line has no end and may be cut",)
+    assert read(tmp_path, "1 20\n2 30\n").notes == ()

@@ -37,7 +37,7 @@ _LENGTHS = {
     "m": 1e10,
     "pm": 0.01,
 }
-_VALUE = re.compile(r"^\W*([+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)\s*([^\s,;)]*)")
+_VALUE = re.compile(r"^[^\w+-]*([+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)\s*([^\s,;)]*)")
 _NOT_START = re.compile(r"(?i)end|stop|finish|sav|writ|export|creat|print|file|version|per step|zone|process")
 _START = re.compile(r"(?i)start|began|date|acquir|measured|\bscan time\b|^time(stamp)?$|recorded")
 _END = re.compile(r"(?i)^\W*(end|stop|finish)\w*[ _]?(date|time)?")

@@ -94,7 +94,7 @@ def _banks(text: str, path: Path, allow_negative: bool) -> Iterator[pattern.Patt
     for bank, after in zip(banks, [b.start() for b in banks[1:]] + [len(text)], strict=True):
         place = f"{path}: bank {bank[1]}"
         if not bank[4].startswith("CONS"):
-            raise UserError(f"{place}: binning {bank[4]} is not of constant 2θ step; export it as two-column text")
+            raise UserError(f"{place}: binning {bank[4][:20]} is not of constant 2θ step; export it as two-column text")
         count, form = int(bank[2]), bank[8] or "STD"
         axis, values, errors = _bank(text[bank.end() : after], bank, form, place)
         if values.size != count:
@@ -114,7 +114,10 @@ def _bank(body: str, bank: re.Match[str], form: str, place: str) -> tuple[np.nda
         return columns[0] / 100, columns[1], columns[2] if width == 3 else None
     if form == "ALT":
         raise UserError(f"{place}: records of form ALT are not read; export it as two-column text")
-    start, step = float(bank[5]) / 100, float(bank[6]) / 100
+    scale = pattern.numbers(f"{bank[5]} {bank[6]}", place)
+    if scale.size != 2 or not np.isfinite(scale).all():
+        raise UserError(f"{place}: start {bank[5][:20]} and step {bank[6][:20]} are no numbers; export it again")
+    start, step = (scale / 100).tolist()
     lines = [line.rstrip() for line in body.strip("\n").split("\n")]
     fields = [line[i : i + 8] for line in lines for i in range(0, len(line), 8)]
     taken = [field[2:] if form == "STD" else field for field in fields]
