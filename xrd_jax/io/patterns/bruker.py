@@ -16,7 +16,7 @@ import numpy as np
 from xrd_jax.errors import UserError
 from xrd_jax.io.patterns import archive, pattern, times
 
-_RAW = re.compile(r"(?:.*/)?RawData(\d+)\.xml")
+_RAW = re.compile(r"(?:.*/)?RawData(\d{1,6})\.xml")
 
 
 def recognises(names: list[str]) -> bool:

@@ -133,6 +133,21 @@ def groups(file: h5py.File, path: Path) -> Iterator[h5py.Group]:
                 waiting.append(child)
 
 
+def scalar(item: h5py.Dataset) -> str:
+    """The text or number of a dataset of one element, unless its stated length cannot be.
+
+    A text of variable length is a length and an address; the library takes that much memory before it looks.
+    """
+    if h5py.check_string_dtype(item.dtype) is not None and item.dtype.kind == "O":
+        offset, size = item.id.get_offset(), Path(item.file.filename).stat().st_size
+        if offset is not None:
+            with open(item.file.filename, "rb") as stream:
+                stream.seek(offset)
+                if int.from_bytes(stream.read(4), "little") > size:
+                    raise OSError("a text longer than the file")
+    return word(item[()])
+
+
 def word(value: Any) -> str:
     """The text of an attribute or a scalar, whatever type it was written as; '' for None."""
     value = value.ravel()[0] if isinstance(value, np.ndarray) and value.size == 1 else value

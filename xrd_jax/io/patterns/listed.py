@@ -18,7 +18,8 @@ from xrd_jax.io import source
 from xrd_jax.io.patterns import pattern
 
 _BANK = re.compile(
-    r"^BANK +(\d+) +(\d+) +(\d+) +(\w+) +([\d.eE+-]+) +([\d.eE+-]+)([ \d.eE+-]*)(STD|ESD|FXYE|FXY|ALT|)\s*$", re.M
+    r"^BANK +(\d{1,9}) +(\d{1,9}) +(\d+) +(\w+) +([\d.eE+-]+) +([\d.eE+-]+)([ \d.eE+-]*)(STD|ESD|FXYE|FXY|ALT|)\s*$",
+    re.M,
 )
 _NUMBERS = re.compile(r"[\d.eE+-]+")
 

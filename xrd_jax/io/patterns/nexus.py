@@ -253,13 +253,13 @@ def _described(signal: Signal, path: Path) -> dict[str, str]:
     for key in ("title", "definition", "sample/name", "instrument/name", "instrument/source/k_alpha_one"):
         item = hdf5.get(signal.entry, key, path)
         if isinstance(item, h5py.Dataset) and item.size == 1:
-            found[key] = hdf5.word(item[()])
+            found[key] = hdf5.scalar(item)
     return {key: value for key, value in found.items() if value}
 
 
 def _time(entry: h5py.Group, key: str, path: Path) -> datetime.datetime | None:
     item = hdf5.get(entry, key, path)
-    return times.parse(hdf5.word(item[()])) if isinstance(item, h5py.Dataset) and item.size == 1 else None
+    return times.parse(hdf5.scalar(item)) if isinstance(item, h5py.Dataset) and item.size == 1 else None
 
 
 def _wavelength(entry: h5py.Group, path: Path) -> float | None:

@@ -18,7 +18,7 @@ from xrd_jax.errors import UserError
 from xrd_jax.io.patterns import archive, pattern, times
 
 _TWO_THETA = ("TwoTheta", "TwoThetaTheta", "TwoThetaOmega")
-_PROFILE = re.compile(r"Data(\d+)/Profile(\d+)\.txt")
+_PROFILE = re.compile(r"Data(\d{1,6})/Profile(\d{1,6})\.txt")
 _PAIR = re.compile(r'^\*(\S+)\s+"([^"\n]*)"', re.MULTILINE)
 _KEPT = re.compile(r"FILE_|HW_XG|HW_COUNTER|MEAS_SCAN|MEAS_COND_XG|MEAS_COND_COUNTER|MEAS_DATA|DISP_UNIT")
 
@@ -110,7 +110,7 @@ def _table(text: str, place: str) -> np.ndarray:
 
 
 def _check_count(announced: str | None, count: int, place: str) -> None:
-    if announced is not None and announced.isdecimal() and int(announced) != count:
+    if announced is not None and re.fullmatch(r"\d{1,9}", announced) and int(announced) != count:
         raise UserError(f"{place}: the header announces {announced} rows but there are {count}; copy the file again")
 
 

@@ -123,7 +123,8 @@ def _first_row(text: str, path: Path) -> tuple[list[str], int, int, int | None]:
         if len(first_four) < 5 or _is_row(first_four[1]):
             return [], 0, 0, None
     start = [line.strip() for line in text[: 5 * _LONGEST_ROW].split("\n", 5)[:5]]
-    if len(start) == 5 and start[3].isdecimal() and _is_row(start[4]) and not (_is_row(start[0]) and _is_row(start[1])):
+    announced = len(start) == 5 and re.fullmatch(r"\d{1,9}", start[3]) and _is_row(start[4])
+    if announced and not (_is_row(start[0]) and _is_row(start[1])):
         return start[:4], sum(len(line) + 1 for line in text.split("\n", 4)[:4]), 4, int(start[3])
     in_comment = False
     header: list[str] = []
