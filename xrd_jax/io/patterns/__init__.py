@@ -34,9 +34,9 @@ READERS = (
     Reader("NeXus or HDF5", lambda head, _: nexus.recognises(head), nexus.read),
     Reader("detector frame", frames.recognises, frames.read),
     Reader("foreign", lambda head, _: foreign.recognises(head), foreign.refuse),
-    Reader("uxd", lambda head, _: source.is_text(head) and uxd.recognises(head), uxd.read),
-    Reader("GSAS", lambda head, _: source.is_text(head) and listed.recognises_gsas(head), listed.read_gsas),
-    Reader("stepped", lambda head, _: source.is_text(head) and listed.recognises_stepped(head), listed.read_stepped),
+    Reader("uxd", lambda head, _: uxd.recognises(head) and source.is_text(head), uxd.read),
+    Reader("GSAS", lambda head, _: listed.recognises_gsas(head) and source.is_text(head), listed.read_gsas),
+    Reader("stepped", lambda head, _: listed.recognises_stepped(head) and source.is_text(head), listed.read_stepped),
     Reader("text", lambda head, _: source.is_text(head), text.read),
 )
 _TAKES_MORE = ("NeXus or HDF5", "detector frame")
