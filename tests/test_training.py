@@ -16,7 +16,7 @@ from xrd_jax.training import augment
 from xrd_jax.training.checkpoint import Checkpoints
 from xrd_jax.training.fit import fit, make_model, training_data
 from xrd_jax.training.losses import loss_and_metrics
-from xrd_jax.training.step import batch_of, compiled_steps, init_state, over_seeds, plan, train_step
+from xrd_jax.training.step import compiled_steps, epoch_order, init_state, over_seeds, plan, train_step
 
 VOLTAGE = TargetSpec("voltage", "regression", "V", 1, (), 3.9, 0.2)
 MODE = TargetSpec("mode", "classification", "", 3, ("a", "b", "c"), 0.0, 1.0)
@@ -31,6 +31,17 @@ def setting(series, config):
 
 def stacked(schedule, seeds):
     return over_seeds(lambda s: init_state(schedule, s), len(seeds), shared=0)(jnp.asarray(seeds, jnp.int32))
+
+
+def ordered(schedule, state, data):
+    """The order of the epoch that each seed of `state` stands in, [S, n]."""
+    patterns = data.patterns.shape[0]
+    return over_seeds(lambda one: epoch_order(schedule, one, patterns), len(state.step), shared=0)(state)
+
+
+def advance(schedule, state, data, count=1):
+    """`count` steps of every seed in one compiled call."""
+    return compiled_steps(schedule, len(state.step), count)(state, ordered(schedule, state, data), data)
 
 
 def unchecked(series, intensity):
@@ -63,20 +74,23 @@ def test_regression_scale_sets_where_log_cosh_becomes_linear():
 
 def test_an_epoch_shows_every_pattern_once_in_an_order_of_its_own(series, config):
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=40))
-    schedule = setting(series, config)[0]
-    steps = range(2 * schedule.steps_per_epoch)
-    seen = [np.asarray(batch_of(schedule, jax.random.key(0), jnp.int32(step), 120)) for step in steps]
-    first, second = np.concatenate(seen[:3]), np.concatenate(seen[3:])
+    schedule, data = setting(series, config)
+    state = stacked(schedule, [0])
+    first = np.asarray(ordered(schedule, state, data))[0]
+    later = state._replace(step=state.step + schedule.steps_per_epoch)
+    second = np.asarray(ordered(schedule, later, data))[0]
     assert np.array_equal(np.sort(first), np.arange(120)) and np.array_equal(np.sort(second), np.arange(120))
     assert not np.array_equal(first, second)
+    midway = state._replace(step=state.step + schedule.steps_per_epoch - 1)
+    np.testing.assert_array_equal(np.asarray(ordered(schedule, midway, data))[0], first)
 
 
 @pytest.mark.parametrize("augmented", [False, True])
 def test_seed_of_many_equals_seed_alone(series, config, augmented):
     train = dataclasses.replace(config.train, augment="redraw" if augmented else "none", redraw_shift=0.01)
     schedule, data = setting(series, dataclasses.replace(config, train=train))
-    many, together = compiled_steps(schedule, 3, 1)(stacked(schedule, [4, 5, 6]), data)
-    alone, single = compiled_steps(schedule, 1, 1)(stacked(schedule, [5]), data)
+    many, together = advance(schedule, stacked(schedule, [4, 5, 6]), data)
+    alone, single = advance(schedule, stacked(schedule, [5]), data)
     np.testing.assert_allclose(together["loss"][1], single["loss"][0], rtol=1e-5)
     assert np.unique(together["loss"]).size == 3
     for ours, theirs in zip(jax.tree.leaves(many.params), jax.tree.leaves(alone.params), strict=True):
@@ -87,8 +101,8 @@ def test_steps_per_call_do_not_change_the_path(series, config):
     schedule, data = setting(series, config)
     one = stacked(schedule, [0])
     for _ in range(3):
-        one, _ = compiled_steps(schedule, 1, 1)(one, data)
-    three, metrics = compiled_steps(schedule, 1, 3)(stacked(schedule, [0]), data)
+        one, _ = advance(schedule, one, data)
+    three, metrics = advance(schedule, stacked(schedule, [0]), data, 3)
     assert metrics["loss"].shape == (1, 3) and int(three.step[0]) == 3
     for ours, theirs in zip(jax.tree.leaves(three.params), jax.tree.leaves(one.params), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-5)
@@ -99,14 +113,15 @@ def test_step_compiles_once(series, config):
     call = compiled_steps(schedule, 1, 1)
     state = stacked(schedule, [0])
     for _ in range(3):
-        state, _ = call(state, data)
+        state, _ = call(state, ordered(schedule, state, data), data)
     assert call._cache_size() == 1
 
 
 def test_step_is_pure(series, config):
     schedule, data = setting(series, config)
     state = init_state(schedule, jnp.int32(0))
-    step = jax.jit(lambda state: train_step(schedule, state, data))
+    order = jnp.arange(data.patterns.shape[0])
+    step = jax.jit(lambda state: train_step(schedule, state, order, data))
     first, second = step(state), step(state)
     assert_trees_equal(first, second)
 

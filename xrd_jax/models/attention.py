@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from xrd_jax.config import ModelConfig
+from xrd_jax.models import fused
 
 
 class Attention(nn.Module):
@@ -34,15 +35,19 @@ class Attention(nn.Module):
         if config.attention == "uniform":
             attention = jnp.full((query.shape[0], length, length), 1.0 / length)
             return jnp.broadcast_to(value.mean(axis=1, keepdims=True), value.shape), attention
-        if config.heads == 1:
-            attention = jax.nn.softmax(jnp.einsum("bqd,bkd->bqk", query, key) * self._factor(config.width), axis=-1)
-            return jnp.einsum("bqk,bkd->bqd", attention, value), attention
         split = (*query.shape[:2], config.heads, -1)
-        query, key, value = query.reshape(split), key.reshape(split), value.reshape(split)
-        logits = jnp.einsum("bqhd,bkhd->bhqk", query, key) * self._factor(config.width // config.heads)
-        attention = jax.nn.softmax(logits, axis=-1)
-        combined = jnp.einsum("bhqk,bkhd->bqhd", attention, value)
-        return combined.reshape(*combined.shape[:2], -1), attention.mean(axis=1)
+        query = query * self._factor(config.width // config.heads)
+        query, key, value = (_heads_first(x.reshape(split)) for x in (query, key, value))
+        combined = fused.attend(query, key, value, fused.default_chunk())
+        combined = jnp.moveaxis(combined.reshape(-1, config.heads, *combined.shape[1:]), 1, 2)
+        # Written plainly, and compiled only into programs that look at it.
+        attention = jax.nn.softmax(jnp.einsum("bqd,bkd->bqk", query, key), axis=-1)
+        attention = attention.reshape(-1, config.heads, length, length).mean(axis=1)
+        return combined.reshape(*combined.shape[:2], -1), attention
 
     def _factor(self, width: int) -> float:
         return width**-0.5 if self.config.scaled else 1.0
+
+
+def _heads_first(x: Float[Array, "B L H D"]) -> Float[Array, "B*H L D"]:
+    return jnp.moveaxis(x, 2, 1).reshape(-1, x.shape[1], x.shape[3])

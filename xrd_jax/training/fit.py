@@ -20,7 +20,7 @@ from xrd_jax.models import Model, build
 from xrd_jax.prepare import Prepared, TargetSpec, inputs, target_specs
 from xrd_jax.training import augment
 from xrd_jax.training.checkpoint import Checkpoints
-from xrd_jax.training.step import Plan, State, TrainingData, compiled_steps, init_state, over_seeds, plan
+from xrd_jax.training.step import Plan, State, TrainingData, compiled_steps, epoch_order, init_state, over_seeds, plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,6 +127,8 @@ class _Loop:
         train, per_epoch = self.config.train, self.plan.steps_per_epoch
         first_epoch, seeds = step // per_epoch, self.config.seeds
         calls: dict[int, Callable[..., Any]] = {}
+        patterns = self.data.patterns.shape[0]
+        orders = jax.jit(over_seeds(lambda one: epoch_order(self.plan, one, patterns), seeds, shared=0))
         compile_s = train_s = 0.0
         bar = tqdm(
             total=train.epochs, initial=first_epoch, unit="epoch", disable=not self.progress, dynamic_ncols=True,
@@ -136,11 +138,12 @@ class _Loop:
         with bar:
             for epoch in range(first_epoch, train.epochs):
                 begun, collected, left = time.perf_counter(), [], per_epoch
+                order = orders(state)
                 while left:
                     count = min(train.steps_per_call, left)
                     fresh = count not in calls
                     call = calls.setdefault(count, compiled_steps(self.plan, seeds, count))
-                    state, metrics = call(state, self.data)
+                    state, metrics = call(state, order, self.data)
                     collected.append(metrics)
                     left -= count
                     if fresh and not compile_s:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int, PRNGKeyArray
+from jaxtyping import Array, Int
 
 from xrd_jax.config import PrepareConfig, TrainConfig
 from xrd_jax.errors import UserError
@@ -90,21 +90,24 @@ def init_state(plan: Plan, seed: Int[Array, ""]) -> State:
     return State(variables["params"], variables["batch_stats"], opt_state, jnp.int32(0), jnp.int32(seed))
 
 
-def batch_of(plan: Plan, key: PRNGKeyArray, step: Int[Array, ""], patterns: int) -> Int[Array, B]:
-    """Indices of the training patterns that step `step` sees: a slice of the epoch's own permutation of them."""
-    epoch, position = step // plan.steps_per_epoch, step % plan.steps_per_epoch
-    order = jax.random.permutation(jax.random.fold_in(jax.random.fold_in(key, SHUFFLE), epoch), patterns)
-    return jax.lax.dynamic_slice(order, (position * plan.batch,), (plan.batch,))
+def epoch_order(plan: Plan, state: State, patterns: int) -> Int[Array, N]:
+    """The order in which the epoch that `state` stands in sees the `patterns` training patterns.
+
+    Drawn from (seed, epoch) once per epoch, so that a step costs the same however many patterns there are.
+    """
+    key = jax.random.fold_in(jax.random.key(state.seed), SHUFFLE)
+    return jax.random.permutation(jax.random.fold_in(key, state.step // plan.steps_per_epoch), patterns)
 
 
-def train_step(plan: Plan, state: State, data: TrainingData) -> tuple[State, dict[str, Array]]:
-    """One optimisation step of one seed on the batch that its own step number selects.
+def train_step(plan: Plan, state: State, order: Int[Array, N], data: TrainingData) -> tuple[State, dict[str, Array]]:
+    """One optimisation step of one seed on the part of `order` that its own step number selects.
 
-    The patterns of an epoch are a permutation drawn from (seed, epoch), so the state alone decides everything that
-    follows: a restored state continues bit for bit.
+    The order is `epoch_order` of the state, so the state alone decides everything that follows: a restored state
+    continues bit for bit.
     """
     key = jax.random.key(state.seed)
-    chosen = batch_of(plan, key, state.step, data.patterns.shape[0])
+    position = state.step % plan.steps_per_epoch
+    chosen = jax.lax.dynamic_slice(order, (position * plan.batch,), (plan.batch,))
     patterns = data.patterns[chosen]
     if plan.train.augment == "redraw":
         scales = Redraw(plan.train.redraw_flux, plan.train.redraw_shift)
@@ -146,13 +149,13 @@ def over_seeds(function: Callable[..., Any], seeds: int, shared: int) -> Callabl
 
 def compiled_steps(
     plan: Plan, seeds: int, count: int
-) -> Callable[[State, TrainingData], tuple[State, dict[str, Array]]]:
-    """`count` steps of all seeds as one compiled call with donated state; metrics come back as [S, count]."""
+) -> Callable[[State, Int[Array, "S N"], TrainingData], tuple[State, dict[str, Array]]]:
+    """`count` steps within one epoch, of all seeds, as one compiled call with donated state; metrics are [S, count]."""
 
-    def call(state: State, data: TrainingData):
+    def call(state: State, order: Array, data: TrainingData):
         if count == 1:
-            state, metrics = train_step(plan, state, data)
+            state, metrics = train_step(plan, state, order, data)
             return state, jax.tree.map(lambda value: value[None], metrics)
-        return jax.lax.scan(lambda carry, _: train_step(plan, carry, data), state, length=count)
+        return jax.lax.scan(lambda carry, _: train_step(plan, carry, order, data), state, length=count)
 
     return jax.jit(over_seeds(call, seeds, shared=1), donate_argnums=0)
