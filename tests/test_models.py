@@ -11,7 +11,7 @@ import pytest
 
 from xrd_jax.config import ModelConfig
 from xrd_jax.errors import UserError
-from xrd_jax.models import build
+from xrd_jax.models import build, fused
 
 SMALL = ModelConfig(depth=4, width=8, query_layer=2, key_layer=4, norm_layer=3)
 OUTPUTS = (("voltage", 1), ("mode", 4))
@@ -42,6 +42,7 @@ def run(config, length=32, batch=3):
         {"kernel": 5},
         {"init": "glorot_uniform"},
         {"dropout": 0.5},
+        {"precision": "bfloat16"},
     ],
 )
 def test_every_reading_of_the_paper_builds_and_learns(fields):
@@ -101,3 +102,34 @@ def test_an_impulse_shows_the_lag_of_a_layer(kernel, layer):
 def test_impossible_networks_are_refused(fields, answer):
     with pytest.raises(UserError, match=answer):
         build(dataclasses.replace(SMALL, **fields), 32, OUTPUTS)
+
+
+def plain(query, key, value):
+    attention = jax.nn.softmax(jnp.einsum("bqd,bkd->bqk", query, key), axis=-1)
+    return jnp.einsum("bqk,bkd->bqd", attention, value)
+
+
+@pytest.mark.parametrize("chunk", [None, 4, 2])
+@pytest.mark.parametrize("scale", [0.3, 3.0])
+def test_fused_attention_and_its_gradients_are_the_plain_formula(chunk, scale):
+    keys = jax.random.split(jax.random.key(0), 4)
+    query, key, value, weight = (jax.random.normal(k, (6, 40, 8)) for k in keys)
+    query, key = query * scale, key * scale
+
+    def through(attend):
+        return jax.value_and_grad(lambda *x: (attend(*x) * weight).sum(), (0, 1, 2))(query, key, value)
+
+    ours, theirs = through(lambda *x: fused.attend(*x, chunk)), through(plain)
+    for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5 * float(jnp.abs(other).max()))
+
+
+def test_bfloat16_stays_near_float32_and_gives_float32():
+    config = dataclasses.replace(SMALL, scaled=True)
+    model, variables, x, (outputs, _) = run(config)
+    half = build(dataclasses.replace(config, precision="bfloat16"), 32, OUTPUTS)
+    coarse, aux = half.apply(variables, x)
+    assert all(v.dtype == jnp.float32 for v in (*coarse.values(), aux["attention"]))
+    for name, exact in outputs.items():
+        np.testing.assert_allclose(coarse[name], exact, atol=0.1 * float(jnp.abs(exact).max()))
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(half.init(jax.random.key(0))))

@@ -44,6 +44,9 @@ flags.DEFINE_integer("seeds", 1, "How many networks to train side by side.")
 flags.DEFINE_integer("seed", 0, "The first seed.")
 flags.DEFINE_string("split", "", "random (half), cycle (last cycle of each rate held out) or block.")
 flags.DEFINE_string("resize", "", "spline (samples it) or bin (sums channels; keeps far more information).")
+flags.DEFINE_enum(
+    "precision", None, ["float32", "bfloat16"], "Precision of the products; float32 unless the experiment file differs."
+)
 flags.DEFINE_integer("epochs", 0, "Passes over the training patterns; the case's own if 0.")
 flags.DEFINE_multi_string(
     "set", [], "key=value: any field of the configuration, such as model.attention=off. Repeatable."
@@ -77,6 +80,7 @@ def base_config() -> Config:
 def flagged(config: Config) -> Config:
     """The shorthand flags, then --set; they win over the case and over the experiment file."""
     shorthand = {"prepare.split": FLAGS.split, "prepare.resize": FLAGS.resize, "train.epochs": FLAGS.epochs}
+    shorthand["model.precision"] = FLAGS.precision
     return override(config, [*(f"{key}={value}" for key, value in shorthand.items() if value), *FLAGS.set])
 
 

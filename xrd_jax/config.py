@@ -80,6 +80,8 @@ class ModelConfig:
       pooling: 'flatten' or 'mean' over angle bins before the output layers.
       init: weight initialisation of the convolutions.
       dropout: rate before the output layers.
+      precision: 'float32', or 'bfloat16' for the products of convolutions and attention; parameters, sums, softmax,
+        output layers and losses stay float32.
     """
 
     depth: int = 10
@@ -99,6 +101,7 @@ class ModelConfig:
     pooling: Literal["flatten", "mean"] = "flatten"
     init: Literal["he_normal", "glorot_uniform", "lecun_normal"] = "he_normal"
     dropout: float = 0.0
+    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,8 +32,14 @@ class Model:
     lag: float
 
 
-def build(config: ModelConfig, length: int, outputs: tuple[tuple[str, int], ...]) -> Model:
+def build(
+    config: ModelConfig, length: int, outputs: tuple[tuple[str, int], ...], batch_axis: str | None = None
+) -> Model:
     """The network for patterns of `length` channels and `outputs` (target, size).
+
+    Args:
+      batch_axis: name of the device axis that training batches are divided over; batch statistics are then those of
+        the whole batch. `apply_train` works only under that axis.
 
     Raises:
       UserError: layers or heads that do not fit.
@@ -45,10 +51,10 @@ def build(config: ModelConfig, length: int, outputs: tuple[tuple[str, int], ...]
             raise UserError(f"model.{name}={getattr(config, name)}: the stack has layers 1 to {config.depth}")
     if config.heads < 1 or config.width % config.heads:
         raise UserError(f"model.heads={config.heads}: must divide model.width={config.width}")
-    network = Network(config, outputs)
+    network = Network(config, outputs, batch_axis)
 
     def init(key: PRNGKeyArray) -> Variables:
-        variables = network.init(key, jnp.zeros((2, length)), train=False)
+        variables = Network(config, outputs).init(key, jnp.zeros((2, length)), train=False)
         return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
 
     def apply(variables: Variables, x: Array):

@@ -41,7 +41,8 @@ class Attention(nn.Module):
         combined = fused.attend(query, key, value, fused.default_chunk())
         combined = jnp.moveaxis(combined.reshape(-1, config.heads, *combined.shape[1:]), 1, 2)
         # Written plainly, and compiled only into programs that look at it.
-        attention = jax.nn.softmax(jnp.einsum("bqd,bkd->bqk", query, key), axis=-1)
+        logits = jnp.einsum("bqd,bkd->bqk", query, key, preferred_element_type=jnp.float32)
+        attention = jax.nn.softmax(logits, axis=-1)
         attention = attention.reshape(-1, config.heads, length, length).mean(axis=1)
         return combined.reshape(*combined.shape[:2], -1), attention
 

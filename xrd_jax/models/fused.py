@@ -15,8 +15,6 @@ Source: the identity rowsum(dA ∘ A) = rowsum(dO ∘ O) is that of T. Dao et al
 
 from __future__ import annotations
 
-import functools
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -36,6 +34,8 @@ def attend(
 ) -> Float[Array, "B L D"]:
     """softmax over keys of Q Kᵀ, times V; differentiable once in all three.
 
+    Products run in the precision of `query`, their sums and the exponentials in float32.
+
     Args:
       chunk: patterns per piece of work; None for the whole batch.
     """
@@ -49,29 +49,36 @@ def _transposed(x: Array) -> Array:
     return jax.lax.optimization_barrier(x.transpose(0, 2, 1))
 
 
+def _product(formula: str, a: Array, b: Array) -> Array:
+    """einsum in the precision of `a` with float32 sums."""
+    return jnp.einsum(formula, a, b.astype(a.dtype), preferred_element_type=jnp.float32)
+
+
 @jax.custom_vjp
 def _attend(query: Array, key: Array, value: Array) -> Array:
     return _forward(query, key, value)[0]
 
 
 def _forward(query: Array, key: Array, value: Array):
-    logits = jnp.einsum("bqd,bkd->bqk", query, key)
+    logits = _product("bqd,bkd->bqk", query, key)
     weights = jnp.exp(logits - logits.max(axis=-1, keepdims=True))
     inverse = 1.0 / weights.sum(axis=-1, keepdims=True)
-    combined = jnp.einsum("bqk,bkd->bqd", weights, value) * inverse
+    weights = weights.astype(query.dtype)
+    combined = (_product("bqk,bkd->bqd", weights, value) * inverse).astype(query.dtype)
     return combined, (query, key, value, weights, inverse, combined)
 
 
 def _backward(kept, gradient: Array):
     query, key, value, weights, inverse, combined = kept
+    dtype = query.dtype
     scaled = gradient * inverse
     row = (scaled * combined).sum(axis=-1, keepdims=True)
-    slope = weights * (jnp.einsum("bqd,bkd->bqk", scaled, value) - row)
-    over_queries = functools.partial(jnp.einsum, "bdq,bqk->bdk")
-    d_query = jnp.einsum("bqk,bkd->bqd", slope, key)
-    d_key = over_queries(_transposed(query), slope).transpose(0, 2, 1)
-    d_value = over_queries(_transposed(scaled), weights).transpose(0, 2, 1)
-    return d_query, d_key, d_value
+    scaled = scaled.astype(dtype)
+    slope = (weights * (_product("bqd,bkd->bqk", scaled, value) - row)).astype(dtype)
+    d_query = _product("bqk,bkd->bqd", slope, key)
+    d_key = _product("bdq,bqk->bdk", _transposed(query), slope).transpose(0, 2, 1)
+    d_value = _product("bdq,bqk->bdk", _transposed(scaled), weights).transpose(0, 2, 1)
+    return d_query.astype(dtype), d_key.astype(dtype), d_value.astype(dtype)
 
 
 _attend.defvjp(_forward, _backward)

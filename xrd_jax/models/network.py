@@ -16,9 +16,13 @@ class ConvStack(nn.Module):
 
     An even kernel pads (kernel − 1) // 2 channels on the left and kernel // 2 on the right, as 'SAME' does, so that
     every layer sees half a channel further to the right: feature i of layer n is centred on input channel i + n / 2.
+
+    Attributes:
+      batch_axis: name of the device axis that the batch is divided over, which batch normalisation averages over.
     """
 
     config: ModelConfig
+    batch_axis: str | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "B L"], train: bool) -> list[Float[Array, "B L D"]]:
@@ -26,7 +30,8 @@ class ConvStack(nn.Module):
         init = getattr(nn.initializers, config.init)()
         ends = ((config.kernel - 1) // 2, config.kernel // 2)
         zeros = config.padding == "zeros"  # the convolution pads with zeros itself, without a copy
-        hidden, layers = x[:, :, None], []
+        dtype = jnp.dtype(config.precision)
+        hidden, layers = x[:, :, None].astype(dtype), []
         for layer in range(1, config.depth + 1):
             padded = hidden if zeros else jnp.pad(hidden, ((0, 0), ends, (0, 0)), mode=config.padding)
             hidden = nn.Conv(
@@ -34,10 +39,17 @@ class ConvStack(nn.Module):
                 (config.kernel,),
                 padding=(ends if zeros else (0, 0),),
                 kernel_init=init,
+                dtype=dtype,
                 name=f"conv{layer}",
             )(padded)
             if layer == config.norm_layer:
-                norm = nn.BatchNorm(use_running_average=not train, momentum=config.norm_momentum, name=f"norm{layer}")
+                norm = nn.BatchNorm(
+                    use_running_average=not train,
+                    momentum=config.norm_momentum,
+                    axis_name=self.batch_axis if train else None,
+                    dtype=dtype,
+                    name=f"norm{layer}",
+                )
                 hidden = norm(jax.nn.relu(hidden)) if config.norm_place == "after" else jax.nn.relu(norm(hidden))
             else:
                 hidden = jax.nn.relu(hidden)
@@ -50,21 +62,26 @@ class Network(nn.Module):
 
     Attributes:
       outputs: (target name, size) pairs: size 1 for a regression target, the number of classes K otherwise.
+      batch_axis: name of the device axis that the batch is divided over, if it is.
     """
 
     config: ModelConfig
     outputs: tuple[tuple[str, int], ...]
+    batch_axis: str | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "B L"], train: bool = False) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Returns ({target: [B, K]}, {'attention': [B, L, L], 'query', 'key', 'combined': [B, L, D]})."""
+        """Returns ({target: [B, K]}, {'attention': [B, L, L], 'query', 'key', 'combined': [B, L, D]}).
+
+        Outputs and attention are float32 whatever the precision of the products inside.
+        """
         config = self.config
-        layers = ConvStack(config, name="stack")(x, train)
+        layers = ConvStack(config, self.batch_axis, name="stack")(x, train)
         query, key = layers[config.query_layer - 1], layers[config.key_layer - 1]
         combined, attention = Attention(config, name="attention")(query, key)
         if config.combination == "tanh":
             combined = jnp.tanh(combined)
         flat = combined.mean(axis=1) if config.pooling == "mean" else combined.reshape(combined.shape[0], -1)
         flat = nn.Dropout(config.dropout, deterministic=not train)(flat)
-        heads = {name: nn.Dense(size, name=f"head_{name}")(flat) for name, size in self.outputs}
+        heads = {name: nn.Dense(size, name=f"head_{name}")(flat.astype(jnp.float32)) for name, size in self.outputs}
         return heads, {"attention": attention, "query": query, "key": key, "combined": combined}
