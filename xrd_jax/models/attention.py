@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -38,11 +37,8 @@ class Attention(nn.Module):
         split = (*query.shape[:2], config.heads, -1)
         query = query * self._factor(config.width // config.heads)
         query, key, value = (_heads_first(x.reshape(split)) for x in (query, key, value))
-        combined = fused.attend(query, key, value, fused.default_chunk())
+        combined, attention = fused.attend(query, key, value, fused.default_chunk())
         combined = jnp.moveaxis(combined.reshape(-1, config.heads, *combined.shape[1:]), 1, 2)
-        # Written plainly, and compiled only into programs that look at it.
-        logits = jnp.einsum("bqd,bkd->bqk", query, key, preferred_element_type=jnp.float32)
-        attention = jax.nn.softmax(logits, axis=-1)
         attention = attention.reshape(-1, config.heads, length, length).mean(axis=1)
         return combined.reshape(*combined.shape[:2], -1), attention
 

@@ -31,17 +31,20 @@ def default_chunk() -> int | None:
 
 def attend(
     query: Float[Array, "B L D"], key: Float[Array, "B L D"], value: Float[Array, "B L D"], chunk: int | None = None
-) -> Float[Array, "B L D"]:
-    """softmax over keys of Q Kᵀ, times V; differentiable once in all three.
+) -> tuple[Float[Array, "B L D"], Float[Array, "B L L"]]:
+    """softmax over keys of Q Kᵀ times V, and the softmax itself.
 
-    Products run in the precision of `query`, their sums and the exponentials in float32.
+    The first is differentiable once in all three; the second is for looking at, without gradient, and costs nothing
+    in a compiled program that does not return it. Products run in the precision of `query`, their sums and the
+    exponentials in float32.
 
     Args:
       chunk: patterns per piece of work; None for the whole batch.
     """
     size = query.shape[0] if chunk is None else chunk
     pieces = [_attend(query[i : i + size], key[i : i + size], value[i : i + size]) for i in range(0, len(query), size)]
-    return pieces[0] if len(pieces) == 1 else jnp.concatenate(pieces)
+    combined, weights, inverse = jax.tree.map(lambda *p: jnp.concatenate(p), *pieces) if len(pieces) > 1 else pieces[0]
+    return combined, jax.lax.stop_gradient(weights * inverse)
 
 
 def _transposed(x: Array) -> Array:
@@ -55,7 +58,8 @@ def _product(formula: str, a: Array, b: Array) -> Array:
 
 
 @jax.custom_vjp
-def _attend(query: Array, key: Array, value: Array) -> Array:
+def _attend(query: Array, key: Array, value: Array) -> tuple[Array, Array, Array]:
+    """O, E and 1 / Z; gradients flow through O alone."""
     return _forward(query, key, value)[0]
 
 
@@ -63,13 +67,14 @@ def _forward(query: Array, key: Array, value: Array):
     logits = _product("bqd,bkd->bqk", query, key)
     weights = jnp.exp(logits - logits.max(axis=-1, keepdims=True))
     inverse = 1.0 / weights.sum(axis=-1, keepdims=True)
-    weights = weights.astype(query.dtype)
-    combined = (_product("bqk,bkd->bqd", weights, value) * inverse).astype(query.dtype)
-    return combined, (query, key, value, weights, inverse, combined)
+    kept = weights.astype(query.dtype)
+    combined = (_product("bqk,bkd->bqd", kept, value) * inverse).astype(query.dtype)
+    return (combined, weights, inverse), (query, key, value, kept, inverse, combined)
 
 
-def _backward(kept, gradient: Array):
+def _backward(kept, gradients: tuple[Array, Array, Array]):
     query, key, value, weights, inverse, combined = kept
+    gradient = gradients[0]
     dtype = query.dtype
     scaled = gradient * inverse
     row = (scaled * combined).sum(axis=-1, keepdims=True)

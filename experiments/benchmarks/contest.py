@@ -1,0 +1,74 @@
+"""Contestants side by side: each lives in a process of its own, and they take turns at the same work.
+
+Turns cancel what a shared machine does to all of them; ratios are medians over turns, never of different moments.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Contestant(NamedTuple):
+    """`command` is started once; `environment` is added to this process's own."""
+
+    command: Sequence[str]
+    environment: Mapping[str, str] = {}
+
+
+def serve(run: Callable[[int], object]) -> None:
+    """The contestant's side: answers every line that asks for n units of work with the seconds they took."""
+    run(1)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        begun = time.perf_counter()
+        run(int(line))
+        print(time.perf_counter() - begun, flush=True)
+
+
+def compete(contestants: Mapping[str, Contestant], units: int, rounds: int) -> dict[str, list[float]]:
+    """Seconds of every contestant for `units` of work in each of `rounds` turns; one that cannot start is left out."""
+    running: dict[str, subprocess.Popen[str]] = {}
+    try:
+        for name, one in contestants.items():
+            process = subprocess.Popen(
+                [sys.executable, *one.command], cwd=ROOT, env={**os.environ, **one.environment}, text=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            )  # fmt: skip
+            assert process.stdout is not None
+            if process.stdout.readline().strip() == "ready":
+                running[name] = process
+            else:
+                _, complaint = process.communicate()
+                print(f"{name} is left out: {(complaint.strip().splitlines() or ['it ended'])[-1][:200]}", flush=True)
+        seconds: dict[str, list[float]] = {name: [] for name in running}
+        for turn in range(rounds + 1):  # the first turn warms up and is not counted
+            for name, process in running.items():
+                assert process.stdin is not None and process.stdout is not None
+                process.stdin.write(f"{units}\n")
+                process.stdin.flush()
+                taken = float(process.stdout.readline())
+                if turn:
+                    seconds[name].append(taken)
+        return seconds
+    finally:
+        for process in running.values():
+            process.kill()
+            process.communicate()
+
+
+def ratios(seconds: Mapping[str, list[float]], of: str, over: Sequence[str]) -> float | None:
+    """Median over turns of (seconds of the fastest of `over`) / (seconds of `of`): above 1 where `of` is ahead."""
+    present = [name for name in over if name in seconds]
+    if of not in seconds or not present:
+        return None
+    best = min(present, key=lambda name: statistics.median(seconds[name]))
+    return statistics.median(theirs / ours for theirs, ours in zip(seconds[best], seconds[of], strict=True))
