@@ -12,7 +12,7 @@ PARTS = (3, 6, 12, 24, 48)  # of the axis: widths of windows
 LEAST_STRENGTH = 2.0  # standard deviation of a centroid over its noise
 LEAST = 12  # patterns; fewer do not tell an offset
 SHARE = 0.25  # of the overlap: offsets larger than this are not looked for
-STRENGTH = 0.8  # below this |r| nothing is suggested
+STRENGTH = 0.6  # below this |r| nothing is suggested
 NEAR = 0.01  # offsets whose |r| comes this near to the best are as good
 NARROW = 0.1  # of all offsets: if more than these are as good, nothing is suggested
 

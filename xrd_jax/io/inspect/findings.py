@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -105,8 +106,6 @@ def _clocks(group: surveys.Group, log: logs.CyclerLog | None) -> tuple[Clocks, n
         return Clocks(seconds[order], kind, zones=zones), order
     numbers = np.arange(count)
     if group.number is not None:
-        import re
-
         numbers = clock.frame_numbers(group.names, re.compile(group.number))
     order = np.argsort(numbers, kind="stable")
     numbers = numbers[order] - numbers.min()

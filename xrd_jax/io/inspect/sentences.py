@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -88,8 +89,6 @@ def _times(one: findings.Session) -> Iterator[str]:
     else:
         yield "  Times: not stated in the files."
     if one.group.number is not None:
-        import re
-
         numbers = clock.frame_numbers(one.group.names, re.compile(one.group.number))
         missing = clock.missing_numbers(numbers)
         yield f"  Numbers in names: {numbers.min()} to {numbers.max()}" + (

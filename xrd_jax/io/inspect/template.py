@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -171,11 +172,9 @@ def _time(one: findings.Session) -> Iterator[str]:
         yield '# would make them fill the log. Otherwise give table = "times.csv" with the columns file,start_time.'
         yield f"# step = {clocks.step:.6g}"
         yield "# exposure = 0.0            # s"
-        first = one.log.log.time[0] if one.log.log else 0.0
+        first = float(clocks.time[0])  # the middle of its step: safely inside the log, whatever the exposure
         yield f"# first = {first:.6g}             # s on the log's clock at which {number} starts"
         if one.group.number:
-            import re
-
             found = re.search(one.group.number, one.group.names[int(one.order[0])])
             yield f"# first_number = {int(found[1]) if found else 1}"
         yield from _suggestion(one)
