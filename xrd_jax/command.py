@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from absl import app, flags, logging
 
+from xrd_jax import process
 from xrd_jax.config import Config, override
 from xrd_jax.errors import UserError
 from xrd_jax.physics.cell import PRESETS
@@ -199,20 +200,7 @@ def _complain(line: str) -> int:
     return 2
 
 
-def _keep_memory() -> None:
-    """Starts this process anew with an allocator that keeps large buffers and asks for huge pages.
-
-    A training step on a CPU allocates and frees some 300 MB of activations. By default glibc hands them back to the
-    kernel, which must clear them page by page at every step; keeping them trains about a fifth faster.
-    """
-    if sys.platform != "linux" or "GLIBC_TUNABLES" in os.environ:
-        return
-    kept = {"hugetlb": 1, "mmap_max": 0, "trim_threshold": 1 << 36, "top_pad": 1 << 28}
-    tunables = ":".join(f"glibc.malloc.{name}={value}" for name, value in kept.items())
-    os.execve(sys.executable, sys.orig_argv, os.environ | {"GLIBC_TUNABLES": tunables})
-
-
 def run() -> None:
     """Entry point of `launch.py`."""
-    _keep_memory()
+    process.restart()
     app.run(main, flags_parser=_parse)

@@ -1,7 +1,8 @@
-"""The same network and training step in PyTorch, written as its users would: the peer that speed is measured against."""
+"""The same network and training step in PyTorch, written as its users would: the peer that speed is measured by."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -18,9 +19,7 @@ class Network(nn.Module):
     def __init__(self, length: int = 256):
         super().__init__()
         widths = [1] + [WIDTH] * DEPTH
-        self.layers = nn.ModuleList(
-            nn.Conv1d(a, b, KERNEL, padding="same") for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.layers = nn.ModuleList(nn.Conv1d(a, b, KERNEL, padding="same") for a, b in itertools.pairwise(widths))
         for layer in self.layers:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)

@@ -1,0 +1,274 @@
+"""How fast are training, prediction and all the rest, beside PyTorch with the same network?
+
+    python -m experiments.benchmarks.speed --quick
+    python -m experiments.benchmarks.speed --rounds=7 --json=docs/benchmarks/speed-cpu.json
+
+The network of case 3 (256 channels, ten convolutions, attention, three heads), batches of 64 from a set that lives on
+the device, Adam with a one-cycle schedule. Every contestant is a process of its own and takes turns with the others
+(`contest`), so that ratios are of the same moments; `--quick` leaves out torch.compile and takes fewer turns. PyTorch
+trains many seeds one after the other, so that its rate per pattern for eight seeds is that for one. The share of the
+matrix-product peak counts 82 MFLOP per training pattern over the rate of a 4096 × 4096 product in the same process.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import app, flags
+
+from experiments.benchmarks import contest
+from xrd_jax.process import environment
+
+PATTERNS, CHANNELS, BATCH = 4096, 256, 64
+FLOP = {"forward": 27.4e6, "step": 82.2e6}  # per pattern: convolutions and attention; a step is three times a forward
+TORCH = ("torch_eager", "torch_compile")
+
+_QUICK = flags.DEFINE_bool("quick", False, "Under a minute on two idle cores: fewer turns, no torch.compile.")
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Turns of every contestant.")
+_PRECISION = flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "Of the products.")
+_JSON = flags.DEFINE_string("json", "", "Where to write the results.")
+_PARTS = flags.DEFINE_list("parts", ["train", "seeds", "predict", "rest"], "What to measure.")
+_SEEDS = flags.DEFINE_integer("seeds", 8, "Networks of the contest of many seeds.")
+_WORKER = flags.DEFINE_string("worker", "", "Used by the benchmark itself: the contestant of this process.")
+
+
+def case3():
+    """The configuration of case 3 on prepared 256-channel patterns, its targets, and random data of their shape."""
+    import numpy as np
+
+    from experiments.case3 import config
+    from xrd_jax.config import override
+    from xrd_jax.prepare import TargetSpec
+
+    chosen = override(config(), ["train.augment=none", "prepare.resize=none", f"model.precision={_PRECISION.value}"])
+    specs = (
+        TargetSpec("voltage", "regression", "V", 1, (), 3.8, 0.1),
+        TargetSpec("mode", "classification", "", 4, ("a", "b", "c", "d"), 0.0, 1.0),
+        TargetSpec("rate", "classification", "", 2, ("a", "b"), 0.0, 1.0),
+    )
+    draw = np.random.default_rng(0)
+    patterns = draw.normal(size=(PATTERNS, CHANNELS)).astype(np.float32)
+    targets = {
+        "voltage": draw.normal(size=PATTERNS).astype(np.float32),
+        "mode": draw.integers(0, 4, PATTERNS).astype(np.int32),
+        "rate": draw.integers(0, 2, PATTERNS).astype(np.int32),
+    }
+    return chosen, specs, patterns, targets
+
+
+def jax_trainer(seeds: int) -> Callable[[int], None]:
+    """n steps of `seeds` networks, as `fit` takes them."""
+    import jax
+    import jax.numpy as jnp
+
+    from xrd_jax.models import build
+    from xrd_jax.prepare import Statistics
+    from xrd_jax.training import step
+
+    config, specs, patterns, targets = case3()
+    model = build(config.model, CHANNELS, tuple((s.name, s.size) for s in specs))
+    plan = step.plan(model, specs, config.prepare, config.train, PATTERNS)
+    nothing = jnp.zeros(0)
+    data = step.TrainingData(jnp.asarray(patterns), nothing, Statistics(*[nothing] * len(Statistics._fields)), targets)
+    data = jax.device_put(data)
+    state = jax.jit(step.over_seeds(lambda s: step.init_state(plan, s), seeds, shared=0))(jnp.arange(seeds))
+    orders = jax.jit(step.over_seeds(lambda s: step.epoch_order(plan, s, PATTERNS), seeds, shared=0))
+    call = step.compiled_steps(plan, seeds, 1)
+
+    def run(count: int) -> None:
+        nonlocal state
+        order = orders(state)
+        for _ in range(count):
+            state, _ = call(state, order, data)
+        jax.block_until_ready(state)
+
+    return run
+
+
+def jax_predictor(maps: bool, chunk: int) -> Callable[[int], None]:
+    """n chunks through the program that `Run.stream` uses."""
+    import jax
+    import jax.numpy as jnp
+
+    from xrd_jax import run as runs
+    from xrd_jax.models import build
+    from xrd_jax.prepare import Statistics
+
+    config, specs, patterns, _ = case3()
+    model = build(config.model, CHANNELS, tuple((s.name, s.size) for s in specs))
+    variables = jax.jit(lambda key: jax.tree.map(lambda leaf: leaf[None], model.init(key)))(jax.random.key(0))
+    zero, one, wide = jnp.float32(0), jnp.float32(1), jnp.arange(CHANNELS, dtype=jnp.float32)
+    statistics_ = Statistics(wide, jnp.eye(CHANNELS), wide, zero, one, one, jnp.zeros(CHANNELS), one)
+    blocks = jnp.asarray(patterns)
+
+    def run(count: int) -> None:
+        for i in range(count):
+            begin = (i * chunk) % (PATTERNS - chunk + 1)
+            found = runs._forward(
+                model, config.prepare, specs, maps, variables, statistics_, blocks[begin : begin + chunk]
+            )
+            jax.device_get(found)
+
+    return run
+
+
+def matmul_rate() -> float:
+    """FLOP/s of a 4096 × 4096 float32 product: the best of five."""
+    import jax
+    import jax.numpy as jnp
+
+    size = 4096
+    square = jnp.ones((size, size), jnp.dtype(_PRECISION.value))
+    product = jax.jit(lambda a: a @ a)
+    jax.block_until_ready(product(square))
+    seconds = []
+    for _ in range(5):
+        begun = time.perf_counter()
+        jax.block_until_ready(product(square))
+        seconds.append(time.perf_counter() - begun)
+    return 2 * size**3 / min(seconds)
+
+
+def torch_worker(name: str, compiled: bool) -> Callable[[int], object]:
+    import torch
+
+    from experiments.benchmarks import torch_reference
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_float32_matmul_precision("highest")
+    _, _, patterns, targets = case3()
+    data = torch.from_numpy(patterns).to(device)
+    goals = {
+        k: torch.from_numpy(v).to(device, torch.float32 if k == "voltage" else torch.int64) for k, v in targets.items()
+    }
+    if name == "train":
+        return torch_reference.trainer(data, goals, BATCH, 5000, compiled, _PRECISION.value)
+    return torch_reference.predictor(data, 128, name == "predict_vaw", compiled, _PRECISION.value)
+
+
+def worker(name: str) -> None:
+    """The contestant of this process: 'jax:train:8', 'torch_compile:predict_vaw', …"""
+    kind, part, *rest = name.split(":")
+    if kind.startswith("torch"):
+        contest.serve(torch_worker(part, kind == "torch_compile"))
+    elif part == "train":
+        contest.serve(jax_trainer(int(rest[0])))
+    else:
+        contest.serve(jax_predictor(part == "predict_vaw", 128))
+
+
+def contestants(part: str, seeds: int = 1) -> dict[str, contest.Contestant]:
+    """This project and the variants of PyTorch at one part of the work."""
+    own = ("-m", "experiments.benchmarks.speed", f"--precision={_PRECISION.value}")
+    peers = TORCH[:1] if _QUICK.value else TORCH
+    suffix = f":{seeds}" if part == "train" else ""
+    found = {"jax": contest.Contestant((*own, f"--worker=jax:{part}{suffix}"), environment())}
+    return found | {name: contest.Contestant((*own, f"--worker={name}:{part}")) for name in peers}
+
+
+def measure(part: str, per_unit: int, units: int, seeds: int = 1) -> dict[str, Any]:
+    """Patterns per second of every contestant and the ratio to the best PyTorch."""
+    seconds = contest.compete(contestants(part, seeds), units, 3 if _QUICK.value else _ROUNDS.value)
+    rates: dict[str, Any] = {}
+    for name, taken in seconds.items():
+        patterns = per_unit * units * (seeds if name == "jax" else 1)
+        rates[name] = round(patterns / statistics.median(taken), 1)
+    ratio = contest.ratios(seconds, "jax", TORCH)
+    rates["ratio_vs_best_torch"] = None if ratio is None else round(ratio * seeds, 3)
+    return rates
+
+
+def rest() -> dict[str, Any]:
+    """What has no peer: simulation, preparation, cold start and memory, each in a process of its own."""
+    code = (
+        "import time,resource\nt=time.perf_counter()\nfrom experiments.case3 import config\n"
+        "from xrd_jax.physics.simulate import simulate\nfrom xrd_jax import prepare as p\nimport jax\nc=config()\n"
+        "a=time.perf_counter();s=simulate(c.cell);b=time.perf_counter()\n"
+        "d=p.prepare(s,c.prepare);x=p.inputs(d,c.prepare,d.train);jax.block_until_ready(x);e=time.perf_counter()\n"
+        "import json;print(json.dumps({'simulate':len(s)/(b-a),'prepare':len(d.series)/(e-b),"
+        "'peak_memory_mb':resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=contest.ROOT, env={**os.environ, **environment()},
+                          check=True, stdout=subprocess.PIPE, text=True)  # fmt: skip
+    found = json.loads(done.stdout.splitlines()[-1])
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, "launch.py", "--help"], cwd=contest.ROOT, check=True, stdout=subprocess.DEVNULL)
+    return {k: round(v, 1) for k, v in found.items()} | {"cold_start_s": round(time.perf_counter() - begun, 2)}
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores and versions."""
+    model = platform.processor()
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    versions = {}
+    for package in ("jax", "flax", "torch"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    return {"processor": model, "cores": os.cpu_count(), "python": platform.python_version(), **versions}
+
+
+def table(results: dict[str, Any]) -> str:
+    """A row per contest: patterns per second and the ratio."""
+    lines = ["| | jax | torch eager | torch.compile | ratio to the best torch |", "|---|---|---|---|---|"]
+    for part, rates in results.items():
+        if isinstance(rates, dict) and "ratio_vs_best_torch" in rates:
+            cells = [f"{rates[k]:.0f}" if rates.get(k) else "–" for k in ("jax", *TORCH)]
+            ratio = rates["ratio_vs_best_torch"]
+            lines.append("| " + " | ".join([part, *cells, "–" if ratio is None else f"{ratio:.2f}"]) + " |")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str]) -> None:
+    del argv
+    if _WORKER.value == "matmul":
+        print(matmul_rate())
+        return
+    if _WORKER.value:
+        worker(_WORKER.value)
+        return
+    results: dict[str, Any] = {"machine": machine(), "precision": _PRECISION.value}
+    if "train" in _PARTS.value:
+        results["train_1seed"] = measure("train", BATCH, 6)
+    if "seeds" in _PARTS.value:
+        results[f"train_{_SEEDS.value}seeds"] = measure("train", BATCH, 2, _SEEDS.value)
+    if "predict" in _PARTS.value:
+        results["predict"] = measure("predict", 128, 8)
+        results["predict_vaw"] = measure("predict_vaw", 128, 8)
+    if "rest" in _PARTS.value:
+        results |= rest()
+    command = [
+        sys.executable,
+        "-m",
+        "experiments.benchmarks.speed",
+        "--worker=matmul",
+        f"--precision={_PRECISION.value}",
+    ]
+    rate = float(subprocess.run(command, cwd=contest.ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    results["matmul_gflops"] = round(rate / 1e9, 1)
+    if "train_1seed" in results:
+        results["share_of_matmul_peak"] = round(results["train_1seed"]["jax"] * FLOP["step"] / rate, 3)
+    print(table(results))
+    print(json.dumps({k: v for k, v in results.items() if not isinstance(v, dict) or k == "machine"}))
+    if _JSON.value:
+        Path(_JSON.value).parent.mkdir(parents=True, exist_ok=True)
+        Path(_JSON.value).write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    app.run(main)
