@@ -47,7 +47,7 @@ def loss_of(outputs: dict[str, Tensor], targets: dict[str, Tensor], scale: float
     error = (outputs["voltage"][:, 0] - targets["voltage"]) / scale
     log_cosh = error.abs() + nn.functional.softplus(-2 * error.abs()) - math.log(2)
     classes = sum(nn.functional.cross_entropy(outputs[name], targets[name]) for name in ("mode", "rate"))
-    return scale**2 * log_cosh.mean() + classes
+    return log_cosh.mean() + classes
 
 
 def trainer(
