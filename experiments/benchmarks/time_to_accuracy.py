@@ -90,9 +90,8 @@ def run_jax(seed: int) -> Clock:
 
     clock = Clock(verify)
     jnp.zeros(1).block_until_ready()
-    with tempfile.TemporaryDirectory() as folder:
-        with contextlib.suppress(Reached):
-            fit.fit(config, prepared, Path(folder), lambda step, means, v, epoch: clock.epoch(v), progress=False)
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Reached):
+        fit.fit(config, prepared, Path(folder), lambda step, means, v, epoch: clock.epoch(v), progress=False)
     return clock
 
 
