@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 from absl import app, flags
-from scipy.signal import savgol_filter
 
 from experiments import case1
 from xrd_jax import pipeline
@@ -33,8 +32,6 @@ from xrd_jax.training import fit as training
 
 EXPERIMENT = Path(__file__).resolve().parents[1] / "nir_tecator.toml"
 FOLDS = 4
-SMOOTH = ["prepare.savgol=11", "prepare.savgol_order=3", "prepare.scale=snv"]
-SECOND = [*SMOOTH, "prepare.derivative=2"]
 SETTINGS: dict[str, list[str]] = {
     "as in the file": [],
     "no derivative": ["prepare.savgol=0", "prepare.derivative=0"],
@@ -65,7 +62,8 @@ _JSON = flags.DEFINE_string("json", "", "Where to write the results.")
 def load() -> tuple[PatternSeries, Config]:
     """The spectra, and the configuration that the experiment file makes of case 1."""
     base = dataclasses.replace(case1.config(), data=str(EXPERIMENT), data_root=_ROOT.value)
-    base = override(base, ["prepare.window_target=", "train.redraw_shift=0", "train.augment=none", "train.checkpoint_every=100000"])
+    plain = ["prepare.window_target=", "train.redraw_shift=0", "train.augment=none"]
+    base = override(base, [*plain, "train.checkpoint_every=100000"])
     series, _, settings = pipeline.acquire(base)
     return series, override(pipeline.apply_settings(base, settings), _BASE.value)
 
