@@ -26,24 +26,37 @@ if TYPE_CHECKING:
     from xrd_jax.analysis.report import Report
     from xrd_jax.run import Run
 
-MODES = ("train", "inspect")
+MODES = ("train", "inspect", "predict", "watch", "export")
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum(
-    "mode", "train", MODES, "train also evaluates, analyses and draws; inspect says what --data=FOLDER or FILE is."
+    "mode",
+    "train",
+    MODES,
+    "train also evaluates, analyses and draws; inspect says what --data=FOLDER or FILE is. Of the run in --workdir: "
+    "predict tells what it thinks of --data, watch follows the folder --data while patterns arrive, export makes it "
+    "one file that needs nothing of this package.",
 )
 flags.DEFINE_integer(
     "case", 3, "1: voltage at 1C; 2: voltage and mode at 1C; 3: voltage, mode and rate at 1C and 0.2C."
 )
 flags.DEFINE_string("data", "", "Experiment file (.toml) or saved series (.h5); the simulated cell if not given.")
 flags.DEFINE_string("json", "", "With --mode=inspect: where to write the findings for programs.")
+flags.DEFINE_string(
+    "out", "", "With --mode=predict, watch or export: where results go; a folder in --workdir if empty."
+)
+flags.DEFINE_float("until_idle", 0.0, "With --mode=watch: end when nothing new has come for so many seconds; 0: never.")
+flags.DEFINE_float("patience", 60.0, "With --mode=watch: seconds after which a file that stays unreadable is reported.")
+flags.DEFINE_enum("format", "jax", ("jax", "onnx"), "With --mode=export: StableHLO for jax.export, or ONNX.")
 flags.DEFINE_bool("cache", True, "Keep what many pattern files held, so that they read at once the next time.")
 flags.DEFINE_string("data_root", "", "Where relative paths of the experiment file start; else $XRD_JAX_DATA.")
 flags.DEFINE_string("cell", "default", f"Preset of the simulated cell: {', '.join(PRESETS)}.")
 flags.DEFINE_string("workdir", "", "Run directory (default runs/case<N>). The same command resumes what is there.")
 flags.DEFINE_integer("seeds", 1, "How many networks to train side by side.")
-flags.DEFINE_integer("seed", 0, "The first seed.")
-flags.DEFINE_string("split", "", "random (half), cycle (last cycle of each rate held out) or block.")
+flags.DEFINE_integer("seed", 0, "The first seed; with --mode=export the only one, instead of the mean over all.")
+flags.DEFINE_string(
+    "split", "", "random half, cycle (last of each rate held out), block, half_cycle (one held out), rows."
+)
 flags.DEFINE_string("resize", "", "spline (samples it) or bin (sums channels; keeps far more information).")
 flags.DEFINE_enum(
     "precision", None, ["float32", "bfloat16"], "Precision of the products; float32 unless the experiment file differs."
@@ -128,6 +141,36 @@ def run_inspect() -> None:
     inspect(FLAGS.data, FLAGS.workdir, FLAGS.json, FLAGS.data_root, FLAGS.cache, FLAGS.progress, say)
 
 
+def run_deployed() -> None:
+    """A finished run at work: predict, watch or export.
+
+    Raises:
+      UserError: a flag that the mode needs is missing.
+    """
+    mode = FLAGS.mode
+    if not FLAGS.workdir:
+        raise UserError(f"--mode={mode} needs --workdir=RUN, the directory of a finished run")
+    if not FLAGS.data and mode != "export":
+        raise UserError(f"--mode={mode} needs --data={'FOLDER' if mode == 'watch' else 'FILE or FOLDER'}")
+    if FLAGS.until_idle < 0 or FLAGS.patience < 0:
+        raise UserError("--until_idle and --patience are seconds, 0 or more")
+    if mode == "predict":
+        from xrd_jax.deploy import predict
+
+        predict.predict(FLAGS.workdir, FLAGS.data, FLAGS.out, FLAGS.data_root, FLAGS.overwrite, FLAGS.cache,
+                        FLAGS.progress, say)  # fmt: skip
+    elif mode == "watch":
+        from xrd_jax.deploy import watch
+
+        watch.watch(FLAGS.workdir, FLAGS.data, FLAGS.out, FLAGS.until_idle, FLAGS.patience, progress=FLAGS.progress,
+                    say=say)  # fmt: skip
+    else:
+        from xrd_jax.deploy import export
+
+        seed = FLAGS.seed if FLAGS["seed"].present else None  # without the flag, the mean over all seeds
+        export.export(FLAGS.workdir, FLAGS.format, FLAGS.out, seed, FLAGS.overwrite, say)
+
+
 def run_ablation() -> None:
     """All variants of one named ablation, one table."""
     from experiments.ablations import ABLATIONS
@@ -158,6 +201,8 @@ def main(argv: Sequence[str]) -> None:
             raise UserError(f"unexpected argument '{argv[1]}'; flags start with --, such as --case=3")
         if FLAGS.mode == "inspect":
             run_inspect()
+        elif FLAGS.mode in ("predict", "watch", "export"):
+            run_deployed()
         elif FLAGS.ablation:
             run_ablation()
         else:
