@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -32,10 +33,13 @@ class Model:
     lag: float
 
 
+@functools.lru_cache(maxsize=16)
 def build(
     config: ModelConfig, length: int, outputs: tuple[tuple[str, int], ...], batch_axis: str | None = None
 ) -> Model:
-    """The network for patterns of `length` channels and `outputs` (target, size).
+    """The network for patterns of `length` channels and `outputs` (target, size); the same object for the same ones.
+
+    Programs compiled for a model serve every later run that builds it again in this process.
 
     Args:
       batch_axis: name of the device axis that training batches are divided over; batch statistics are then those of
