@@ -105,10 +105,18 @@ def measured(config: Config) -> Config:
     return dataclasses.replace(config, data=FLAGS.data, data_root=FLAGS.data_root, prepare=prepare, train=train)
 
 
+def devices_for(config: Config) -> None:
+    """Settles which devices there are, before JAX looks for them."""
+    from xrd_jax.training import devices
+
+    devices.emulate(config.seeds)
+
+
 def run_case() -> tuple[Run, Report]:
     """Data → training → report for the flags as they are."""
     config = flagged(base_config())  # complains about bad flags before anything is computed
     begun = time.perf_counter()
+    devices_for(config)
     from xrd_jax import pipeline
     from xrd_jax.analysis.report import markdown
 
@@ -184,6 +192,7 @@ def run_ablation() -> None:
     if FLAGS.data:
         raise UserError("--ablation runs on the simulated cell; leave --data out")
     config = flagged(base_config())
+    devices_for(config)
     from xrd_jax import pipeline
 
     workdir = Path(FLAGS.workdir or f"runs/ablation-{FLAGS.ablation}")

@@ -124,6 +124,8 @@ class TrainConfig:
       redraw_flux: standard deviation of an extra relative flux.
       steps_per_call: optimisation steps per compiled call; 1 is fastest on a CPU, where a backward convolution inside
         `lax.scan` is some twenty times slower.
+      seeds_per_call: networks that train at the same moment, which bounds the memory; the others take turns. 0: one per
+        processor core or, on accelerators, what fits.
       checkpoint_every: epochs between checkpoints.
       log_maps: epochs between VAW images in TensorBoard.
     """
@@ -145,6 +147,7 @@ class TrainConfig:
     redraw_shift: float = 0.0
     redraw_flux: float = 0.0
     steps_per_call: int = 1
+    seeds_per_call: int = 0
     checkpoint_every: int = 1
     log_maps: int = 10
 

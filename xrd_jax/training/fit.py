@@ -1,4 +1,4 @@
-"""The training loop: many seeds at once, resumable at any instant, fed from the device, watched from outside."""
+"""The training loop: many seeds in groups, resumable at any instant, fed from the device, watched from outside."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from xrd_jax.config import Config
 from xrd_jax.errors import UserError
 from xrd_jax.models import Model, build
 from xrd_jax.prepare import Prepared, TargetSpec, inputs, target_specs
-from xrd_jax.training import augment
+from xrd_jax.training import augment, devices
 from xrd_jax.training.checkpoint import Checkpoints
 from xrd_jax.training.step import Plan, State, TrainingData, compiled_steps, epoch_order, init_state, over_seeds, plan
 
@@ -31,6 +31,7 @@ class Fitted:
       variables: {'params', 'batch_stats'} with leading axis S.
       notes: what happened on the way that the user should know (resumed, damaged checkpoints).
       compile_s, train_s: seconds to the end of the first step, and after it.
+      first_step: when the first step was done, on the clock of `time.perf_counter`; NaN when nothing was left to train.
       patterns_per_s: training patterns per second, all seeds together; NaN when nothing was left to train.
     """
 
@@ -41,6 +42,7 @@ class Fitted:
     compile_s: float
     train_s: float
     patterns_per_s: float
+    first_step: float
 
 
 # Called after each epoch with (step, {tag: [S]}, variables, learning-rate-free epoch number).
@@ -50,8 +52,12 @@ Watcher = Callable[[int, dict[str, np.ndarray], dict[str, Any], int], None]
 def make_model(config: Config, prepared: Prepared) -> tuple[Model, tuple[TargetSpec, ...]]:
     """The network for `prepared` and the targets that it learns."""
     specs = target_specs(prepared, config.targets)
-    length = prepared.statistics.matrix.shape[1]
-    return build(config.model, length, tuple((s.name, s.size) for s in specs)), specs
+    return build(config.model, model_length(prepared), tuple((s.name, s.size) for s in specs)), specs
+
+
+def model_length(prepared: Prepared) -> int:
+    """Channels that the network sees."""
+    return prepared.statistics.matrix.shape[1]
 
 
 def training_data(config: Config, prepared: Prepared, specs: tuple[TargetSpec, ...]) -> TrainingData:
@@ -86,50 +92,84 @@ def fit(
     """
     started = time.perf_counter()
     model, specs = make_model(config, prepared)
-    data = training_data(config, prepared, specs)
     schedule = plan(model, specs, config.prepare, config.train, prepared.train.size)
-    seeds = config.seed_list()
-    initialise = jax.jit(over_seeds(lambda seed: init_state(schedule, seed), len(seeds), shared=0))
-    seed_array = jnp.asarray(seeds, jnp.int32)
+    data = training_data(config, prepared, specs)
+    grid = devices.grid(config.seeds, 1)
+    most = devices.most_seeds(config.train.seeds_per_call, grid, config.model, model_length(prepared), schedule.batch)
+    crew = _Crew(schedule, devices.groups(config.seeds, grid, most), data, config.seed_list())
     store = Checkpoints(checkpoints)
     try:
-        state, step, notes = _start(store, initialise, seed_array)
-        loop = _Loop(config, schedule, data, store, watch, progress)
-        state, compile_s, train_s = loop.run(state, step, started)
+        states, step, notes = crew.start(store)
+        loop = _Loop(config, crew, store, watch, progress)
+        states, first_step, train_s = loop.run(states, step)
     finally:
         store.close()
     done = schedule.steps_per_epoch * config.train.epochs - step
-    rate = done * schedule.batch * len(seeds) / train_s if done and train_s else float("nan")
+    rate = done * schedule.batch * config.seeds / train_s if done and train_s else float("nan")
+    compile_s = first_step - started if done else 0.0
+    state = devices.merge(states, crew.groups)
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    return Fitted(variables, specs, model, notes, compile_s, train_s, rate)
+    return Fitted(variables, specs, model, notes, compile_s, train_s, rate, first_step)
 
 
-def _start(store: Checkpoints, initialise: Callable[[Array], State], seeds: Array) -> tuple[State, int, list[str]]:
-    found = store.restore(jax.eval_shape(initialise, seeds))
-    if found is None:
-        return initialise(seeds), 0, []
-    state, step, notes = found
-    store.discard_after(step)
-    return state, step, [*notes, f"resumed from step {step}"]
+class _Crew:
+    """The seeds of a training in their groups, with the programs that move them on."""
+
+    def __init__(self, schedule: Plan, groups: list[devices.Group], data: TrainingData, seeds: list[int]):
+        self.plan, self.groups, self._seeds = schedule, groups, jnp.asarray(seeds, jnp.int32)
+        self._patterns = data.patterns.shape[0]
+        self._data = {mesh: devices.put(data, mesh, devices.P()) for mesh in {group.mesh for group in groups}}
+        # Programs by name and by what a group looks like: groups of one size share one.
+        self._programs: dict[tuple[Any, ...], Callable[..., Any]] = {}
+
+    def start(self, store: Checkpoints) -> tuple[list[State], int, list[str]]:
+        """(states, step, notes) from the newest checkpoint or, where there is none, from the beginning."""
+        initialise = over_seeds(lambda seed: init_state(self.plan, seed), len(self._seeds), shared=0)
+        found = store.restore(jax.eval_shape(initialise, self._seeds))
+        if found is None:
+            return [self._begin(group) for group in self.groups], 0, []
+        state, step, notes = found
+        store.discard_after(step)
+        return [devices.split(state, group) for group in self.groups], step, [*notes, f"resumed from step {step}"]
+
+    def _begin(self, group: devices.Group) -> State:
+        initialise = self._program("init", group, lambda seed: init_state(self.plan, seed))
+        return initialise(devices.put(self._seeds[group.rows()], group.mesh, devices.P(devices.SEED)))
+
+    def _program(self, name: str, group: devices.Group, function: Callable[..., Any]) -> Callable[..., Any]:
+        key = name, group.local, group.mesh
+        if key not in self._programs:
+            unroll = jax.default_backend() == "cpu"
+            stacked = over_seeds(function, group.local, shared=0, unroll=unroll)
+            self._programs[key] = devices.spread(stacked, group.mesh, shared=0)
+        return self._programs[key]
+
+    def order(self, group: devices.Group, state: State) -> Array:
+        """The order of the epoch that each seed of the group stands in."""
+        return self._program("order", group, lambda one: epoch_order(self.plan, one, self._patterns))(state)
+
+    def advance(self, group: devices.Group, state: State, order: Array, count: int) -> tuple[State, dict[str, Array]]:
+        """`count` steps of one group."""
+        key = count, group.local, group.mesh
+        if key not in self._programs:
+            self._programs[key] = compiled_steps(self.plan, group.places, count, group.mesh)
+        return self._programs[key](state, order, self._data[group.mesh])
 
 
 @dataclasses.dataclass
 class _Loop:
     config: Config
-    plan: Plan
-    data: TrainingData
+    crew: _Crew
     store: Checkpoints
     watch: Watcher | None
     progress: bool
+    first_step: float = float("nan")
 
-    def run(self, state: State, step: int, started: float) -> tuple[State, float, float]:
-        """Epoch after epoch from `step` to the end: (state, compile seconds, training seconds)."""
-        train, per_epoch = self.config.train, self.plan.steps_per_epoch
-        first_epoch, seeds = step // per_epoch, self.config.seeds
-        calls: dict[int, Callable[..., Any]] = {}
-        patterns = self.data.patterns.shape[0]
-        orders = jax.jit(over_seeds(lambda one: epoch_order(self.plan, one, patterns), seeds, shared=0))
-        compile_s = train_s = 0.0
+    def run(self, states: list[State], step: int) -> tuple[list[State], float, float]:
+        """Epoch after epoch from `step` to the end: (states, moment of the first step, training seconds)."""
+        train, plan = self.config.train, self.crew.plan
+        per_epoch, first_epoch = plan.steps_per_epoch, step // plan.steps_per_epoch
+        train_s = 0.0
         bar = tqdm(
             total=train.epochs, initial=first_epoch, unit="epoch", disable=not self.progress, dynamic_ncols=True,
             bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} epochs{postfix} [{elapsed}<{remaining}]",
@@ -137,34 +177,42 @@ class _Loop:
         )  # fmt: skip
         with bar:
             for epoch in range(first_epoch, train.epochs):
-                begun, collected, left = time.perf_counter(), [], per_epoch
-                order = orders(state)
-                while left:
-                    count = min(train.steps_per_call, left)
-                    fresh = count not in calls
-                    call = calls.setdefault(count, compiled_steps(self.plan, seeds, count))
-                    state, metrics = call(state, order, self.data)
-                    collected.append(metrics)
-                    left -= count
-                    if fresh and not compile_s:
-                        jax.block_until_ready(state)
-                        compile_s = time.perf_counter() - started
-                        begun = time.perf_counter()
-                history = _gather(collected)
-                elapsed = time.perf_counter() - begun
+                states, history, elapsed = self._epoch(states)
                 train_s += elapsed
                 self._check_finite(history, epoch * per_epoch)
                 means = {name: values.mean(axis=1) for name, values in history.items()}
-                rate = per_epoch * self.plan.batch * seeds / elapsed
-                bar.set_postfix_str(_summary(means, self.plan.specs, rate), refresh=False)
+                rate = per_epoch * plan.batch * self.config.seeds / elapsed
+                bar.set_postfix_str(_summary(means, plan.specs, rate), refresh=False)
                 bar.update(1)
-                train_s += self._after_epoch(state, (epoch + 1) * per_epoch, means, epoch + 1)
-        return state, compile_s, train_s
+                train_s += self._after_epoch(states, (epoch + 1) * per_epoch, means, epoch + 1)
+        return states, self.first_step, train_s
 
-    def _after_epoch(self, state: State, step: int, means: dict[str, np.ndarray], epoch: int) -> float:
+    def _epoch(self, states: list[State]) -> tuple[list[State], dict[str, np.ndarray], float]:
+        """One epoch of all groups, one after the other: (states, metrics [S, steps], seconds after the first step)."""
+        begun, moved, collected = time.perf_counter(), [], []
+        for group, state in zip(self.crew.groups, states, strict=True):
+            order, metrics, left = self.crew.order(group, state), [], self.crew.plan.steps_per_epoch
+            while left:
+                count = min(self.config.train.steps_per_call, left)
+                state, latest = self.crew.advance(group, state, order, count)
+                metrics.append(latest)
+                left -= count
+                if np.isnan(self.first_step):
+                    jax.block_until_ready(state)
+                    self.first_step = begun = time.perf_counter()
+            moved.append(state)
+            collected.append(metrics)
+        parts = [devices.history(m, group) for m, group in zip(collected, self.crew.groups, strict=True)]
+        history = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return moved, history, time.perf_counter() - begun
+
+    def _after_epoch(self, states: list[State], step: int, means: dict[str, np.ndarray], epoch: int) -> float:
         begun = time.perf_counter()
-        last = epoch == self.config.train.epochs
-        if last or epoch % self.config.train.checkpoint_every == 0:
+        due = epoch == self.config.train.epochs or epoch % self.config.train.checkpoint_every == 0
+        if not due and self.watch is None:
+            return 0.0
+        state = devices.merge(states, self.crew.groups)
+        if due:
             self.store.save(step, state, {"loss": float(means["loss"].mean())})
         if self.watch is not None:
             self.watch(step, means, {"params": state.params, "batch_stats": state.batch_stats}, epoch)
@@ -182,12 +230,6 @@ class _Loop:
             f"the loss of seed {', '.join(map(str, seeds))} is not finite at step {first + step}; {where}; "
             "lower train.learning_rate or look for outliers in the data"
         )
-
-
-def _gather(collected: list[dict[str, Array]]) -> dict[str, np.ndarray]:
-    """Metrics of an epoch, fetched once: tag -> [S, steps]."""
-    fetched = jax.device_get(collected)
-    return {name: np.concatenate([part[name] for part in fetched], axis=1) for name in fetched[0]}
 
 
 def _summary(means: dict[str, np.ndarray], specs: tuple[TargetSpec, ...], rate: float) -> str:

@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, Int
 
 from xrd_jax.config import PrepareConfig, TrainConfig
 from xrd_jax.errors import UserError
 from xrd_jax.models import Model
 from xrd_jax.prepare import Statistics, TargetSpec, transform
+from xrd_jax.training import devices
 from xrd_jax.training.augment import Redraw, redraw
 from xrd_jax.training.losses import loss_and_metrics
 
@@ -130,27 +132,34 @@ def train_step(plan: Plan, state: State, order: Int[Array, N], data: TrainingDat
     return State(params, batch_stats, opt_state, state.step + 1, state.seed), metrics
 
 
-def over_seeds(function: Callable[..., Any], seeds: int, shared: int) -> Callable[..., Any]:
+def over_seeds(function: Callable[..., Any], seeds: int, shared: int, unroll: bool = False) -> Callable[..., Any]:
     """`function` of one seed as a function of stacked seeds [S, …]; its last `shared` arguments are common to all.
 
-    For a single seed the axis is peeled off instead, because a vmap over convolution weights is a grouped convolution,
-    which is slower.
+    For a single seed the axis is peeled off, because a vmap over convolution weights is a grouped convolution, which is
+    slower; with `unroll` so it is for many, one after the other, which is faster on a CPU.
     """
-    if seeds > 1:
+    if seeds > 1 and not unroll:
         return lambda *args: jax.vmap(function, in_axes=(0,) * (len(args) - shared) + (None,) * shared)(*args)
 
     def alone(*args):
         own = len(args) - shared
-        first = jax.tree.map(lambda leaf: leaf[0], args[:own])
-        return jax.tree.map(lambda leaf: leaf[None], function(*first, *args[own:]))
+
+        def of(seed: int):
+            return function(*jax.tree.map(lambda leaf: leaf[seed], args[:own]), *args[own:])
+
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(of, range(seeds)))
 
     return alone
 
 
 def compiled_steps(
-    plan: Plan, seeds: int, count: int
+    plan: Plan, seeds: int, count: int, mesh: Mesh | None = None
 ) -> Callable[[State, Int[Array, "S N"], TrainingData], tuple[State, dict[str, Array]]]:
-    """`count` steps within one epoch, of all seeds, as one compiled call with donated state; metrics are [S, count]."""
+    """`count` steps within one epoch, of all seeds, as one compiled call with donated state; metrics are [S, count].
+
+    Args:
+      mesh: devices [seed, batch] that share the seeds; None for the default device alone.
+    """
 
     def call(state: State, order: Array, data: TrainingData):
         if count == 1:
@@ -158,4 +167,6 @@ def compiled_steps(
             return state, jax.tree.map(lambda value: value[None], metrics)
         return jax.lax.scan(lambda carry, _: train_step(plan, carry, order, data), state, length=count)
 
-    return jax.jit(over_seeds(call, seeds, shared=1), donate_argnums=0)
+    local = seeds if mesh is None else seeds // mesh.shape[devices.SEED]
+    stacked = over_seeds(call, local, shared=1, unroll=jax.default_backend() == "cpu")
+    return devices.spread(stacked, mesh, shared=1, donate=True)

@@ -1,0 +1,121 @@
+"""Four devices say what one says: seeds spread over them, however many there are."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from tests.conftest import make_series
+from xrd_jax.config import Config, ModelConfig, PrepareConfig, TrainConfig
+from xrd_jax.prepare import prepare
+from xrd_jax.training import devices
+from xrd_jax.training.fit import fit
+
+ROOT = Path(__file__).resolve().parents[1]
+MODEL = ModelConfig(depth=2, width=4, query_layer=1, key_layer=2, norm_layer=2)
+TINY = Config(
+    name="tiny",
+    seed=3,
+    seeds=5,
+    prepare=PrepareConfig(channels=16),
+    model=MODEL,
+    train=TrainConfig(epochs=2, batch_size=32, learning_rate=3e-3),
+)
+
+
+class Interrupted(Exception):
+    pass
+
+
+def train(config: Config, where: Path, stop: int = 0) -> dict[str, np.ndarray]:
+    """Metrics [S, epochs] and parameters [S, …] of a training, by name; interrupted after `stop` epochs."""
+    told: list[dict[str, np.ndarray]] = []
+
+    def watch(step, means, variables, epoch):
+        told.append(means)
+        if epoch == stop:
+            raise Interrupted
+
+    fitted = fit(config, prepare(make_series(), config.prepare), where, watch, progress=False)
+    leaves = jax.tree_util.tree_leaves_with_path(fitted.variables)
+    found = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+    return found | {name: np.stack([means[name] for means in told], axis=1) for name in told[0]}
+
+
+def on_four_devices(name: str, where: Path) -> dict[str, np.ndarray]:
+    """What the function `name` of this file, run by a process with four devices, returns."""
+    command = [sys.executable, "-W", "error", "-m", "tests.test_devices", name, str(where)]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "4"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stderr
+    with np.load(where / f"{name}.npz") as file:
+        return dict(file)
+
+
+def assert_same(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
+    assert set(ours) == set(theirs)
+    for name, values in ours.items():
+        np.testing.assert_allclose(values, theirs[name], rtol=2e-4, atol=2e-5, err_msg=name)
+
+
+def five_seeds(where: Path) -> dict[str, np.ndarray]:
+    """Four seeds at once, then one; also interrupted after the first epoch."""
+    assert jax.device_count() == 4
+    with pytest.raises(Interrupted):
+        train(TINY, where / "parts", stop=1)
+    return train(TINY, where / "whole")
+
+
+def layouts(where: Path) -> dict[str, np.ndarray]:
+    """Every seed has one place, for many numbers of seeds, devices and seeds per device."""
+    for seeds in (1, 2, 3, 4, 5, 7, 8, 9, 33):
+        for rows in (1, 2, 4):
+            for most in (1, 2, 3, 32):
+                grid = np.asarray(jax.devices())[:rows].reshape(rows, 1)
+                found = devices.groups(seeds, grid, most)
+                own = [group.rows()[: group.seeds] for group in found]
+                assert np.concatenate(own).tolist() == list(range(seeds))
+                assert all(group.local <= most and group.seeds <= group.places for group in found)
+                assert all(group.rows().max() < seeds for group in found)
+                assert len({(group.local, group.mesh) for group in found}) <= 2  # programs to compile
+                assert sum(group.places for group in found) < seeds + found[0].local * rows
+    return {}
+
+
+def test_seeds_over_four_devices_equal_seeds_on_one(tmp_path):
+    spread = on_four_devices("five_seeds", tmp_path)
+    assert spread["loss"].shape == (5, 2) and np.unique(spread["loss"]).size == 10
+    together = dataclasses.replace(TINY, train=dataclasses.replace(TINY.train, seeds_per_call=2))
+    assert_same(spread, train(together, tmp_path / "alone"))
+    # What four devices had written when they were interrupted, one device brings to the same end.
+    resumed = train(TINY, tmp_path / "parts")
+    assert resumed["loss"].shape == (5, 1)
+    assert_same({k: v for k, v in resumed.items() if k[0] == "["}, {k: v for k, v in spread.items() if k[0] == "["})
+
+
+def test_every_seed_has_one_place(tmp_path):
+    on_four_devices("layouts", tmp_path)
+
+
+def test_memory_bounds_the_seeds_of_a_call():
+    grid = np.zeros((2, 1), object)
+    assert devices.most_seeds(0, grid, MODEL, 16, 32) == (1 if jax.default_backend() == "cpu" else devices.MOST)
+    assert devices.most_seeds(8, grid, MODEL, 16, 32) == 4 and devices.most_seeds(1, grid, MODEL, 16, 32) == 1
+    paper = ModelConfig()
+    assert devices.step_bytes(paper, 256, 128) == 2 * devices.step_bytes(paper, 256, 64)
+    assert 50e6 < devices.step_bytes(paper, 256, 64) < 500e6
+
+
+def main(name: str, where: str) -> None:
+    np.savez(Path(where) / f"{name}.npz", **globals()[name](Path(where)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
