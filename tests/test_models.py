@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from xrd_jax.analysis import vaw
 from xrd_jax.config import ModelConfig
 from xrd_jax.errors import UserError
 from xrd_jax.models import build, fused
@@ -52,6 +53,7 @@ def test_every_reading_of_the_paper_builds_and_learns(fields):
     attention = aux["attention"]
     assert attention.shape == (3, 32, 32) and attention.min() >= 0
     np.testing.assert_allclose(attention.sum(axis=-1), 1.0, atol=1e-5)
+    np.testing.assert_allclose(aux["peak"], vaw.max_over_keys(attention), rtol=1e-6)
 
     def total(params):
         out, _, _ = model.apply_train({**variables, "params": params}, x, jax.random.key(2))
@@ -128,7 +130,7 @@ def test_fused_attention_and_its_gradients_are_the_plain_formula(chunk, scale):
 
 def test_bfloat16_stays_near_float32_and_gives_float32():
     config = dataclasses.replace(SMALL, scaled=True)
-    model, variables, x, (outputs, _) = run(config)
+    _, variables, x, (outputs, _) = run(config)
     half = build(dataclasses.replace(config, precision="bfloat16"), 32, OUTPUTS)
     coarse, aux = half.apply(variables, x)
     assert all(v.dtype == jnp.float32 for v in (*coarse.values(), aux["attention"]))

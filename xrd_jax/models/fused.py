@@ -31,11 +31,12 @@ def default_chunk() -> int | None:
 
 def attend(
     query: Float[Array, "B L D"], key: Float[Array, "B L D"], value: Float[Array, "B L D"], chunk: int | None = None
-) -> tuple[Float[Array, "B L D"], Float[Array, "B L L"]]:
-    """softmax over keys of Q Kᵀ times V, and the softmax itself.
+) -> tuple[Float[Array, "B L D"], Float[Array, "B L L"], Float[Array, "B L"]]:
+    """softmax over keys of Q Kᵀ times V, the softmax itself, and its maximum over keys.
 
-    The first is differentiable once in all three; the second is for looking at, without gradient, and costs nothing
-    in a compiled program that does not return it. Products run in the precision of `query`, their sums and the
+    The first is differentiable once in all three; the others are for looking at, without gradient, and cost nothing
+    in a compiled program that does not return them. The maximum needs no pass over the matrix: the largest entry of E
+    is exp(0) = 1, so it is 1 / Z. Products run in the precision of `query`, their sums and the
     exponentials in float32.
 
     Args:
@@ -44,7 +45,7 @@ def attend(
     size = query.shape[0] if chunk is None else chunk
     pieces = [_attend(query[i : i + size], key[i : i + size], value[i : i + size]) for i in range(0, len(query), size)]
     combined, weights, inverse = jax.tree.map(lambda *p: jnp.concatenate(p), *pieces) if len(pieces) > 1 else pieces[0]
-    return combined, jax.lax.stop_gradient(weights * inverse)
+    return combined, *jax.lax.stop_gradient((weights * inverse, inverse[..., 0]))
 
 
 def _transposed(x: Array) -> Array:

@@ -57,6 +57,24 @@ class ConvStack(nn.Module):
         return layers
 
 
+class Dropout(nn.Module):
+    """Zeroes a share `rate` of the features; the mask is that of the undivided batch, also where devices share it."""
+
+    rate: float
+    batch_axis: str | None
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B F"], train: bool) -> Float[Array, "B F"]:
+        if not train or self.rate == 0.0:
+            return x
+        size = len(x)
+        shares = 1 if self.batch_axis is None else jax.lax.axis_size(self.batch_axis)
+        kept = jax.random.bernoulli(self.make_rng("dropout"), 1.0 - self.rate, (shares * size, x.shape[1]))
+        if self.batch_axis is not None:
+            kept = jax.lax.dynamic_slice_in_dim(kept, jax.lax.axis_index(self.batch_axis) * size, size)
+        return jnp.where(kept, x / (1.0 - self.rate), 0.0)
+
+
 class Network(nn.Module):
     """Pattern in, predictions and attention out.
 
@@ -71,17 +89,19 @@ class Network(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B L"], train: bool = False) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Returns ({target: [B, K]}, {'attention': [B, L, L], 'query', 'key', 'combined': [B, L, D]}).
+        """Returns ({target: [B, K]}, {'attention': [B, L, L], 'peak': [B, L], 'query', 'key', 'combined': [B, L, D]}).
+
+        'peak' is the maximum of 'attention' over keys, had for nothing.
 
         Outputs and attention are float32 whatever the precision of the products inside.
         """
         config = self.config
         layers = ConvStack(config, self.batch_axis, name="stack")(x, train)
         query, key = layers[config.query_layer - 1], layers[config.key_layer - 1]
-        combined, attention = Attention(config, name="attention")(query, key)
+        combined, attention, peak = Attention(config, name="attention")(query, key)
         if config.combination == "tanh":
             combined = jnp.tanh(combined)
         flat = combined.mean(axis=1) if config.pooling == "mean" else combined.reshape(combined.shape[0], -1)
-        flat = nn.Dropout(config.dropout, deterministic=not train)(flat)
+        flat = Dropout(config.dropout, self.batch_axis)(flat, train)
         heads = {name: nn.Dense(size, name=f"head_{name}")(flat.astype(jnp.float32)) for name, size in self.outputs}
-        return heads, {"attention": attention, "query": query, "key": key, "combined": combined}
+        return heads, {"attention": attention, "peak": peak, "query": query, "key": key, "combined": combined}
