@@ -214,7 +214,7 @@ def machine() -> dict[str, Any]:
         if line.startswith("model name"):
             model = line.partition(":")[2].strip()
             break
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in ("jax", "flax", "torch"):
         try:
             versions[package] = importlib.metadata.version(package)
