@@ -122,7 +122,7 @@ def _fitting(
         except UserError as error:
             if batch is found.batches[-1] and not count:
                 raise
-            lines: Sequence[str] = (f"left out {len(batch)} patterns: {error}",)
+            lines: Sequence[str] = (f"{len(batch)} pattern{'s' if len(batch) > 1 else ''} left out: {error}",)
         else:
             lines = fit.said
         for line in lines:

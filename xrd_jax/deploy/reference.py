@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import io
 import json
 import zipfile
 from collections.abc import Callable
@@ -123,7 +124,7 @@ def nearest(queries: np.ndarray, patterns: np.ndarray, size: int = 256) -> np.nd
 def _kept(run: Run) -> Reference | None:
     """What the run directory has; None where it is missing, damaged or of another training."""
     try:
-        with np.load(run.path / FILE, allow_pickle=False) as file:
+        with np.load(io.BytesIO((run.path / FILE).read_bytes()), allow_pickle=False) as file:
             if str(file["identity"]) != _identity(run.path):
                 return None
             wavelength = float(file["wavelength"])

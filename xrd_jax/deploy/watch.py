@@ -14,7 +14,7 @@ import numpy as np
 from xrd_jax import directory
 from xrd_jax.deploy import arrivals, axes, columns, predict, record, reference
 from xrd_jax.errors import UserError
-from xrd_jax.io import folder
+from xrd_jax.io import cache, folder
 from xrd_jax.io.patterns.pattern import Pattern
 from xrd_jax.run import Run, open_run
 from xrd_jax.training.monitor import Monitor
@@ -32,6 +32,7 @@ class Frame:
 
     file: str
     scan: int
+    bytes: int
     start: str
     row: np.ndarray
     seconds: float
@@ -86,7 +87,7 @@ def watch(
 
 def _heading(run: Run) -> list[str]:
     targets = [name for spec in run.specs for name in columns.headings(spec)]
-    return ["file", "scan", "start_time", "read_at", *targets, "distance", "unusual"]
+    return ["file", "scan", "bytes", "start_time", "read_at", *targets, "distance", "unusual"]
 
 
 def _claim(run: Run, root: Path, home: Path) -> None:
@@ -116,7 +117,14 @@ class _Watcher:
         self._run, self._known, self._root, self._kept, self._say = run, known, root, kept, say
         self._arriving = arriving
         self._trained = np.asarray(run.statistics.axis, np.float64)
-        self._done = {(row[0], int(row[1])) for row in kept.rows}
+        try:
+            self._done = {(row[0], int(row[1])) for row in kept.rows}
+        except ValueError as error:
+            raise UserError(
+                f"{home / 'predictions.csv'}: column scan is damaged ({error}); choose another --out"
+            ) from None
+        # Files of one pattern that a restart need not read again, as long as they have their length.
+        self._sizes = {row[0]: row[2] for row in kept.rows if row[1] == "1" and (row[0], 2) not in self._done}
         self._step, self.added = len(kept.rows), 0
         self._fits: list[tuple[str | None, float | None, axes.Fit]] = []
         self._monitor = Monitor(home / "tensorboard", run.config.seed_list(), start=self._step)
@@ -172,6 +180,9 @@ class _Watcher:
         """The patterns of a file that are not in the record yet, and why others are not to be taken as they are."""
         if any(character in name for character in "\r\n"):
             return [], f"{name!r}: has a line break in its name; rename it"
+        alone = one.path.suffix.lower() not in cache.NOT_ALONE
+        if one.done is None and alone and self._sizes.get(name) == str(one.state[1]):
+            return [], ""
         begun = time.perf_counter()
         scans = folder.read_one(one.path, allow_negative=True)
         if isinstance(scans, UserError):
@@ -192,7 +203,7 @@ class _Watcher:
                 why = str(error)
                 continue
             start = "" if scan.start_time is None else scan.start_time.isoformat()
-            found.append(Frame(name, number, start, row, (time.perf_counter() - begun) / len(new)))
+            found.append(Frame(name, number, one.state[1], start, row, (time.perf_counter() - begun) / len(new)))
         return found, why
 
     def _fit(self, scan: Pattern, place: str) -> axes.Fit:
@@ -232,7 +243,7 @@ class _Watcher:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         rows = []
         for i, one in enumerate(frames):
-            row: list[object] = [one.file, one.scan, one.start, now]
+            row: list[object] = [one.file, one.scan, one.bytes, one.start, now]
             for spec in self._run.specs:
                 row += [column[i] for column in cells[spec.name][: len(columns.headings(spec))]]
             rows.append([*row, f"{distance[i]:.3g}", "" if np.isnan(distance[i]) else int(distance[i] > 1)])
