@@ -138,4 +138,3 @@ def test_patterns_travel_whole(intensity, start, exposure, metadata):
 def test_floats_lose_nothing_in_the_cache():
     for part in (np.array([1.0, 2.0**24]), np.array([0.1]), np.array([1e300]), np.array([])):
         np.testing.assert_array_equal(cache._short([part]).astype(float), part)
-
