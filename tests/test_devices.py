@@ -1,4 +1,4 @@
-"""Four devices say what one says: seeds spread over them, however many there are."""
+"""Four devices say what one says: seeds spread over them, however many there are, and batches shared among them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 from tests.conftest import make_series
-from xrd_jax.config import Config, ModelConfig, PrepareConfig, TrainConfig
+from xrd_jax.config import Config, ModelConfig, PrepareConfig, TrainConfig, override
+from xrd_jax.errors import UserError
 from xrd_jax.prepare import prepare
 from xrd_jax.training import devices
 from xrd_jax.training.fit import fit
+from xrd_jax.training.step import plan
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ModelConfig(depth=2, width=4, query_layer=1, key_layer=2, norm_layer=2)
@@ -73,6 +75,22 @@ def five_seeds(where: Path) -> dict[str, np.ndarray]:
     return train(TINY, where / "whole")
 
 
+SHARED = dataclasses.replace(
+    TINY,
+    seeds=1,
+    model=dataclasses.replace(MODEL, dropout=0.3),
+    train=dataclasses.replace(TINY.train, augment="redraw", redraw_flux=0.02, redraw_shift=0.01, batch_devices=4),
+)
+
+
+def shared_batches(where: Path) -> dict[str, np.ndarray]:
+    """One seed over four devices; the same with another over two times two."""
+    alone = train(SHARED, where / "four")
+    both = train(override(SHARED, ["seeds=2", "train.batch_devices=2"]), where / "two")
+    assert_same({name: values[:1] for name, values in both.items()}, alone)
+    return alone
+
+
 def layouts(where: Path) -> dict[str, np.ndarray]:
     """Every seed has one place, for many numbers of seeds, devices and seeds per device."""
     for seeds in (1, 2, 3, 4, 5, 7, 8, 9, 33):
@@ -100,6 +118,18 @@ def test_seeds_over_four_devices_equal_seeds_on_one(tmp_path):
     assert_same({k: v for k, v in resumed.items() if k[0] == "["}, {k: v for k, v in spread.items() if k[0] == "["})
 
 
+def test_batch_over_four_devices_equals_batch_on_one(tmp_path):
+    shared = on_four_devices("shared_batches", tmp_path)
+    assert_same(shared, train(override(SHARED, ["train.batch_devices=0"]), tmp_path / "alone"))
+
+
+def test_batch_that_cannot_be_shared_is_said(tmp_path):
+    with pytest.raises(UserError, match=r"train\.batch_size=30: 4 devices cannot share"):
+        plan(None, (), TINY.prepare, dataclasses.replace(TINY.train, batch_size=30), 120, shares=4)
+    with pytest.raises(UserError, match=r"train\.batch_devices=4: there are 1 devices"):
+        train(SHARED, tmp_path)
+
+
 def test_every_seed_has_one_place(tmp_path):
     on_four_devices("layouts", tmp_path)
 
@@ -114,6 +144,8 @@ def test_memory_bounds_the_seeds_of_a_call():
 
 
 def main(name: str, where: str) -> None:
+    jax.config.update("jax_compilation_cache_dir", f"{where}/programs")  # trainings of one process share theirs
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     np.savez(Path(where) / f"{name}.npz", **globals()[name](Path(where)))
 
 

@@ -126,6 +126,8 @@ class TrainConfig:
         `lax.scan` is some twenty times slower.
       seeds_per_call: networks that train at the same moment, which bounds the memory; the others take turns. 0: one per
         processor core or, on accelerators, what fits.
+      batch_devices: devices that share every batch and take the mean of their gradients. 0: one or, where several
+        processes train together, all that the seeds leave idle.
       checkpoint_every: epochs between checkpoints.
       log_maps: epochs between VAW images in TensorBoard.
     """
@@ -148,6 +150,7 @@ class TrainConfig:
     redraw_flux: float = 0.0
     steps_per_call: int = 1
     seeds_per_call: int = 0
+    batch_devices: int = 0
     checkpoint_every: int = 1
     log_maps: int = 10
 

@@ -129,7 +129,7 @@ def _same_experiment(path: Path, old: dict[str, Any], new: dict[str, Any]) -> No
     flat_old, flat_new = _flat(old.get("config", {})), _flat(_finite(new["config"]))
     # Where the files lie does not change what the experiment is (the fingerprint of the data does), nor on how many
     # devices it runs.
-    free = ("data", "data_root", "train.seeds_per_call")
+    free = ("data", "data_root", "train.seeds_per_call", "train.batch_devices")
     changed = [k for k in sorted(flat_old | flat_new) if flat_old.get(k) != flat_new.get(k) and k not in free]
     if changed:
         shown = ", ".join(f"{k}: {flat_old.get(k)} there, {flat_new.get(k)} asked" for k in changed[:3])

@@ -50,13 +50,14 @@ class Checkpoints:
         """Steps that have a checkpoint, oldest first."""
         return sorted(item.step for item in self._checkpointer.checkpoints)
 
-    def restore(self, abstract: Any) -> tuple[Any, int, list[str]] | None:
+    def restore(self, abstract: Any, placed: jax.sharding.Sharding | None = None) -> tuple[Any, int, list[str]] | None:
         """The newest checkpoint that can be read, or None where there is none.
 
         A damaged checkpoint is passed over; `discard_after` removes it, so that its step can be written again.
 
         Args:
           abstract: the state as `jax.eval_shape` gives it.
+          placed: where its leaves shall lie, however they lay when they were saved; the first device by default.
 
         Returns:
           (state, step, one line for every damaged checkpoint passed over).
@@ -65,7 +66,7 @@ class Checkpoints:
           UserError: there are checkpoints, but none can be read.
         """
         damaged: list[str] = []
-        placed = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        placed = placed or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=placed), abstract)
         for step in reversed(self.steps()):
             try:
@@ -95,4 +96,4 @@ class Checkpoints:
 def _like(abstract: Any, leaf: Any) -> Any:
     if np.shape(leaf) != abstract.shape:
         raise ValueError(f"shape {np.shape(leaf)} instead of {abstract.shape}")
-    return jax.numpy.asarray(leaf, abstract.dtype)
+    return leaf.astype(abstract.dtype)

@@ -154,7 +154,7 @@ def split(state: Any, group: Group) -> Any:
     rows = group.rows()
     if jax.process_count() == 1 or group.mesh is None:
         if len(jax.tree.leaves(state)[0]) != group.places:
-            state = jax.tree.map(lambda leaf: leaf[rows], state)
+            state = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], state)
         return put(state, group.mesh, P(SEED))
     sharding = NamedSharding(group.mesh, P(SEED))
     return jax.jit(lambda whole: jax.tree.map(lambda leaf: leaf[rows], whole), out_shardings=sharding)(state)
@@ -163,17 +163,19 @@ def split(state: Any, group: Group) -> Any:
 def merge(states: Sequence[Any], parts: Sequence[Group]) -> Any:
     """The state [S, …] of all seeds: on the first device or, with several processes, shared out among them."""
 
-    def joined(*leaves: jax.Array) -> jax.Array:
-        own = [
-            leaf[: group.seeds] if len(leaf) > group.seeds else leaf for leaf, group in zip(leaves, parts, strict=True)
-        ]
-        return own[0] if len(own) == 1 else jnp.concatenate(own)
+    def joined(*all_: Any) -> Any:
+        def one(*leaves: jax.Array) -> jax.Array:
+            return jnp.concatenate([leaf[: group.seeds] for leaf, group in zip(leaves, parts, strict=True)])
+
+        return jax.tree.map(one, *all_)
 
     if jax.process_count() > 1:
-        sharding = across(sum(group.seeds for group in parts), parts[0].mesh)
-        return jax.jit(lambda *all_: jax.tree.map(joined, *all_), out_shardings=sharding)(*states)
+        return jax.jit(joined, out_shardings=across(sum(group.seeds for group in parts), parts[0].mesh))(*states)
     alone, pairs = jax.local_devices()[0], zip(states, parts, strict=True)
-    return jax.tree.map(joined, *(own if group.mesh is None else jax.device_put(own, alone) for own, group in pairs))
+    gathered = [own if group.mesh is None else jax.device_put(own, alone) for own, group in pairs]
+    if len(parts) == 1 and parts[0].seeds == parts[0].places:
+        return gathered[0]
+    return jax.jit(joined)(*gathered)
 
 
 def across(seeds: int, mesh: Mesh | None) -> jax.sharding.Sharding:

@@ -49,10 +49,12 @@ class Fitted:
 Watcher = Callable[[int, dict[str, np.ndarray], dict[str, Any], int], None]
 
 
-def make_model(config: Config, prepared: Prepared) -> tuple[Model, tuple[TargetSpec, ...]]:
-    """The network for `prepared` and the targets that it learns."""
+def make_model(
+    config: Config, prepared: Prepared, batch_axis: str | None = None
+) -> tuple[Model, tuple[TargetSpec, ...]]:
+    """The network for `prepared` and the targets that it learns; `batch_axis` as `models.build` has it."""
     specs = target_specs(prepared, config.targets)
-    return build(config.model, model_length(prepared), tuple((s.name, s.size) for s in specs)), specs
+    return build(config.model, model_length(prepared), tuple((s.name, s.size) for s in specs), batch_axis), specs
 
 
 def model_length(prepared: Prepared) -> int:
@@ -84,17 +86,19 @@ def fit(
 
     Args:
       checkpoints: directory of the checkpoints.
-      watch: called after every epoch with (step, metrics {tag: [S]}, variables, epoch).
+      watch: called after every epoch with (step, metrics {tag: [S]}, variables, epoch); in every process or in none.
       progress: whether to draw a progress bar on standard error.
 
     Raises:
       UserError: the loss of a seed is not finite; the message names seed and step, the last good checkpoint is kept.
     """
     started = time.perf_counter()
+    grid = devices.grid(config.seeds, config.train.batch_devices)
+    shares = grid.shape[1]
     model, specs = make_model(config, prepared)
-    schedule = plan(model, specs, config.prepare, config.train, prepared.train.size)
+    trained = make_model(config, prepared, devices.BATCH)[0] if shares > 1 else model
+    schedule = plan(trained, specs, config.prepare, config.train, prepared.train.size, shares)
     data = training_data(config, prepared, specs)
-    grid = devices.grid(config.seeds, 1)
     most = devices.most_seeds(config.train.seeds_per_call, grid, config.model, model_length(prepared), schedule.batch)
     crew = _Crew(schedule, devices.groups(config.seeds, grid, most), data, config.seed_list())
     store = Checkpoints(checkpoints)
@@ -107,9 +111,7 @@ def fit(
     done = schedule.steps_per_epoch * config.train.epochs - step
     rate = done * schedule.batch * config.seeds / train_s if done and train_s else float("nan")
     compile_s = first_step - started if done else 0.0
-    state = devices.merge(states, crew.groups)
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
-    return Fitted(variables, specs, model, notes, compile_s, train_s, rate, first_step)
+    return Fitted(crew.variables(crew.merged(states)), specs, model, notes, compile_s, train_s, rate, first_step)
 
 
 class _Crew:
@@ -125,7 +127,8 @@ class _Crew:
     def start(self, store: Checkpoints) -> tuple[list[State], int, list[str]]:
         """(states, step, notes) from the newest checkpoint or, where there is none, from the beginning."""
         initialise = over_seeds(lambda seed: init_state(self.plan, seed), len(self._seeds), shared=0)
-        found = store.restore(jax.eval_shape(initialise, self._seeds))
+        placed = devices.across(len(self._seeds), self.groups[0].mesh)
+        found = store.restore(jax.eval_shape(initialise, self._seeds), placed)
         if found is None:
             return [self._begin(group) for group in self.groups], 0, []
         state, step, notes = found
@@ -134,7 +137,7 @@ class _Crew:
 
     def _begin(self, group: devices.Group) -> State:
         initialise = self._program("init", group, lambda seed: init_state(self.plan, seed))
-        return initialise(devices.put(self._seeds[group.rows()], group.mesh, devices.P(devices.SEED)))
+        return initialise(devices.put(np.asarray(self._seeds)[group.rows()], group.mesh, devices.P(devices.SEED)))
 
     def _program(self, name: str, group: devices.Group, function: Callable[..., Any]) -> Callable[..., Any]:
         key = name, group.local, group.mesh
@@ -143,6 +146,15 @@ class _Crew:
             stacked = over_seeds(function, group.local, shared=0, unroll=unroll)
             self._programs[key] = devices.spread(stacked, group.mesh, shared=0)
         return self._programs[key]
+
+    def merged(self, states: list[State]) -> State:
+        """The state of all seeds, one row each."""
+        return devices.merge(states, self.groups)
+
+    def variables(self, state: State) -> dict[str, Any]:
+        """The variables of all seeds where this process can work with them; a matter of all processes."""
+        own = {"params": state.params, "batch_stats": state.batch_stats}
+        return jax.tree.map(jnp.asarray, devices.everywhere(own, self.groups[0].mesh))
 
     def order(self, group: devices.Group, state: State) -> Array:
         """The order of the epoch that each seed of the group stands in."""
@@ -211,11 +223,11 @@ class _Loop:
         due = epoch == self.config.train.epochs or epoch % self.config.train.checkpoint_every == 0
         if not due and self.watch is None:
             return 0.0
-        state = devices.merge(states, self.crew.groups)
+        state = self.crew.merged(states)
         if due:
             self.store.save(step, state, {"loss": float(means["loss"].mean())})
         if self.watch is not None:
-            self.watch(step, means, {"params": state.params, "batch_stats": state.batch_stats}, epoch)
+            self.watch(step, means, self.crew.variables(state), epoch)
         return time.perf_counter() - begun
 
     def _check_finite(self, history: dict[str, np.ndarray], first: int) -> None:

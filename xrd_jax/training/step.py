@@ -50,7 +50,12 @@ class TrainingData(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The static part of a training: what the compiled step closes over."""
+    """The static part of a training: what the compiled step closes over.
+
+    Attributes:
+      batch: patterns per step.
+      shares: devices along the mesh axis `devices.BATCH` that share a batch; 1 where there is no such axis.
+    """
 
     model: Model
     specs: tuple[TargetSpec, ...]
@@ -60,15 +65,35 @@ class Plan(NamedTuple):
     steps_per_epoch: int
     schedule: Callable[[Array], Array]
     optimiser: optax.GradientTransformation
+    shares: int
 
 
 def plan(
-    model: Model, specs: tuple[TargetSpec, ...], prepare: PrepareConfig, train: TrainConfig, patterns: int
+    model: Model,
+    specs: tuple[TargetSpec, ...],
+    prepare: PrepareConfig,
+    train: TrainConfig,
+    patterns: int,
+    shares: int = 1,
 ) -> Plan:
-    """Batch size, steps per epoch, learning-rate schedule and optimiser for `patterns` training patterns."""
+    """Batch size, steps per epoch, learning-rate schedule and optimiser for `patterns` training patterns.
+
+    Args:
+      model: built with `batch_axis=devices.BATCH` if `shares` > 1.
+      shares: devices that share a batch.
+
+    Raises:
+      UserError: settings that cannot be, or a batch that cannot be shared out evenly.
+    """
     if train.epochs < 1 or train.batch_size < 2 or train.steps_per_call < 1:
         raise UserError("train.epochs and train.steps_per_call must be at least 1, train.batch_size at least 2")
     batch = min(train.batch_size, patterns)
+    if batch % shares:
+        less = " (there are no more training patterns)" if batch < train.batch_size else ""
+        raise UserError(
+            f"train.batch_size={batch}{less}: {shares} devices cannot share such a batch evenly; choose a multiple of "
+            f"{shares}, or another train.batch_devices"
+        )
     steps = patterns // batch
     total = steps * train.epochs
     if train.schedule == "onecycle":
@@ -82,7 +107,7 @@ def plan(
         "adamw": lambda: optax.adamw(schedule, weight_decay=train.weight_decay),
         "sgd": lambda: optax.sgd(schedule, momentum=0.9, nesterov=True),
     }[train.optimiser]()
-    return Plan(model, specs, prepare, train, batch, steps, schedule, optimiser)
+    return Plan(model, specs, prepare, train, batch, steps, schedule, optimiser, shares)
 
 
 def init_state(plan: Plan, seed: Int[Array, ""]) -> State:
@@ -117,6 +142,7 @@ def train_step(plan: Plan, state: State, order: Int[Array, N], data: TrainingDat
         slopes = data.slopes[chosen] if plan.train.redraw_shift else jnp.zeros_like(patterns)
         patterns = transform(data.statistics, plan.prepare, redraw(redraw_key, patterns, slopes, scales))
     targets = {name: values[chosen] for name, values in data.targets.items()}
+    patterns, targets = _share(plan, (patterns, targets))
     dropout_key = jax.random.fold_in(jax.random.fold_in(key, DROPOUT), state.step)
 
     def objective(params):
@@ -126,10 +152,21 @@ def train_step(plan: Plan, state: State, order: Int[Array, N], data: TrainingDat
         return loss, (metrics, batch_stats)
 
     gradients, (metrics, batch_stats) = jax.grad(objective, has_aux=True)(state.params)
+    if plan.shares > 1:
+        gradients, metrics = jax.lax.pmean((gradients, metrics), devices.BATCH)
     updates, opt_state = plan.optimiser.update(gradients, state.opt_state, state.params)
     metrics |= {"gradient_norm": optax.tree.norm(gradients), "learning_rate": jnp.asarray(plan.schedule(state.step))}
     params = optax.apply_updates(state.params, updates)
     return State(params, batch_stats, opt_state, state.step + 1, state.seed), metrics
+
+
+def _share(plan: Plan, batch: Any) -> Any:
+    """This device's part of a batch [B, …]; drawn in whole on every device, so that no draw depends on their number."""
+    if plan.shares == 1:
+        return batch
+    size = plan.batch // plan.shares
+    begin = jax.lax.axis_index(devices.BATCH) * size
+    return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, begin, size), batch)
 
 
 def over_seeds(function: Callable[..., Any], seeds: int, shared: int, unroll: bool = False) -> Callable[..., Any]:
