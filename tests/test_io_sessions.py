@@ -63,9 +63,14 @@ def intensity(number, salt):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """Twelve patterns in a/ and ten in b/, and one log for both."""
+def at_home(monkeypatch):
+    """Relative paths start beside the experiment file, wherever the user keeps real data."""
     monkeypatch.delenv(locate.DATA_ROOT, raising=False)
+
+
+@pytest.fixture
+def folder(tmp_path, at_home):
+    """Twelve patterns in a/ and ten in b/, and one log for both."""
     for salt, (name, count) in enumerate((("a", 24), ("b", 16))):
         (tmp_path / name).mkdir()
         for number in range(1, count + 1):
@@ -227,7 +232,7 @@ def test_splits_by_rows_count_patterns_as_listed(folder):
 MATRIX = "850,860,870,fat,name,start_time\n1,2,3,10,a,2024-01-01T00:00:10\n2,3,4,20,b,2024-01-01T00:00:00\n3,4,5,,a,\n"
 
 
-def test_a_csv_matrix_is_a_series(tmp_path):
+def test_a_csv_matrix_is_a_series(tmp_path, at_home):
     (tmp_path / "m.csv").write_text(MATRIX)
     (tmp_path / "e.toml").write_text(
         'version = 2\n[axis]\nkind = "wavelength"\nunit = "nm"\n'
@@ -255,7 +260,7 @@ def test_a_csv_matrix_is_a_series(tmp_path):
         ("[[session]]", "[patterns]\nfiles='a'\n[[session]]", "stands under a session"),
     ],
 )  # fmt: skip
-def test_mistakes_about_stacks_are_named(tmp_path, old, new, words):
+def test_mistakes_about_stacks_are_named(tmp_path, at_home, old, new, words):
     (tmp_path / "m.csv").write_text(MATRIX)
     text = 'version = 2\n[axis]\nkind = "wavelength"\nunit = "nm"\n'
     text += '[[session]]\nstack = "m.csv"\n[targets.fat]\ncolumn = "fat"\n'
@@ -265,7 +270,7 @@ def test_mistakes_about_stacks_are_named(tmp_path, old, new, words):
     assert words in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_saved_series_is_a_stack(tmp_path):
+def test_a_saved_series_is_a_stack(tmp_path, at_home):
     made = series.PatternSeries(
         intensity=np.random.default_rng(0).poisson(50, (20, 8)),
         axis=series.Axis(AXIS, "two_theta", 1.54),
