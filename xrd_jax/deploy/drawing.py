@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from xrd_jax import series
 from xrd_jax.analysis import figures, maps
@@ -44,15 +46,20 @@ def predictions(run: Run, known: reference.Reference | None, outcome: Outcome) -
         axes.set_facecolor(maps.BLANK)
         axes.set_xlim(*maps.channel_edges(trained)[[0, -1]])
         axes.set_xlabel(series.AXIS_LABELS[known.axis.kind] if known else "Position")
+        axes.locator_params(axis="x", nbins=5)
         maps.bar(mesh, [axes], text, "bottom", extend)
     panels[0].set_ylabel(label)
+    if batch.time is None:
+        panels[0].yaxis.set_major_locator(MaxNLocator(integer=True))
     for axes, spec in zip(panels[2:], specs, strict=False):
         _target(axes, spec, outcome.outputs[spec.name], time / seconds, outcome.distance > 1)
     if known is not None:
         _distance(panels[-1], outcome.distance, time / seconds)
     for axes, letter in zip(panels, "abcdef", strict=False):
         axes.set_title(letter, loc="left")
-    figure.suptitle(f"{batch.title} as seen by {run.path.name}", x=0.01, ha="left", fontweight="bold", fontsize=9)
+    grey = "; grey: unlike all training patterns" if (outcome.distance > 1).any() else ""
+    title = f"{textwrap.shorten(batch.title, 60, placeholder='…')} as seen by {run.path.resolve().name}{grey}"
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=9)
     return figure
 
 
@@ -79,7 +86,8 @@ def _target(axes: Axes, spec: TargetSpec, values: np.ndarray, time: np.ndarray, 
         shown = mean
     else:
         shown = mean.argmax(axis=-1).astype(float)
-        axes.set_xticks(range(spec.size), spec.classes, rotation=90)
+        names = [textwrap.fill(name, 10, break_long_words=False) for name in spec.classes]
+        axes.set_xticks(range(spec.size), names, rotation=90, fontsize=6.5, linespacing=0.9)
         axes.set_xlim(-0.6, spec.size - 0.4)
         axes.set_xlabel(maps.caption(spec.name, ""))
     axes.plot(shown[~far], time[~far], color=figures.RED, **dots)

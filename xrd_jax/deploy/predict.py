@@ -201,7 +201,7 @@ def _findings(run: Run, known: reference.Reference | None, outcome: Outcome) -> 
         line = f"{far} of {len(batch)} patterns are unlike all training patterns"
         usual = f"(distance above 1, as for {100 * reference.ALARM:g} % of the verification patterns)"
         doubt = far > max(2, 5 * reference.ALARM * len(batch))
-        tail = f"; median distance {np.median(outcome.distance):.2g}. Do not trust their predictions." if doubt else "."
+        tail = f"; median distance {np.median(outcome.distance):.2g}. Doubt their predictions." if doubt else "."
         found.append(f"{batch.title}: {'WARNING: ' if doubt else ''}{line} {usual}{tail}")
     return found
 
