@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from absl import app, flags, logging
 
@@ -21,10 +21,6 @@ from xrd_jax import process
 from xrd_jax.config import Config, override
 from xrd_jax.errors import UserError
 from xrd_jax.physics.cell import PRESETS
-
-if TYPE_CHECKING:
-    from xrd_jax.analysis.report import Report
-    from xrd_jax.run import Run
 
 MODES = ("train", "inspect", "predict", "watch", "export")
 
@@ -67,11 +63,28 @@ flags.DEFINE_multi_string(
 )
 flags.DEFINE_bool("overwrite", False, "Replace the run that the run directory holds.")
 flags.DEFINE_string("ablation", "", "A named ablation instead of one run; 'list' shows them.")
+flags.DEFINE_bool("distributed", False, "Train with other processes, on this host or others; see the README.")
+flags.DEFINE_string(
+    "coordinator", "", "With --distributed: HOST:PORT of the first process; found on Slurm and Kubernetes."
+)
+flags.DEFINE_integer("process_id", -1, "With --distributed: which process this one is, from 0.")
+flags.DEFINE_integer("process_count", 0, "With --distributed: how many processes there are.")
+flags.DEFINE_bool("compile_cache", True, "Keep compiled programs for the next launch, in a private folder of yours.")
 flags.DEFINE_bool("progress", True, "Draw a progress bar.")
 
 
+def speaks() -> bool:
+    """Whether this process is the one of a training that writes to the screen."""
+    if not FLAGS.distributed:
+        return True
+    from xrd_jax.training import hosts
+
+    return hosts.first()
+
+
 def say(line: str) -> None:
-    print(line, flush=True)
+    if speaks():
+        print(line, flush=True)
 
 
 def base_config() -> Config:
@@ -105,24 +118,34 @@ def measured(config: Config) -> Config:
     return dataclasses.replace(config, data=FLAGS.data, data_root=FLAGS.data_root, prepare=prepare, train=train)
 
 
-def devices_for(config: Config) -> None:
-    """Settles which devices there are, before JAX looks for them."""
+def settle(config: Config) -> None:
+    """Settles which processes and devices there are, and where programs are kept, before JAX looks for any."""
+    from xrd_jax.training import hosts
+
+    processes = 1
+    if FLAGS.distributed:
+        processes = hosts.start(FLAGS.coordinator, FLAGS.process_id, FLAGS.process_count)
+    elif FLAGS.coordinator or FLAGS.process_id >= 0 or FLAGS.process_count:
+        raise UserError("--coordinator, --process_id and --process_count are for --distributed; add it")
+    from xrd_jax import programs
     from xrd_jax.training import devices
 
-    devices.emulate(config.seeds)
+    devices.emulate(-(-config.seeds * max(1, config.train.batch_devices) // processes))
+    if FLAGS.compile_cache:
+        programs.keep()
 
 
-def run_case() -> tuple[Run, Report]:
+def run_case() -> None:
     """Data → training → report for the flags as they are."""
     config = flagged(base_config())  # complains about bad flags before anything is computed
-    begun = time.perf_counter()
-    devices_for(config)
+    begun = time.perf_counter() - process.age()
+    settle(config)
     from xrd_jax import pipeline
     from xrd_jax.analysis.report import markdown
 
     if FLAGS.data:
         config = measured(base_config())
-        series, remarks, settings = pipeline.acquire(config, FLAGS.cache, FLAGS.progress)
+        series, remarks, settings = pipeline.acquire(config, FLAGS.cache, FLAGS.progress and speaks())
         if not series.counts:
             settings = {"train.augment": "none", **settings}
         config = flagged(pipeline.apply_settings(config, settings))
@@ -132,12 +155,13 @@ def run_case() -> tuple[Run, Report]:
         say(remark)
     workdir = FLAGS.workdir or f"runs/case{FLAGS.case}"
     run, result = pipeline.conduct(series, config, workdir, FLAGS.overwrite, FLAGS.progress, say, begun)
+    if not speaks():
+        return
     wall = result.metrics["wall_s"]
     say("")
     say(markdown(result.rows))
     say(f"{sum(wall.values()):.0f} s: " + ", ".join(f"{part} {seconds:.0f}" for part, seconds in wall.items()))
     say(f"figures, predictions and metrics: {run.path}; curves: tensorboard --logdir {run.path}/tensorboard")
-    return run, result
 
 
 def run_inspect() -> None:
@@ -192,7 +216,7 @@ def run_ablation() -> None:
     if FLAGS.data:
         raise UserError("--ablation runs on the simulated cell; leave --data out")
     config = flagged(base_config())
-    devices_for(config)
+    settle(config)
     from xrd_jax import pipeline
 
     workdir = Path(FLAGS.workdir or f"runs/ablation-{FLAGS.ablation}")
@@ -220,9 +244,21 @@ def main(argv: Sequence[str]) -> None:
         _leave(str(error))
     except OSError as error:  # a full disk shows wherever something is written
         _leave(f"{error.filename or FLAGS.workdir or 'the run directory'}: {error.strerror or error}")
+    except (RuntimeError, ValueError) as error:
+        _unless_lost(error)
+        raise
     except KeyboardInterrupt:
         print("\ninterrupted; the same command resumes from the last checkpoint", file=sys.stderr)
         sys.exit(130)
+
+
+def _unless_lost(error: Exception) -> None:
+    """Ends this process in one line if `error` comes of another one's end."""
+    if FLAGS.distributed:
+        from xrd_jax.training import hosts
+
+        if hosts.lost(error):
+            hosts.stop()
 
 
 def _background(failure: threading.ExceptHookArgs) -> None:

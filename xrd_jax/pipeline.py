@@ -20,6 +20,7 @@ from xrd_jax.errors import UserError
 from xrd_jax.prepare import Prepared, TargetSpec, prepare
 from xrd_jax.run import Run, open_run
 from xrd_jax.series import PatternSeries
+from xrd_jax.training import hosts
 from xrd_jax.training.fit import fit as train
 from xrd_jax.training.fit import make_model
 from xrd_jax.training.monitor import Monitor
@@ -105,17 +106,30 @@ def conduct(
     say: Say,
     begun: float,
 ) -> tuple[Run, Report]:
-    """`fit` with the report; `begun` is when the data began to be made, on the clock of `time.perf_counter`."""
+    """`fit` with the report; `begun` is when the work began, on the clock of `time.perf_counter`.
+
+    Where several processes train together, only the first writes the run directory, and only it has a report.
+    """
     prepared = prepare(series, config.prepare, config.split_seed)
     specs = make_model(config, prepared)[1]
-    path = start(workdir or Path("runs") / config.name, config, prepared, specs, overwrite)
+    path, first = Path(workdir or Path("runs") / config.name), hosts.first()
+    if first:
+        start(path, config, prepared, specs, overwrite)
+    hosts.wait("run directory")
     say(f"{prepared.train.size} patterns to train on, {prepared.test.size} to verify (split: {config.prepare.split})")
     data_s = time.perf_counter() - begun
+    if not first:
+        fitted = train(config, prepared, path / "checkpoints", lambda *_: None, progress=False)
+        hosts.wait("report")
+        run = Run(path, config, fitted.specs, prepared.statistics, fitted.model, fitted.variables)
+        return run, Report({}, [], [])
     monitor = _Watch(path, config, prepared)
     try:
         fitted = train(config, prepared, path / "checkpoints", monitor, progress)
         for note in fitted.notes:
             say(note)
+        if fitted.first_step == fitted.first_step:  # nothing may have been left to train
+            say(f"first step after {fitted.first_step - begun:.1f} s, {fitted.compile_s:.1f} s of them to compile")
         say("analysing: predictions, attention maps, figures")
         run = Run(path, config, fitted.specs, prepared.statistics, fitted.model, fitted.variables)
         wall = {"data": data_s, "compile": fitted.compile_s, "train": fitted.train_s}
@@ -123,6 +137,7 @@ def conduct(
         monitor.finish(result, specs)
     finally:
         monitor.close()
+    hosts.wait("report")
     return run, result
 
 
@@ -219,6 +234,8 @@ def ablate(
         if made is None or made[0] != config.cell:
             made = config.cell, acquire(config)[0]
         _, result = conduct(made[1], config, workdir / config.name, overwrite, progress, say, begun)
+        if not hosts.first():
+            continue
         head, own = result.rows[:2]
         rows += [["variant", *head[1:]]] if not rows else []
         rows.append([label, *own[1:]])

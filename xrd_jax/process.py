@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+
+_LOADED = time.perf_counter()
 
 _KEPT = {"hugetlb": 1, "mmap_max": 0, "trim_threshold": 1 << 36, "top_pad": 1 << 28}
 
@@ -24,3 +27,13 @@ def restart() -> None:
     wanted = environment()
     if wanted and not wanted.keys() & os.environ.keys():
         os.execve(sys.executable, sys.orig_argv, os.environ | wanted)
+
+
+def age() -> float:
+    """Seconds since this process was started, `restart` included; where the system does not say, since it came here."""
+    try:
+        with open("/proc/self/stat", encoding="ascii") as file:
+            ticks = int(file.read().rpartition(")")[2].split()[19])
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return time.perf_counter() - _LOADED
