@@ -69,7 +69,7 @@ def network(config: Config, prepared: Prepared) -> dict[str, np.ndarray]:
 
 def least_squares(given: tuple[np.ndarray, np.ndarray], truth: np.ndarray) -> tuple[np.ndarray, int]:
     """Predictions of the verification patterns by partial least squares, and its components."""
-    from sklearn.cross_decomposition import PLSRegression  # type: ignore[import-untyped]
+    from sklearn.cross_decomposition import PLSRegression
 
     train, test = given
     rows, scores = np.arange(len(train)), {}

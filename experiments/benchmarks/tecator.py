@@ -101,7 +101,7 @@ def least_squares(series: PatternSeries, config: Config) -> dict[str, dict[str, 
 
     Components are chosen by the same folds, then fitted to all training rows.
     """
-    from sklearn.cross_decomposition import PLSRegression  # type: ignore[import-untyped]
+    from sklearn.cross_decomposition import PLSRegression
 
     prepared = prepare(series, config.prepare)
     whole = np.asarray(inputs(prepared, config.prepare, np.arange(len(series))), np.float64)
