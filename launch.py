@@ -7,6 +7,8 @@ Examples:
   python launch.py --case=2 --cell=low_dose --workdir=runs/dim                 a tenth of the photons
   python launch.py --case=2 --data=experiments/operando_xrd_mo.toml --data_root=DIR --workdir=runs/mo
                                                              measured patterns with a cycler log
+  python launch.py --mode=inspect --data=FOLDER              what is there, in plain words, and an experiment file
+  python launch.py --mode=predict --workdir=runs/mo --data=FOLDER              a trained run on new patterns
   python launch.py --case=3 --set model.attention=off --set train.batch_size=32 --workdir=runs/off
   python launch.py --ablation=list                           named ablations; --ablation=attention --seeds=8 runs one
 
