@@ -29,7 +29,7 @@ TINY = Config(
     seeds=5,
     prepare=PrepareConfig(channels=16),
     model=MODEL,
-    train=TrainConfig(epochs=2, batch_size=32, learning_rate=3e-3),
+    train=TrainConfig(epochs=2, batch_size=32, learning_rate=3e-3, batch_devices=1),
 )
 
 
@@ -120,7 +120,7 @@ def test_seeds_over_four_devices_equal_seeds_on_one(tmp_path):
 
 def test_batch_over_four_devices_equals_batch_on_one(tmp_path):
     shared = on_four_devices("shared_batches", tmp_path)
-    assert_same(shared, train(override(SHARED, ["train.batch_devices=0"]), tmp_path / "alone"))
+    assert_same(shared, train(override(SHARED, ["train.batch_devices=1"]), tmp_path / "alone"))
 
 
 def test_batch_that_cannot_be_shared_is_said(tmp_path):

@@ -127,10 +127,15 @@ def settle(config: Config) -> None:
         processes = hosts.start(FLAGS.coordinator, FLAGS.process_id, FLAGS.process_count)
     elif FLAGS.coordinator or FLAGS.process_id >= 0 or FLAGS.process_count:
         raise UserError("--coordinator, --process_id and --process_count are for --distributed; add it")
+    ready(-(-config.seeds * max(1, config.train.batch_devices) // processes) if processes > 1 else 0)
+
+
+def ready(most: int = 0) -> None:
+    """A device for every core, at most `most` if given, and a place for compiled programs."""
     from xrd_jax import programs
     from xrd_jax.training import devices
 
-    devices.emulate(-(-config.seeds * max(1, config.train.batch_devices) // processes))
+    devices.emulate(most or devices.cores())
     if FLAGS.compile_cache:
         programs.keep()
 
@@ -186,6 +191,7 @@ def run_deployed() -> None:
         raise UserError(f"--mode={mode} needs --data={'FOLDER' if mode == 'watch' else 'FILE or FOLDER'}")
     if FLAGS.until_idle < 0 or FLAGS.patience < 0:
         raise UserError("--until_idle and --patience are seconds, 0 or more")
+    ready()
     if mode == "predict":
         from xrd_jax.deploy import predict
 

@@ -126,8 +126,8 @@ class TrainConfig:
         `lax.scan` is some twenty times slower.
       seeds_per_call: networks that train at the same moment, which bounds the memory; the others take turns. 0: one per
         processor core or, on accelerators, what fits.
-      batch_devices: devices that share every batch and take the mean of their gradients. 0: one or, where several
-        processes train together, all that the seeds leave idle.
+      batch_devices: devices that share every batch and take the mean of their gradients. 0: as many processor cores as
+        have 16 patterns each, one accelerator or, where several processes train together, all that seeds leave idle.
       checkpoint_every: epochs between checkpoints.
       log_maps: epochs between VAW images in TensorBoard.
     """

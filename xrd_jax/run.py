@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 
 from xrd_jax import stored
 from xrd_jax.analysis import vaw as vaw_maps
@@ -23,10 +25,11 @@ from xrd_jax.errors import UserError
 from xrd_jax.models import Model, build
 from xrd_jax.prepare import Statistics, TargetSpec, to_device, transform
 from xrd_jax.series import PatternSeries
+from xrd_jax.training import devices
 from xrd_jax.training.checkpoint import Checkpoints
 from xrd_jax.training.step import init_state, over_seeds, plan
 
-# Patterns per block: on a CPU the attention of a block then stays near the cache, a GPU wants enough to do.
+# Patterns per block and device: on a CPU the attention of a block then stays near the cache, a GPU wants enough to do.
 CHUNK = {"cpu": 64, "gpu": 1024}
 
 
@@ -119,8 +122,8 @@ class Run:
     def stream(self, series: PatternSeries, maps: bool = True, chunk: int | None = None) -> Iterator[Block]:
         """Predictions and VAW of any number of patterns in constant memory, block by block, in time order.
 
-        All seeds see a block before the next one is read. No more than [chunk, L, L] attention exists, and without
-        `maps` none is returned to be kept.
+        All seeds see a block before the next one is read, on all devices of this process. No more than [chunk, L, L]
+        attention exists, and without `maps` none is returned to be kept.
 
         Args:
           chunk: patterns per block; by default what measurements found best on this kind of device.
@@ -129,12 +132,14 @@ class Run:
           UserError: the series has another axis than the training data.
         """
         self._check_axis(series)
-        size = min(chunk or CHUNK.get(jax.default_backend(), CHUNK["gpu"]), max(len(series), 1))
+        most = CHUNK.get(jax.default_backend(), CHUNK["gpu"]) * jax.local_device_count()
+        size = min(chunk or most, max(len(series), 1))
+        mesh = devices.rows(size)
+        fixed = devices.put((self.variables, self.statistics), mesh, P())
         pending: tuple[int, int, Any] | None = None
         for begin, rows in stored.blocks(series.intensity, size):
-            found = _forward(
-                self.model, self.config.prepare, self.specs, maps, self.variables, self.statistics, _padded(rows, size)
-            )
+            block = devices.put(_padded(rows, size), mesh, P(devices.BATCH))
+            found = _forward(self.model, self.config.prepare, self.specs, maps, mesh, *fixed, block)
             if pending is not None:  # fetched only now, so that the device has had its next block already
                 yield _fetched(*pending)
             pending = begin, len(rows), found
@@ -188,18 +193,17 @@ def _fetched(begin: int, count: int, found: tuple[dict[str, Array], Array]) -> B
     return Block(begin, outputs, raw)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
 def _forward(
-    model: Model, prepare: PrepareConfig, specs: tuple[TargetSpec, ...], maps: bool,
+    model: Model, prepare: PrepareConfig, specs: tuple[TargetSpec, ...], maps: bool, mesh: Mesh | None,
     variables: dict[str, Any], statistics: Statistics, intensity: Array,
 ) -> tuple[dict[str, Array], Array]:  # fmt: skip
     """Outputs and maps of all seeds for one block; seeds one after the other, which is as fast and keeps one's memory.
 
     One program per model and block shape, however often it is called.
     """
-    patterns = transform(statistics, prepare, intensity.astype(jnp.float32))
 
-    def one(own: dict[str, Any]) -> tuple[dict[str, Array], Array]:
+    def one(own: dict[str, Any], patterns: Array) -> tuple[dict[str, Array], Array]:
         outputs, aux = model.apply(own, patterns)
         values = {}
         for spec in specs:
@@ -210,10 +214,17 @@ def _forward(
         # 'peak' is `vaw.max_over_keys` of the attention matrix (a test), without writing the matrix.
         return values, aux["peak"] if maps else jnp.zeros((len(patterns), 0))
 
-    if len(jax.tree.leaves(variables)[0]) > 1:
-        return jax.lax.map(one, variables)
-    alone = one(jax.tree.map(lambda leaf: leaf[0], variables))
-    return jax.tree.map(lambda leaf: leaf[None], alone)
+    def block(variables: dict[str, Any], statistics: Statistics, intensity: Array) -> tuple[dict[str, Array], Array]:
+        patterns = transform(statistics, prepare, intensity.astype(jnp.float32))
+        if len(jax.tree.leaves(variables)[0]) > 1:
+            return jax.lax.map(lambda own: one(own, patterns), variables)
+        alone = one(jax.tree.map(lambda leaf: leaf[0], variables), patterns)
+        return jax.tree.map(lambda leaf: leaf[None], alone)
+
+    if mesh is not None:
+        specs_in, specs_out = (P(), P(), P(devices.BATCH)), P(None, devices.BATCH)
+        block = jax.shard_map(block, mesh=mesh, in_specs=specs_in, out_specs=specs_out, check_vma=False)
+    return block(variables, statistics, intensity)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

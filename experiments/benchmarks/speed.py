@@ -7,7 +7,7 @@ The network of case 3 (256 channels, ten convolutions, attention, three heads), 
 the device, Adam with a one-cycle schedule. Every contestant is a process of its own and takes turns with the others
 (`contest`), so that ratios are of the same moments; `--quick` leaves out torch.compile and takes fewer turns. PyTorch
 trains many seeds one after the other, so that its rate per pattern for eight seeds is that for one. The share of the
-matrix-product peak counts 82 MFLOP per training pattern over the rate of a 4096 × 4096 product in the same process.
+matrix-product peak counts 82 MFLOP per training pattern over the rate of 4096 × 4096 products, a contestant too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from absl import app, flags
 from experiments.benchmarks import contest
 from xrd_jax.process import environment
 
-PATTERNS, CHANNELS, BATCH = 4096, 256, 64
+PATTERNS, CHANNELS, BATCH, SIZE = 4096, 256, 64, 4096
 FLOP = {"forward": 27.4e6, "step": 82.2e6}  # per pattern: convolutions and attention; a step is three times a forward
 TORCH = ("torch_eager", "torch_compile")
 
@@ -67,76 +67,81 @@ def case3():
 
 
 def jax_trainer(seeds: int) -> Callable[[int], None]:
-    """n steps of `seeds` networks, as `fit` takes them."""
+    """n steps of `seeds` networks, with the groups, devices and programs of `fit`."""
     import jax
     import jax.numpy as jnp
 
     from xrd_jax.models import build
     from xrd_jax.prepare import Statistics
-    from xrd_jax.training import step
+    from xrd_jax.training import devices, step
+    from xrd_jax.training.fit import Crew
 
+    devices.emulate(devices.cores())
     config, specs, patterns, targets = case3()
-    model = build(config.model, CHANNELS, tuple((s.name, s.size) for s in specs))
-    plan = step.plan(model, specs, config.prepare, config.train, PATTERNS)
+    grid = devices.grid(seeds, config.train.batch_devices, BATCH)
+    outputs = tuple((s.name, s.size) for s in specs)
+    model = build(config.model, CHANNELS, outputs, devices.BATCH if grid.shape[1] > 1 else None)
+    plan = step.plan(model, specs, config.prepare, config.train, PATTERNS, grid.shape[1])
     nothing = jnp.zeros(0)
     data = step.TrainingData(jnp.asarray(patterns), nothing, Statistics(*[nothing] * len(Statistics._fields)), targets)
-    data = jax.device_put(data)
-    state = jax.jit(step.over_seeds(lambda s: step.init_state(plan, s), seeds, shared=0))(jnp.arange(seeds))
-    orders = jax.jit(step.over_seeds(lambda s: step.epoch_order(plan, s, PATTERNS), seeds, shared=0))
-    call = step.compiled_steps(plan, seeds, 1)
+    most = devices.most_seeds(config.train.seeds_per_call, grid, config.model, CHANNELS, BATCH)
+    crew = Crew(plan, devices.groups(seeds, grid, most), data, list(range(seeds)))
+    states = crew.begin()
 
     def run(count: int) -> None:
-        nonlocal state
-        order = orders(state)
-        for _ in range(count):
-            state, _ = call(state, order, data)
-        jax.block_until_ready(state)
+        for place, group in enumerate(crew.groups):
+            order = crew.order(group, states[place])
+            for _ in range(count):
+                states[place], _ = crew.advance(group, states[place], order, 1)
+        jax.block_until_ready(states)
 
     return run
 
 
 def jax_predictor(maps: bool, chunk: int) -> Callable[[int], None]:
-    """n chunks through the program that `Run.stream` uses."""
+    """n chunks through `Run.stream`."""
     import jax
     import jax.numpy as jnp
+    import numpy as np
 
-    from xrd_jax import run as runs
     from xrd_jax.models import build
     from xrd_jax.prepare import Statistics
+    from xrd_jax.run import Run
+    from xrd_jax.series import Axis, PatternSeries
+    from xrd_jax.training import devices
 
+    devices.emulate(devices.cores())
     config, specs, patterns, _ = case3()
     model = build(config.model, CHANNELS, tuple((s.name, s.size) for s in specs))
     variables = jax.jit(lambda key: jax.tree.map(lambda leaf: leaf[None], model.init(key)))(jax.random.key(0))
     zero, one, wide = jnp.float32(0), jnp.float32(1), jnp.arange(CHANNELS, dtype=jnp.float32)
     statistics_ = Statistics(wide, jnp.eye(CHANNELS), wide, zero, one, one, jnp.zeros(CHANNELS), one)
-    blocks = jnp.asarray(patterns)
+    trained = Run(Path(), config, specs, statistics_, model, variables)
+    endless = np.concatenate([patterns, patterns])
 
     def run(count: int) -> None:
-        for i in range(count):
-            begin = (i * chunk) % (PATTERNS - chunk + 1)
-            found = runs._forward(
-                model, config.prepare, specs, maps, variables, statistics_, blocks[begin : begin + chunk]
-            )
-            jax.device_get(found)
+        rows = endless[: count * chunk]
+        zeros = np.zeros(len(rows), np.int32)
+        series = PatternSeries(rows, Axis(np.arange(CHANNELS)), zeros.astype(float), {}, zeros, zeros)
+        for _ in trained.stream(series, maps):
+            pass
 
     return run
 
 
-def matmul_rate() -> float:
-    """FLOP/s of a 4096 × 4096 float32 product: the best of five."""
+def matmul() -> Callable[[int], None]:
+    """n products of two 4096 × 4096 matrices: what this machine can do at this moment."""
     import jax
     import jax.numpy as jnp
 
-    size = 4096
-    square = jnp.ones((size, size), jnp.dtype(_PRECISION.value))
+    square = jnp.ones((SIZE, SIZE), jnp.dtype(_PRECISION.value))
     product = jax.jit(lambda a: a @ a)
-    jax.block_until_ready(product(square))
-    seconds = []
-    for _ in range(5):
-        begun = time.perf_counter()
-        jax.block_until_ready(product(square))
-        seconds.append(time.perf_counter() - begun)
-    return 2 * size**3 / min(seconds)
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            jax.block_until_ready(product(square))
+
+    return run
 
 
 def torch_worker(name: str, compiled: bool) -> Callable[[int], object]:
@@ -160,7 +165,9 @@ def torch_worker(name: str, compiled: bool) -> Callable[[int], object]:
 def worker(name: str) -> None:
     """The contestant of this process: 'jax:train:8', 'torch_compile:predict_vaw', …"""
     kind, part, *rest = name.split(":")
-    if kind.startswith("torch"):
+    if kind == "matmul":
+        contest.serve(matmul())
+    elif kind.startswith("torch"):
         contest.serve(torch_worker(part, kind == "torch_compile"))
     elif part == "train":
         contest.serve(jax_trainer(int(rest[0])))
@@ -174,6 +181,8 @@ def contestants(part: str, seeds: int = 1) -> dict[str, contest.Contestant]:
     peers = TORCH[:1] if _QUICK.value else TORCH
     suffix = f":{seeds}" if part == "train" else ""
     found = {"jax": contest.Contestant((*own, f"--worker=jax:{part}{suffix}"), environment())}
+    if part == "train" and seeds == 1:
+        found["matmul"] = contest.Contestant((*own, "--worker=matmul:product"), environment())
     return found | {name: contest.Contestant((*own, f"--worker={name}:{part}")) for name in peers}
 
 
@@ -181,6 +190,14 @@ def measure(part: str, per_unit: int, units: int, seeds: int = 1) -> dict[str, A
     """Patterns per second of every contestant and the ratio to the best PyTorch."""
     seconds = contest.compete(contestants(part, seeds), units, 3 if _QUICK.value else _ROUNDS.value)
     rates: dict[str, Any] = {}
+    products = seconds.pop("matmul", [])
+    if products:
+        speeds = [2 * SIZE**3 * units / taken for taken in products]
+        rates["matmul_gflops"] = round(statistics.median(speeds) / 1e9, 1)
+        shares = [
+            FLOP["step"] * per_unit * units / taken / speed for taken, speed in zip(seconds["jax"], speeds, strict=True)
+        ]
+        rates["share_of_matmul_peak"] = round(statistics.median(shares), 3)
     for name, taken in seconds.items():
         patterns = per_unit * units * (seeds if name == "jax" else 1)
         rates[name] = round(patterns / statistics.median(taken), 1)
@@ -236,15 +253,13 @@ def table(results: dict[str, Any]) -> str:
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    if _WORKER.value == "matmul":
-        print(matmul_rate())
-        return
     if _WORKER.value:
         worker(_WORKER.value)
         return
     results: dict[str, Any] = {"machine": machine(), "precision": _PRECISION.value}
     if "train" in _PARTS.value:
         results["train_1seed"] = measure("train", BATCH, 6)
+        results |= {k: results["train_1seed"].pop(k) for k in ("matmul_gflops", "share_of_matmul_peak")}
     if "seeds" in _PARTS.value:
         results[f"train_{_SEEDS.value}seeds"] = measure("train", BATCH, 2, _SEEDS.value)
     if "predict" in _PARTS.value:
@@ -252,17 +267,6 @@ def main(argv: Sequence[str]) -> None:
         results["predict_vaw"] = measure("predict_vaw", 128, 8)
     if "rest" in _PARTS.value:
         results |= rest()
-    command = [
-        sys.executable,
-        "-m",
-        "experiments.benchmarks.speed",
-        "--worker=matmul",
-        f"--precision={_PRECISION.value}",
-    ]
-    rate = float(subprocess.run(command, cwd=contest.ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout)
-    results["matmul_gflops"] = round(rate / 1e9, 1)
-    if "train_1seed" in results:
-        results["share_of_matmul_peak"] = round(results["train_1seed"]["jax"] * FLOP["step"] / rate, 3)
     print(table(results))
     print(json.dumps({k: v for k, v in results.items() if not isinstance(v, dict) or k == "machine"}))
     if _JSON.value:

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 
 # Patterns per chunk on a CPU: four [8, 256, 256] float32 matrices are 8 MiB, what two cores keep in their second-level
 # caches and a little more; 8 and 16 were fastest by measurement (docs/benchmarks). Elsewhere the batch stays whole.
-CPU_CHUNK = 16
+CPU_CHUNK = 8
 
 
 def default_chunk() -> int | None:
@@ -48,9 +48,13 @@ def attend(
     return combined, *jax.lax.stop_gradient((weights * inverse, inverse[..., 0]))
 
 
-def _transposed(x: Array) -> Array:
-    """[B, L, D] -> [B, D, L], written out, so that the product that follows reads it in order."""
-    return jax.lax.optimization_barrier(x.transpose(0, 2, 1))
+def _over_rows(matrix: Array, factor: Array) -> Array:
+    """Aᵀ F for A [B, L, L] and F [B, L, D], as (Fᵀ A)ᵀ.
+
+    The barriers keep XLA from folding the transposes into the product, which would then walk A across its rows.
+    """
+    turned = jax.lax.optimization_barrier(factor.transpose(0, 2, 1))
+    return jax.lax.optimization_barrier(_product("bdq,bqk->bdk", turned, matrix)).transpose(0, 2, 1)
 
 
 def _product(formula: str, a: Array, b: Array) -> Array:
@@ -82,8 +86,7 @@ def _backward(kept, gradients: tuple[Array, Array, Array]):
     scaled = scaled.astype(dtype)
     slope = (weights * (_product("bqd,bkd->bqk", scaled, value) - row)).astype(dtype)
     d_query = _product("bqk,bkd->bqd", slope, key)
-    d_key = _product("bdq,bqk->bdk", _transposed(query), slope).transpose(0, 2, 1)
-    d_value = _product("bdq,bqk->bdk", _transposed(scaled), weights).transpose(0, 2, 1)
+    d_key, d_value = _over_rows(slope, query), _over_rows(weights, scaled)
     return d_query.astype(dtype), d_key.astype(dtype), d_value.astype(dtype)
 
 

@@ -20,6 +20,7 @@ from xrd_jax.errors import UserError
 
 SEED, BATCH = "seed", "batch"
 MOST = 32  # seeds on one accelerator; measured gains are small beyond
+SHARE = 16  # patterns of a batch that keep a core busy; with fewer, cores wait for each other
 
 
 class Group(NamedTuple):
@@ -49,6 +50,9 @@ class Group(NamedTuple):
 def emulate(count: int) -> None:
     """Makes the processor `count` devices, at most one per core; to be called before JAX has met any device.
 
+    Two cores that work on their own halves of a batch are faster than two that share every operation, by a fifth to
+    two fifths of a training step (docs/benchmarks).
+
     What the user says in JAX_NUM_CPU_DEVICES or XLA_FLAGS is left as it is.
     """
     chosen = "JAX_NUM_CPU_DEVICES" in os.environ or "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
@@ -61,19 +65,24 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def grid(seeds: int, batch_devices: int) -> np.ndarray:
-    """Devices [seed, batch] for `seeds` networks.
+def grid(seeds: int, batch_devices: int, batch: int) -> np.ndarray:
+    """Devices [seed, batch] for `seeds` networks that learn from `batch` patterns at a time.
 
     Args:
-      batch_devices: devices that share a batch; 0 for one or, with several processes, for all that the seeds leave.
+      batch_devices: devices that share a batch; 0 for as many cores as have `SHARE` patterns each and divide the batch,
+        for one accelerator or, with several processes, for all devices that the seeds leave.
 
     Raises:
       UserError: more devices asked for than there are, or a number that leaves some process without work.
     """
     devices, many = np.asarray(jax.devices()), jax.process_count() > 1
     if batch_devices == 0:
-        rows = max(n for n in range(1, devices.size + 1) if devices.size % n == 0 and n <= seeds)
-        batch_devices = devices.size // rows if many else 1
+        if many:
+            rows = max(n for n in range(1, devices.size + 1) if devices.size % n == 0 and n <= seeds)
+            batch_devices = devices.size // rows
+        else:
+            most = min(devices.size, batch // SHARE) if jax.default_backend() == "cpu" else 1
+            batch_devices = max((n for n in range(1, most + 1) if batch % n == 0), default=1)
     if batch_devices < 0 or batch_devices > devices.size or (many and devices.size % batch_devices):
         raise UserError(
             f"train.batch_devices={batch_devices}: there are {devices.size} devices"
@@ -134,13 +143,21 @@ def spread(stacked: Callable[..., Any], mesh: Mesh | None, shared: int, donate: 
     return jax.jit(placed, donate_argnums=0 if donate else ())
 
 
+def rows(size: int) -> Mesh | None:
+    """This process's devices for `size` patterns that need nothing of each other; None for the default device alone."""
+    local = jax.local_devices()
+    return Mesh(np.asarray(local), (BATCH,)) if len(local) > 1 and size % len(local) == 0 else None
+
+
 def put(tree: Any, mesh: Mesh | None, spec: P) -> Any:
-    """Arrays that every process has alike, laid over the devices of `mesh`."""
+    """Arrays that every process has alike, laid over the devices of `mesh`; cores share one copy of what they share."""
     if mesh is None:
         return jax.device_put(tree)
     sharding = NamedSharding(mesh, spec)
     if jax.process_count() == 1:
-        return jax.device_put(tree, sharding)
+        # A NumPy view of an array on the processor is taken as it is, where a JAX array would be copied for each core.
+        host = jax.default_backend() == "cpu"
+        return jax.device_put(jax.tree.map(np.asarray, tree) if host else tree, sharding)
 
     def one(leaf: Any) -> jax.Array:
         host = np.asarray(leaf)

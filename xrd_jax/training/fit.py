@@ -93,14 +93,15 @@ def fit(
       UserError: the loss of a seed is not finite; the message names seed and step, the last good checkpoint is kept.
     """
     started = time.perf_counter()
-    grid = devices.grid(config.seeds, config.train.batch_devices)
+    batch = min(config.train.batch_size, prepared.train.size)
+    grid = devices.grid(config.seeds, config.train.batch_devices, batch)
     shares = grid.shape[1]
     model, specs = make_model(config, prepared)
     trained = make_model(config, prepared, devices.BATCH)[0] if shares > 1 else model
     schedule = plan(trained, specs, config.prepare, config.train, prepared.train.size, shares)
     data = training_data(config, prepared, specs)
     most = devices.most_seeds(config.train.seeds_per_call, grid, config.model, model_length(prepared), schedule.batch)
-    crew = _Crew(schedule, devices.groups(config.seeds, grid, most), data, config.seed_list())
+    crew = Crew(schedule, devices.groups(config.seeds, grid, most), data, config.seed_list())
     store = Checkpoints(checkpoints)
     try:
         states, step, notes = crew.start(store)
@@ -114,7 +115,7 @@ def fit(
     return Fitted(crew.variables(crew.merged(states)), specs, model, notes, compile_s, train_s, rate, first_step)
 
 
-class _Crew:
+class Crew:
     """The seeds of a training in their groups, with the programs that move them on."""
 
     def __init__(self, schedule: Plan, groups: list[devices.Group], data: TrainingData, seeds: list[int]):
@@ -130,14 +131,19 @@ class _Crew:
         placed = devices.across(len(self._seeds), self.groups[0].mesh)
         found = store.restore(jax.eval_shape(initialise, self._seeds), placed)
         if found is None:
-            return [self._begin(group) for group in self.groups], 0, []
+            return self.begin(), 0, []
         state, step, notes = found
         store.discard_after(step)
         return [devices.split(state, group) for group in self.groups], step, [*notes, f"resumed from step {step}"]
 
-    def _begin(self, group: devices.Group) -> State:
-        initialise = self._program("init", group, lambda seed: init_state(self.plan, seed))
-        return initialise(devices.put(np.asarray(self._seeds)[group.rows()], group.mesh, devices.P(devices.SEED)))
+    def begin(self) -> list[State]:
+        """The states of all groups before their first step."""
+
+        def one(group: devices.Group) -> State:
+            initialise = self._program("init", group, lambda seed: init_state(self.plan, seed))
+            return initialise(devices.put(np.asarray(self._seeds)[group.rows()], group.mesh, devices.P(devices.SEED)))
+
+        return [one(group) for group in self.groups]
 
     def _program(self, name: str, group: devices.Group, function: Callable[..., Any]) -> Callable[..., Any]:
         key = name, group.local, group.mesh
@@ -171,7 +177,7 @@ class _Crew:
 @dataclasses.dataclass
 class _Loop:
     config: Config
-    crew: _Crew
+    crew: Crew
     store: Checkpoints
     watch: Watcher | None
     progress: bool

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh
 from jaxtyping import Array, Int
 
@@ -153,7 +154,9 @@ def train_step(plan: Plan, state: State, order: Int[Array, N], data: TrainingDat
 
     gradients, (metrics, batch_stats) = jax.grad(objective, has_aux=True)(state.params)
     if plan.shares > 1:
-        gradients, metrics = jax.lax.pmean((gradients, metrics), devices.BATCH)
+        # As one vector: devices wait for each other once, not once per leaf.
+        flat, shaped = ravel_pytree((gradients, metrics))
+        gradients, metrics = shaped(jax.lax.pmean(flat, devices.BATCH))
     updates, opt_state = plan.optimiser.update(gradients, state.opt_state, state.params)
     metrics |= {"gradient_norm": optax.tree.norm(gradients), "learning_rate": jnp.asarray(plan.schedule(state.step))}
     params = optax.apply_updates(state.params, updates)
