@@ -21,6 +21,10 @@ from xrd_jax.config import Config, to_dict
 from xrd_jax.errors import UserError
 from xrd_jax.prepare import Prepared, TargetSpec
 
+# What a training writes beside folders; a new one into the same directory removes them first.
+FILES = (
+    "config.json", "metrics.json", "table.md", "predictions.csv", "vaw.npz", "preparation.npz", "reference.npz",
+)  # fmt: skip
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 
 
@@ -85,7 +89,7 @@ def start(
     if overwrite and found.exists():
         for name in ("checkpoints", "tensorboard", "figures"):
             shutil.rmtree(path / name, ignore_errors=True)
-        for name in ("config.json", "metrics.json", "table.md", "predictions.csv", "vaw.npz", "preparation.npz"):
+        for name in FILES:
             (path / name).unlink(missing_ok=True)
     if found.exists():
         _same_experiment(path, json.loads(found.read_text()), record)

@@ -15,6 +15,7 @@ import numpy as np
 from xrd_jax.analysis import figures
 from xrd_jax.analysis.report import Report, markdown, report, scores
 from xrd_jax.config import Config, override, set_field, to_dict
+from xrd_jax.deploy import reference
 from xrd_jax.directory import start, write_bytes
 from xrd_jax.errors import UserError
 from xrd_jax.prepare import Prepared, TargetSpec, prepare
@@ -134,6 +135,7 @@ def conduct(
         run = Run(path, config, fitted.specs, prepared.statistics, fitted.model, fitted.variables)
         wall = {"data": data_s, "compile": fitted.compile_s, "train": fitted.train_s}
         result = report(run, series, prepared, wall, fitted.patterns_per_s)
+        reference.keep(run, prepared)  # now that the data are at hand: later they may have gone
         monitor.finish(result, specs)
     finally:
         monitor.close()
