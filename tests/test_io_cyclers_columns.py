@@ -257,10 +257,21 @@ def test_columns_that_the_caller_names(tmp_path):
         ({"time": "whem"}, {}, "no line names the columns whem"),
         ({"tiem": "when"}, {}, "'tiem' is no quantity of a cycler log; did you mean 'time'?"),
         (wanted, {"time": "parsec"}, "'parsec' is no unit of time; use one of s, sec"),
+        ({"time": "when"}, {"voltage": "mV"}, "a unit of voltage is given, but not its column"),
     ):
         with pytest.raises(UserError) as error:
             cyclers.read_table(path, named, units)
         assert words in str(error.value)
+
+
+def test_named_columns_above_a_row_of_units(tmp_path):
+    time, voltage, current, _ = cycle()
+    rows = [f"{t};{100 * v};{v};{i}" for t, v, i in zip(time, voltage, current, strict=True)]
+    (tmp_path / "log.csv").write_text("\n".join(["Time;Vref;Voltage;Current", "s;mV;V;A", *rows]) + "\n")
+    found = cyclers.read_table(tmp_path / "log.csv", {"voltage": "Vref"})
+    np.testing.assert_allclose(found.voltage, voltage / 10)
+    in_volts = cyclers.read_table(tmp_path / "log.csv", {"voltage": "Vref"}, {"voltage": "V"})
+    np.testing.assert_allclose(in_volts.voltage, 100 * voltage)
 
 
 def test_named_columns_go_before_known_ones(tmp_path):

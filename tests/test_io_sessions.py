@@ -136,6 +136,29 @@ def test_capacity_and_state_of_charge_follow_the_charge(folder):
     assert charge[test].all() and not charge[train].any()
 
 
+def test_columns_of_a_log_may_be_named(folder):
+    log = made_up()
+    rows = zip(log["time/s"] / 60, log["Ewe/V"] * 1e3, log["<I>/mA"], log["(Q-Qo)/mA.h"], strict=True)
+    (folder / "own.csv").write_text("when,E1,flow,Q9\n" + "".join(",".join(map(str, row)) + "\n" for row in rows))
+    named = """file = "own.csv"
+columns = { time = "when", voltage = "E1", current = "flow", net = "Q9" }
+units = { time = "min", voltage = "mV", current = "mA", net = "mAh" }"""
+    swap = ('file = "log.mpt"', named)
+    both = '[targets.q]\nfrom = "capacity"\n[targets.mode]\nfrom = "half cycles"\n'
+    known, made = read(folder, extra=both).series, read(folder, swap, swap, extra=both).series
+    for name, target in known.targets.items():
+        np.testing.assert_allclose(made.targets[name].values, target.values, rtol=1e-9, err_msg=name)
+    for old, new, words in (
+        ("time =", "tiem =", "[session 1.cycler] 'tiem' is no quantity of a cycler log; did you mean 'time'?"),
+        ('"mV"', '"parsec"', "[session 1.cycler] 'parsec' is no unit of voltage; use one of v, volt"),
+        ('"E1"', "1", "voltage must be a text"),
+        ('columns = { time = "when",', "columns = {", "a unit of time is given, but not its column"),
+        ('"E1"', '"E9"', "own.csv: no line names the columns when, E9"),
+        ("columns", 'format = "csv"\ncolumns', "format names a reader that knows its columns"),
+    ):
+        assert words in refused(folder, (swap[0], named.replace(old, new, 1))), old
+
+
 def test_expressions_are_arithmetic_over_columns(folder):
     s = read(folder, extra='[targets.p]\nexpression = "\'Ewe/V\' * \'<I>/mA\' + voltage ** 2"\nunit = "mW"\n'
              '[targets.high]\nexpression = "voltage > 3.3"\nkind = "classification"\n').series  # fmt: skip

@@ -167,7 +167,11 @@ def _log(
     cycler = session.cycler
     if cycler is None:
         return None, None
-    log = cyclers.read_cycler(locate.one_file(plan, root, cycler.file, f"[{session.prefix}cycler] file"), cycler.format)
+    path = locate.one_file(plan, root, cycler.file, f"[{session.prefix}cycler] file")
+    if cycler.columns or cycler.units:
+        log = cyclers.read_table(path, cycler.columns, cycler.units)
+    else:
+        log = cyclers.read_cycler(path, cycler.format)
     start = cycler.start or log.start
     if start is not None and start.tzinfo is None and cycler.zone is not None:
         start = start.replace(tzinfo=cycler.zone)

@@ -106,12 +106,16 @@ class TimePlan:
 
 @dataclasses.dataclass(frozen=True)
 class CyclerPlan:
+    """A cycler log; `columns` and `units` (quantity -> name, unit) say what the names of its columns do not."""
+
     file: str
     format: str | None
     tolerance: float
     start: datetime.datetime | None
     charge_sign: float
     zone: datetime.tzinfo | None = None
+    columns: dict[str, str] = dataclasses.field(default_factory=dict)
+    units: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 from xrd_jax.errors import UserError
 from xrd_jax.io import plan as plans
 from xrd_jax.io import section
+from xrd_jax.io.cyclers import columns
 
 
 def only(top: section.Section, title: str) -> plans.SessionPlan:
@@ -168,11 +169,26 @@ def _cycler(table: section.Section, version: int) -> plans.CyclerPlan:
         start,
         1.0 if sign == "charge" else -1.0,
         _zone(table, version),
+        *_columns(table, version),
     )
     table.done()
     if plan.tolerance <= 0:
         raise UserError(f"{table.place} tolerance must be above 0 s, not {plan.tolerance:g}")
     return plan
+
+
+def _columns(table: section.Section, version: int) -> tuple[dict[str, str], dict[str, str]]:
+    """What [session.cycler.columns] and [session.cycler.units] say about a table whose own names do not."""
+    if version < 2:
+        return {}, {}
+    chosen = table.take("columns", dict, {}), table.take("units", dict, {})
+    for role, text in (*chosen[0].items(), *chosen[1].items()):
+        if not isinstance(text, str):
+            raise UserError(f"{table.place} {role} must be a text such as 'Ewe/V' or 'mV', not {text!r}")
+    columns.check(*chosen, table.place)
+    if any(chosen) and "format" in table.values:
+        raise UserError(f"{table.place} format names a reader that knows its columns; remove it, or columns and units")
+    return chosen
 
 
 def _start(table: section.Section) -> datetime.datetime | None:

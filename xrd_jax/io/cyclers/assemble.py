@@ -47,7 +47,7 @@ def cycler_log(
     if table.left_out:
         notes.append(f"columns without a number in every row were left out: {', '.join(table.left_out)[:1000]}")
     if "voltage" not in table.roles:
-        raise UserError(f"{path}: no column of voltages is known here; name it: read_table(columns={{'voltage': …}})")
+        raise UserError(f"{path}: no column of voltages is known here; name it: columns = {{ voltage = … }}")
     time, began = _time(table, path, start, order, notes)
     fall = np.diff(time) < 0
     if fall.any():
@@ -100,7 +100,7 @@ def _time(
         return time, start if clock is None else _start(clock, time, notes) or start
     if clock is None:
         what = "no column of times is known here" if table.dates is None else "the dates fit no calendar"
-        raise UserError(f"{path}: {what}; export times in seconds, or name their column: read_table(columns=…)")
+        raise UserError(f"{path}: {what}; export times in seconds, or name their column: columns = {{ time = … }}")
     zero = float(clock.seconds[0]) if start is None else (start - moments.EPOCH).total_seconds()
     return clock.seconds - zero, start or _start(clock, clock.seconds - zero, notes)
 

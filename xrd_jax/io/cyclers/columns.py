@@ -120,24 +120,39 @@ def match(names: Sequence[str]) -> dict[str, Column]:
     return {role: column for role, (_, column) in found.items()}
 
 
+def check(columns: Mapping[str, str], units: Mapping[str, str], place: str) -> None:
+    """Refuses what cannot be true of any file.
+
+    Args:
+      place: where the caller wrote it.
+
+    Raises:
+      UserError: a role or unit is not known, or a unit is given without its column.
+    """
+    for role in (*columns, *units):
+        if role not in ROLES:
+            raise UserError(f"{place} '{role}' is no quantity of a cycler log{section.suggest(role, ROLES)}")
+    for role, unit in units.items():
+        if role not in columns:
+            raise UserError(f"{place} a unit of {role} is given, but not its column; name it too")
+        if factor(unit, role) is None:
+            known = ", ".join(ROLES[role][0]) or "none"
+            raise UserError(f"{place} '{unit}' is no unit of {role}; use one of {known}")
+
+
 def chosen(names: Sequence[str], columns: Mapping[str, str], units: Mapping[str, str], path: Path) -> dict[str, Column]:
     """The columns that the user names, role by role; a unit that is not given is taken from the column's name.
 
     Raises:
       UserError: a role, a column or a unit is not known.
     """
-    for role in (*columns, *units):
-        if role not in ROLES:
-            raise UserError(f"{path}: '{role}' is no quantity of a cycler log{section.suggest(role, ROLES)}")
+    check(columns, units, f"{path}:")
     picked = {}
     for role, name in columns.items():
         if name not in names:
             raise UserError(f"{path}: no column '{name}' (asked for as {role}){section.suggest(name, names)}")
         unit = units.get(role) or split(name)[1]
         scale = factor(unit, role) if unit else 1.0
-        if scale is None and role in units:
-            known = ", ".join(ROLES[role][0]) or "none"
-            raise UserError(f"{path}: '{unit}' is no unit of {role}; use one of {known}")
         picked[role] = Column(names.index(name), name, scale or 1.0, bool(unit) and scale is not None)
     return picked
 

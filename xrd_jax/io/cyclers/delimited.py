@@ -70,7 +70,7 @@ def _read(path: Path, named: Mapping[str, str], units: Mapping[str, str], unsign
         if header is None:
             wanted = f"the columns {', '.join(named.values())}" if named else "columns of time, voltage and current"
             raise UserError(
-                f"{path}: no line names {wanted}; check the file or name its columns: read_table(columns=…)"
+                f"{path}: no line names {wanted}; check the file or name its columns: columns = {{ time = … }}"
             )
         roles = header.roles | columns.chosen(header.names, named, units, path)
         first = next(numbered, None)
@@ -78,8 +78,12 @@ def _read(path: Path, named: Mapping[str, str], units: Mapping[str, str], unsign
         kept: list[tuple[int, str]] = []
         if first is not None:
             with_units = unit_row(names, table.cells(first[1], header.separator))
-            names, kept = (names, [first]) if with_units is None else (with_units, [])
-            roles = roles if with_units is None else columns.match(names) | columns.chosen(names, {}, {}, path)
+            if with_units is None:
+                kept = [first]
+            else:
+                named = {role: with_units[names.index(name)] for role, name in named.items()}
+                names = with_units
+                roles = columns.match(names) | columns.chosen(names, named, units, path)
         cut = table.rows(itertools.chain(kept, numbered), header.separator, len(names), path)
         parsed = table.read(cut, names, roles, path, comma=header.separator != ",")
     return assemble.cycler_log(parsed, path, start_in(header.lead), unsigned=unsigned, notes=table.ending(path))
