@@ -14,6 +14,7 @@ import pytest
 from experiments.benchmarks import fuzz, pattern_files
 from xrd_jax.errors import UserError
 from xrd_jax.io import patterns
+from xrd_jax.io.patterns import hdf5
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from /proc")
 SCAN = (10.0, 0.02, np.arange(30) % 7 * 13)
@@ -143,3 +144,13 @@ def test_fuzz(tmp_path):
         counts[result] += 1
         path.unlink()
     assert min(counts.values()) > 30
+
+
+@pytest.mark.parametrize("piece", [8, 9, 13, 100])
+def test_heaps_are_found_across_the_pieces_that_are_read(monkeypatch, piece):
+    monkeypatch.setattr(hdf5, "_PIECE", piece)
+    at = [0, 16, 39, 60, 99, 131]
+    data = bytearray(b"GCOL" * 40)
+    for start in at:
+        data[start : start + 8] = b"GCOL\x01\x00\x00\x00"
+    assert list(hdf5._heaps(io.BytesIO(bytes(data)))) == at

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.test_io_experiment import AXIS, made_up, real_data, write_log
-from xrd_jax import series
+from xrd_jax import series, stored
 from xrd_jax.config import PrepareConfig
 from xrd_jax.errors import UserError
-from xrd_jax.io import experiment, expression, locate, stack, times
+from xrd_jax.io import experiment, expression, locate, matrix, stack, times
 from xrd_jax.io import plan as plans
 from xrd_jax.prepare import split
 
@@ -318,6 +318,121 @@ def test_a_saved_series_is_a_stack(tmp_path, at_home):
     )
     with pytest.raises(UserError, match="stores next to none"):
         experiment.read_experiment(tmp_path / "e.toml")
+
+
+STACK = """
+version = 2
+[axis]
+kind = "two_theta"
+wavelength = 1.54
+[mask]
+channels = [[5.03, 5.05]]
+[[session]]
+stack = "s.h5"
+exclude = [4]
+counts = true
+[session.time]
+files = true
+exposure = 0.0
+[targets.v]
+column = "voltage"
+"""
+
+
+def write_stack(folder, dtype=np.uint16, unit="deg", scale=1.0, name="two_theta", falling=False, time=None):
+    """Forty patterns of eight channels as another program may write them, some of them out of order in time."""
+    counts = np.random.default_rng(0).poisson(50, (40, AXIS.size))
+    way = slice(None, None, -1 if falling else 1)
+    with h5py.File(folder / "s.h5", "w") as file:
+        group = file.create_group("a/b")
+        group.attrs.update(signal="I", axes=["time", name])
+        group["I"] = counts[:, way].astype(dtype)
+        group[name] = AXIS[way] / scale
+        group[name].attrs["units"] = unit
+        group["time"] = np.roll(np.arange(40) * 5.0, 7) if time is None else time
+        group["voltage"] = np.linspace(3, 4, 40)
+        file.attrs["default"], file["a"].attrs["default"] = "a", "b"
+    return counts
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+@pytest.mark.parametrize("falling", [False, True])
+def test_a_large_stack_stays_on_disk_and_gives_what_a_small_one_gives(tmp_path, at_home, monkeypatch, dtype, falling):
+    write_stack(tmp_path, dtype, falling=falling)
+    (tmp_path / "e.toml").write_text(STACK)
+    small = experiment.read_experiment(tmp_path / "e.toml").series
+    monkeypatch.setattr(matrix.load, "__defaults__", (100,))
+    read, gather = [], stored._gather
+    monkeypatch.setattr(stored, "_gather", lambda item, where: read.append(where.size) or gather(item, where))
+    made = experiment.read_experiment(tmp_path / "e.toml").series
+    assert isinstance(small.intensity, np.ndarray) and isinstance(made.intensity, stored.Stored)
+    assert not read if dtype == np.uint16 else max(read) <= 40  # unsigned numbers need no look before they are used
+    read.clear()
+    np.testing.assert_array_equal(made.intensity[np.array([3, 1])], small.intensity[[3, 1]])
+    np.testing.assert_array_equal(made.subset(np.arange(5, 8)).intensity[:], small.intensity[5:8])
+    assert read == [2, 3]
+    np.testing.assert_array_equal(np.asarray(made.intensity), small.intensity)
+    for name in ("time", "cycle", "session"):
+        np.testing.assert_array_equal(getattr(made, name), getattr(small, name))
+    np.testing.assert_array_equal(made.axis.values, small.axis.values)
+    np.testing.assert_array_equal(made.targets["v"].values, small.targets["v"].values)
+    assert len(made) == 39 and made.counts and made.axis.values.size < AXIS.size
+
+
+def test_a_large_stack_is_checked_piece_by_piece(tmp_path, at_home, monkeypatch):
+    monkeypatch.setattr(matrix.load, "__defaults__", (100,))
+    counts = write_stack(tmp_path, np.float32)
+    for value, words in (
+        (np.nan, "pattern 9 holds NaN"),
+        (-1.0, "row 9: channel 3 is neg"),
+        (0.5, "row 9: channel 3 holds 0.5"),
+    ):
+        with h5py.File(tmp_path / "s.h5", "r+") as file:
+            file["a/b/I"][9] = counts[9]
+            file["a/b/I"][9, 2] = value
+        (tmp_path / "e.toml").write_text(STACK)
+        with pytest.raises(UserError, match=words):
+            experiment.read_experiment(tmp_path / "e.toml")
+    write_stack(tmp_path)
+    for old, new, words in (
+        ("[mask]", "[mask]\nfill = true", "fill = true changes patterns"),
+        (
+            "[targets.v]",
+            '[[session]]\nname = "x"\nstack = "s.h5"\n[session.time]\nfiles = true\nexposure = 0.0\n[targets.v]',
+            "stands alone",
+        ),
+    ):
+        (tmp_path / "e.toml").write_text(STACK.replace("[[session]]\n", '[[session]]\nname = "s"\n').replace(old, new))
+        with pytest.raises(UserError, match=words):
+            experiment.read_experiment(tmp_path / "e.toml")
+
+
+def test_positions_of_a_stack_are_scaled_once(tmp_path, at_home):
+    plain = STACK.split("[mask]")[0] + "[[session]]" + STACK.split("[[session]]")[1]
+    for name, unit, scale, text in (
+        ("two_theta", "rad", np.degrees(1.0), plain),
+        ("two_theta", "rad", np.degrees(1.0), plain.replace('"two_theta"', '"two_theta"\nunit = "rad"')),
+        ("q", "1/nm", 0.1, plain.replace('"two_theta"', '"q"\nunit = "1/nm"')),
+        ("q", "1/nm", 0.1, plain.replace('kind = "two_theta"\n', "")),
+        ("x", "", 0.1, plain.replace('"two_theta"', '"q"\nunit = "1/nm"')),  # only the experiment file says it
+    ):
+        write_stack(tmp_path, unit=unit, scale=scale, name=name)
+        (tmp_path / "e.toml").write_text(text)
+        axis = experiment.read_experiment(tmp_path / "e.toml").series.axis
+        assert axis.kind == ("two_theta" if name == "two_theta" else "q")
+        np.testing.assert_allclose(axis.values, AXIS, rtol=1e-12)
+    write_stack(tmp_path, unit="1/nm", name="q")
+    (tmp_path / "e.toml").write_text(plain)
+    with pytest.raises(UserError, match="kind = 'two_theta', but row 0 states q"):
+        experiment.read_experiment(tmp_path / "e.toml")
+    write_stack(tmp_path)
+    with h5py.File(tmp_path / "s.h5", "r+") as file:
+        file["a/wavelength"] = 0.71
+        file["a/wavelength"].attrs["units"] = "angstrom"
+    made = experiment.read_experiment(tmp_path / "e.toml")
+    assert made.series.axis.wavelength == 1.54 and any(
+        "1.54 Å is given, but the files state 0.71" in r for r in made.report
+    )
 
 
 UTC, PARIS = datetime.UTC, datetime.timezone(datetime.timedelta(hours=1))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xrd_jax import series
+from xrd_jax import series, stored
 from xrd_jax.analysis import figures
 from xrd_jax.analysis import inspection as drawings
 from xrd_jax.directory import write_bytes, write_json
@@ -20,6 +20,7 @@ from xrd_jax.io.inspect import alignment, findings, sentences, survey, template
 
 Say = Callable[[str], None]
 EXPERIMENT = "experiment.toml"
+MOST = 2000  # patterns of a stack on disk that are looked at
 
 
 def inspect(
@@ -208,14 +209,15 @@ def _experiment(
     axis = data.axis
     ends = f"{axis.values[0]:g} to {axis.values[-1]:g} {axis.unit}".rstrip()
     said.append(f"Axis: {axis.values.size} channels of {axis.kind} from {ends}.")
-    said += _doubts(data)
+    shown = data.subset(data.thinned(MOST)) if isinstance(data.intensity, stored.Stored) else data
+    said += _doubts(shown)
     for line in said:
         say(line)
-    files = figures.save(figures.patterns_and_curves(data), home / "figures", "patterns", write_bytes)
+    files = figures.save(figures.patterns_and_curves(shown), home / "figures", "patterns", write_bytes)
     offsets = []
     for number, name in enumerate(data.session_names):
-        own = data.subset(np.flatnonzero(data.session == number))
-        if "voltage" not in data.targets:
+        own = shown.subset(np.flatnonzero(shown.session == number))
+        if "voltage" not in shown.targets:
             continue
         voltage = own.targets["voltage"].values
         log = logs.CyclerLog(own.time, voltage, np.zeros_like(voltage), np.zeros_like(voltage), None, {})

@@ -147,10 +147,9 @@ class PatternSeries:
     def subset(self, keep: np.ndarray) -> PatternSeries:
         """The patterns that `keep` picks, a boolean mask [T] or an index array; what is on disk stays there."""
         targets = {k: dataclasses.replace(t, values=t.values[keep]) for k, t in self.targets.items()}
-        patterns = self.intensity
         return dataclasses.replace(
             self,
-            intensity=patterns.subset(keep) if isinstance(patterns, stored.Stored) else patterns[keep],
+            intensity=stored.subset(self.intensity, keep),
             time=self.time[keep],
             targets=targets,
             cycle=self.cycle[keep],

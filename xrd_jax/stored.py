@@ -35,6 +35,7 @@ class Stored:
       shape: (T, N).
       dtype: as stored.
       rows: [T] rows of the data set, or None for all of them in order.
+      channels: [N] columns of the data set, or None for all of them in order.
       identity: (device, inode, bytes, time of change) of the file when it was opened first.
     """
 
@@ -44,6 +45,7 @@ class Stored:
     dtype: np.dtype
     identity: tuple[int, int, int, int]
     rows: np.ndarray | None = None
+    channels: np.ndarray | None = None
 
     ndim = 2
 
@@ -73,7 +75,7 @@ class Stored:
         chosen = _indices(key, len(self))
         where = np.atleast_1d(chosen)
         values = self._read(where if self.rows is None else self.rows[where])
-        refuse_not_finite(values, where)
+        refuse_not_finite(values, where, f"{self.path}: ")
         return values[0] if chosen.ndim == 0 else values
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -88,12 +90,18 @@ class Stored:
         rows = chosen if self.rows is None else self.rows[chosen]
         return dataclasses.replace(self, shape=(chosen.size, self.shape[1]), rows=rows)
 
+    def columns(self, channels: np.ndarray) -> Stored:
+        """The channels at the indices `channels`, still on disk."""
+        chosen = channels if self.channels is None else self.channels[channels]
+        return dataclasses.replace(self, shape=(self.shape[0], chosen.size), channels=chosen)
+
     def _read(self, where: np.ndarray) -> np.ndarray:
         try:
             with h5py.File(self.path, "r") as file:
                 if _identity(self.path) != self.identity:
                     raise UserError(f"{self.path}: was changed after it had been opened; load it again")
-                return _gather(file[self.dataset], where)
+                values = _gather(file[self.dataset], where)
+                return values if self.channels is None else values[:, self.channels]
         except (OSError, KeyError) as error:
             raise UserError(f"{self.path}: can no longer be read ({error}); load it again") from None
 
@@ -135,7 +143,17 @@ def _gather(item: h5py.Dataset, where: np.ndarray) -> np.ndarray:
     return out
 
 
-def refuse_not_finite(values: np.ndarray, names: np.ndarray) -> None:
+def subset(intensity: np.ndarray | Stored, keep: np.ndarray) -> np.ndarray | Stored:
+    """The patterns that a mask [T] or an array of indices picks; what is on disk stays there."""
+    return intensity.subset(keep) if isinstance(intensity, Stored) else intensity[keep]
+
+
+def columns(intensity: np.ndarray | Stored, channels: np.ndarray) -> np.ndarray | Stored:
+    """The channels at the indices `channels` of every pattern; what is on disk stays there."""
+    return intensity.columns(channels) if isinstance(intensity, Stored) else intensity[:, channels]
+
+
+def refuse_not_finite(values: np.ndarray, names: np.ndarray, place: str = "") -> None:
     """Raises UserError when a row of `values` [B, N], pattern `names[i]`, is not finite; in bounded memory."""
     if values.dtype.kind != "f":
         return
@@ -143,7 +161,7 @@ def refuse_not_finite(values: np.ndarray, names: np.ndarray) -> None:
         finite = np.isfinite(values[begin : begin + SPAN])
         if not finite.all():
             bad = int(names[begin + int(np.argmin(finite.all(axis=1)))])
-            raise UserError(f"pattern {bad} holds NaN or infinite intensities; mask or repair it first")
+            raise UserError(f"{place}pattern {bad} holds NaN or infinite intensities; mask or repair it first")
 
 
 def blocks(

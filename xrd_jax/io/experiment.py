@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from xrd_jax import series, splits
+from xrd_jax import series, splits, stored
 from xrd_jax.errors import UserError
 from xrd_jax.io import clock, cyclers, folder, locate, matrix, stack, targets, times
 from xrd_jax.io import plan as plans
@@ -67,7 +67,8 @@ def read_experiment(
     reading = folder.Reading(cache, progress)
     parts = [_session(plan, session, root, reading, report) for session in plan.sessions]
     axis = _common_axis(plan, parts)
-    intensity = np.concatenate([part.line.rows.intensity[part.keep] for part in parts])
+    kept = [stored.subset(part.line.rows.intensity, part.keep) for part in parts]
+    intensity = stack.joined(kept, [session.name for session in plan.sessions])
     shown, intensity = stack.masked(plan.axis, axis, intensity)
     merged = {
         target.name: targets.merge(plan, target, [part.found[target.name][part.keep] for part in parts], report)
@@ -276,7 +277,8 @@ def _overrides(plan: plans.Plan, parts: Sequence[_Part]) -> dict[str, Any]:
 
 
 def _provenance(plan: plans.Plan, parts: Sequence[_Part], report: list[str]) -> dict[str, Any]:
-    names = [[part.line.rows.names[i] for i in np.flatnonzero(part.keep).tolist()] for part in parts]
+    large = isinstance(parts[0].line.rows.intensity, stored.Stored)  # a million rows are not named one by one
+    names = [[part.line.rows.names[i] for i in np.flatnonzero(part.keep).tolist()] for part in parts if not large]
     logged = [part.line.session.cycler.file for part in parts if part.line.session.cycler]
     return {
         "source": "measured",

@@ -3,50 +3,57 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import datetime
 import fnmatch
 from collections.abc import Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 
+from xrd_jax import stored
 from xrd_jax.errors import UserError
+from xrd_jax.io import hdf5stack, section, source, stack
 from xrd_jax.io import plan as plans
-from xrd_jax.io import section, source, stack
+from xrd_jax.io.patterns import hdf5
 
 TIMES = ("start_time", "time")  # what a column of times is called
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_KINDS = {"two_theta", "q", "d", "energy", "wavenumber", "wavelength", "ppm", "velocity"}
 
 
-def load(plan: plans.PatternPlan, path: Path) -> stack.Rows:
-    """Reads every pattern of a stack file.
+def load(plan: plans.PatternPlan, path: Path, limit_bytes: int = stored.LIMIT_BYTES) -> stack.Rows:
+    """Reads every pattern of a stack file; an HDF5 stack of more than `limit_bytes` stays on disk.
 
     Raises:
       UserError: the file is of neither kind, a column or data set is missing, or a value is no finite intensity.
     """
-    rows = _hdf5(plan, path) if source.head(path).startswith(SIGNATURE) else _csv(plan, path)
+    if source.head(path).startswith(hdf5.SIGNATURE):
+        rows, columns = hdf5stack.load(plan, path, limit_bytes)
+        rows = dataclasses.replace(rows, moments=_moments(columns, len(rows.names), path), columns=columns)
+    else:
+        rows = _csv(plan, path)
     _check(rows, path, plan.allow_negative)
     return rows
 
 
 def _check(rows: stack.Rows, path: Path, allow_negative: bool) -> None:
-    if rows.intensity.size == 0:
+    if 0 in rows.intensity.shape:
         raise UserError(f"{path}: holds no spectrum; export it again")
-    bad = ~np.isfinite(rows.intensity)
-    if bad.any():
-        row, channel = (int(i) for i in np.argwhere(bad)[0])
-        raise UserError(f"{path}: {rows.names[row]}: channel {channel + 1} is NaN or infinite; mend it or exclude the "
-                        "row by cutting it from the file")  # fmt: skip
-    if not allow_negative and (rows.intensity < 0).any():
-        row, channel = (int(i) for i in np.argwhere(rows.intensity < 0)[0])
-        raise UserError(
-            f"{path}: {rows.names[row]}: channel {channel + 1} is negative, {rows.intensity[row, channel]:g}; if that "
-            "is meant, set allow_negative = true in the session"
-        )
     if not np.all(np.diff(rows.axis) > 0):
         raise UserError(f"{path}: positions of the channels do not increase; mend the header or the axis data set")
+    if rows.intensity.dtype.kind == "u":
+        return
+    for begin, block in stored.blocks(rows.intensity):
+        bad = ~np.isfinite(block)
+        if bad.any():
+            row, channel = (int(i) for i in np.argwhere(bad)[0])
+            raise UserError(f"{path}: {rows.names[begin + row]}: channel {channel + 1} is NaN or infinite; mend it or "
+                            "cut the row from the file")  # fmt: skip
+        if not allow_negative and (block < 0).any():
+            row, channel = (int(i) for i in np.argwhere(block < 0)[0])
+            raise UserError(
+                f"{path}: {rows.names[begin + row]}: channel {channel + 1} is negative, {block[row, channel]:g}; if "
+                "that is meant, set allow_negative = true in the session"
+            )
 
 
 def header(path: Path) -> tuple[list[str], str]:
@@ -153,71 +160,3 @@ def _moments(columns: dict[str, np.ndarray], count: int, path: Path) -> list[sta
         raise UserError(
             f"{path}: column '{name}' holds neither seconds nor dates ({error}); mend or rename it"
         ) from None
-
-
-def _hdf5(plan: plans.PatternPlan, path: Path) -> stack.Rows:
-    try:
-        with h5py.File(path, "r") as file:
-            data = _signal(file, plan.dataset, path)
-            intensity, group = _values(data, path), data.parent
-            names = [str(name) for name in np.atleast_1d(group.attrs.get("axes", []))]
-            axis, kind = np.arange(1.0, intensity.shape[1] + 1), None
-            if len(names) == 2 and _is_vector(group.get(names[1]), intensity.shape[1]):
-                axis, kind = group[names[1]][()].astype(np.float64), names[1]
-            columns = {
-                name: _plain(item)
-                for home in (group, group.parent.get("targets"))
-                if home is not None
-                for name, item in home.items()
-                if isinstance(item, h5py.Dataset) and _is_vector(item, intensity.shape[0]) and name not in names[1:]
-            }
-            wavelength = group.get("wavelength")
-            stated = float(wavelength[()]) if isinstance(wavelength, h5py.Dataset) and wavelength.shape == () else None
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"{path}: cannot be read as HDF5 ({' '.join(str(error).split())}); copy or export it again"
-        ) from None
-    if axis[0] > axis[-1]:
-        axis, intensity = axis[::-1], intensity[:, ::-1]
-    return stack.Rows(
-        names=[f"row {i}" for i in range(len(intensity))],
-        axis=axis,
-        intensity=intensity,
-        kind=kind if kind in _KINDS else None,
-        wavelength=stated,
-        moments=_moments(columns, len(intensity), path),
-        columns=columns,
-    )
-
-
-def _signal(file: h5py.File, wanted: str, path: Path) -> h5py.Dataset:
-    """The data set at `wanted`, or the one that the chain of @default and @signal leads to."""
-    node = file
-    if wanted:
-        if wanted not in file or not isinstance(file[wanted], h5py.Dataset):
-            raise UserError(f"{path}: has no data set '{wanted}'; look its path up and mend dataset = \"…\"")
-        return file[wanted]
-    for _ in range(8):
-        if isinstance(signal := node.attrs.get("signal"), str) and isinstance(node.get(signal), h5py.Dataset):
-            return node[signal]
-        default = node.attrs.get("default")
-        if not isinstance(default, str) or not isinstance(node.get(default), h5py.Group):
-            break
-        node = node[default]
-    raise UserError(f'{path}: does not say which data set to plot; name it with dataset = "/path/to/intensities"')
-
-
-def _values(data: h5py.Dataset, path: Path) -> np.ndarray:
-    if data.ndim != 2 or data.dtype.kind not in "iuf":
-        raise UserError(f"{path}: '{data.name}' is {data.dtype} {data.shape}; a stack has numbers [pattern, channel]")
-    if data.id.get_storage_size() * 2000 < data.size * data.dtype.itemsize:
-        raise UserError(f"{path}: '{data.name}' announces {data.shape} values but stores next to none; copy it again")
-    return data[()].astype(np.float64) if data.dtype.kind == "f" else data[()]
-
-
-def _is_vector(item: object, size: int) -> bool:
-    return isinstance(item, h5py.Dataset) and item.shape == (size,)
-
-
-def _plain(item: h5py.Dataset) -> np.ndarray:
-    return item[()].astype(np.float64) if item.dtype.kind in "iufb" else item.asstr()[()].astype(str)

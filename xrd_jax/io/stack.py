@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xrd_jax import series
+from xrd_jax import series, stored
 from xrd_jax.errors import UserError
 from xrd_jax.io import folder
 from xrd_jax.io import plan as plans
@@ -43,7 +43,7 @@ class Rows:
     Attributes:
       names: [T] file names, or 'file#3' for the third scan of one.
       axis: [N] positions; in the unit of `series.AXIS_UNITS` where `kind` is not None.
-      intensity: [T, N].
+      intensity: [T, N], in memory or, of a large stack, on disk.
       kind, wavelength: as the files state them.
       moments: [T].
       columns: what a stack file holds beside the spectra, [T] numbers or texts.
@@ -53,7 +53,7 @@ class Rows:
 
     names: list[str]
     axis: np.ndarray
-    intensity: np.ndarray
+    intensity: np.ndarray | stored.Stored
     kind: str | None = None
     wavelength: float | None = None
     moments: Sequence[Moment] = ()
@@ -67,7 +67,7 @@ class Rows:
         return dataclasses.replace(
             self,
             names=[self.names[i] for i in where],
-            intensity=self.intensity[keep],
+            intensity=stored.subset(self.intensity, keep),
             moments=[self.moments[i] for i in where],
             columns={name: values[keep] for name, values in self.columns.items()},
         )
@@ -168,23 +168,41 @@ def axis(plan: plans.Plan, rows: Rows, report: list[str]) -> series.Axis:
     return series.Axis(values, kind, wavelength)
 
 
-def whole(rows: Rows) -> np.ndarray:
-    """[T, N] int64 photon counts.
+def whole(rows: Rows) -> np.ndarray | stored.Stored:
+    """[T, N] photon counts: int64, or as they are on disk.
 
     Raises:
       UserError: an intensity is no whole number.
     """
-    broken = rows.intensity != np.round(rows.intensity)
-    if broken.any():
-        row, channel = (int(i) for i in np.argwhere(broken)[0])
+    for begin, block in stored.blocks(rows.intensity) if rows.intensity.dtype.kind == "f" else ():
+        broken = block != np.round(block)
+        if broken.any():
+            row, channel = (int(i) for i in np.argwhere(broken)[0])
+            raise UserError(
+                f"{rows.names[begin + row]}: channel {channel + 1} holds {block[row, channel]:g}, which is no photon "
+                "count; set counts = false for these patterns"
+            )
+    return rows.intensity if isinstance(rows.intensity, stored.Stored) else rows.intensity.astype(np.int64)
+
+
+def joined(parts: Sequence[np.ndarray | stored.Stored], names: Sequence[str]) -> np.ndarray | stored.Stored:
+    """The patterns of all sessions.
+
+    Raises:
+      UserError: one of several sessions is too large for the memory.
+    """
+    large = [name for name, one in zip(names, parts, strict=True) if isinstance(one, stored.Stored)]
+    if large and len(parts) > 1:
         raise UserError(
-            f"{rows.names[row]}: channel {channel + 1} holds {rows.intensity[row, channel]:g}, which is no photon "
-            "count; set counts = false for these patterns"
+            f"[[session]] '{large[0]}' is a stack that stays on disk, and such a session stands alone; join the "
+            "sessions in one file, or make an experiment file for each"
         )
-    return rows.intensity.astype(np.int64)
+    return parts[0] if large else np.concatenate(parts)
 
 
-def masked(plan: plans.AxisPlan, axis: series.Axis, intensity: np.ndarray) -> tuple[series.Axis, np.ndarray]:
+def masked(
+    plan: plans.AxisPlan, axis: series.Axis, intensity: np.ndarray | stored.Stored
+) -> tuple[series.Axis, np.ndarray | stored.Stored]:
     """Axis and intensities [T, N] without the masked channels, or with straight lines across them.
 
     Raises:
@@ -203,7 +221,11 @@ def masked(plan: plans.AxisPlan, axis: series.Axis, intensity: np.ndarray) -> tu
     if seen.size < 2:
         raise UserError("[mask] channels hides all but one channel; mend it")
     if not plan.fill:
-        return dataclasses.replace(axis, values=axis.values[seen]), intensity[:, seen]
+        return dataclasses.replace(axis, values=axis.values[seen]), stored.columns(intensity, seen)
+    if isinstance(intensity, stored.Stored):
+        raise UserError(
+            "[mask] fill = true changes patterns, and these are so many that they stay on disk; leave it out"
+        )
     filled = intensity.astype(np.float64)
     right = np.clip(np.searchsorted(seen, np.arange(axis.values.size)), 1, seen.size - 1)
     left, right = seen[right - 1], seen[right]

@@ -194,7 +194,8 @@ def stacked(one: surveys.Found, base: Path) -> Iterator[str]:
     said = f"{rows.kind} in {findings.unit(rows.kind)}" if rows.kind else "the file does not say of what"
     named = f", in the columns {one.columns}" if one.columns else ""
     yield f"  Axis: {rows.axis.size} channels from {rows.axis[0]:g} to {rows.axis[-1]:g}, {said}{named}."
-    yield f"  Intensities: {rows.intensity.min():g} to {rows.intensity.max():g}."
+    values = np.asarray(rows.intensity)
+    yield f"  Intensities: {values.min():g} to {values.max():g}."
     if rows.columns:
         yield f"  Further columns, which may be targets: {', '.join(rows.columns)}."
 

@@ -14,6 +14,7 @@ from xrd_jax.errors import UserError
 from xrd_jax.io import clock, cyclers, folder, matrix, patterns, section, source, stack
 from xrd_jax.io import plan as plans
 from xrd_jax.io.cyclers import log as logs
+from xrd_jax.io.patterns import hdf5
 from xrd_jax.io.patterns.pattern import Pattern
 
 MOST = 200_000  # files; a folder with more is a mistake in the path
@@ -179,7 +180,7 @@ def _stack(file: Path, result: folder.Result) -> Found | None:
                 return None
             plan = plans.PatternPlan((), None, False, True, str(file), columns)
             return Found(file, "csv with a row per spectrum", rows=matrix.load(plan, file), columns=columns)
-        if not isinstance(result, UserError) and len(result) > 1 and source.head(file).startswith(matrix.SIGNATURE):
+        if not isinstance(result, UserError) and len(result) > 1 and source.head(file).startswith(hdf5.SIGNATURE):
             plan = plans.PatternPlan((), None, False, True, str(file))
             return Found(file, "HDF5 stack", rows=matrix.load(plan, file))
     except (UserError, OSError, ValueError):

@@ -54,7 +54,7 @@ def for_stack(one: surveys.Found, base: Path, title: str) -> str:
     text += [f"stack = {_quoted(one.path.resolve().as_posix())}"]
     if one.columns:
         text.append(f"columns = {_quoted(one.columns)}")
-    if rows.intensity.min() < 0:
+    if np.asarray(rows.intensity).min() < 0:
         text.append("allow_negative = true       # there are negative intensities in the file")
     numeric = [name for name, values in rows.columns.items() if values.dtype.kind == "f" and _varies(values)]
     text += ["", "# What is to be learnt: any column of the file. Remove what you do not want."]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import mmap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -16,6 +15,7 @@ from xrd_jax.errors import UserError
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MARK = "::"
 _MOST_OBJECTS = 5000
+_PIECE = 1 << 24
 _HEAP = b"GCOL\x01\x00\x00\x00"  # signature, version 1 and reserved bytes of a global heap collection
 _DAMAGE = (
     OSError,
@@ -60,20 +60,34 @@ def _check_heaps(file: Path) -> None:
     A collection is a header of 16 bytes with its size, then objects of 16 bytes and their data rounded up to 8; object
     0 is the free rest, its size included. HDF5 File Format Specification, version 3, III.E.
     """
-    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        start = data.find(_HEAP)
-        while start >= 0:
-            size, at = int.from_bytes(data[start + 8 : start + 16], "little"), 16
-            if start + size > len(data) or size < 16:
+    total = file.stat().st_size
+    with file.open("rb") as looked, file.open("rb") as stream:
+        for start in _heaps(looked):
+            stream.seek(start + 8)
+            size, at = int.from_bytes(stream.read(8), "little"), 16
+            if start + size > total or size < 16:
                 raise OSError("a heap of texts reaches beyond the file")
             while at + 16 <= size:
-                here = start + at
-                length = int.from_bytes(data[here + 8 : here + 16], "little")
-                step = 16 + (length + 7) // 8 * 8 if data[here : here + 2] != b"\x00\x00" else length
+                stream.seek(start + at)
+                header = stream.read(16)
+                length = int.from_bytes(header[8:], "little")
+                step = 16 + (length + 7) // 8 * 8 if header[:2] != b"\x00\x00" else length
                 if step < 16 or at + step > size:
                     raise OSError("a heap of texts is damaged")
                 at += step
-            start = data.find(_HEAP, start + 16)
+
+
+def _heaps(stream: BinaryIO) -> Iterator[int]:
+    """Where heaps begin, looked for piece by piece, since the file may be larger than the memory."""
+    begin, kept = 0, b""
+    while piece := stream.read(_PIECE):
+        data = kept + piece
+        at = data.find(_HEAP)
+        while at >= 0:
+            yield begin + at
+            at = data.find(_HEAP, at + 16)
+        kept = data[-(len(_HEAP) - 1) :]
+        begin += len(data) - len(kept)
 
 
 def get(group: h5py.Group, name: str, path: Path) -> Any:

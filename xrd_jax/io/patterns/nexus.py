@@ -67,7 +67,7 @@ def rows(path: str | Path, size: int = 256) -> Iterator[tuple[np.ndarray, np.nda
     path = Path(path)
     with hdf5.opened(path) as file:
         signal = _chosen(file, path)
-        axis, _, _ = _positions(signal, path)
+        axis, _, _ = positions(signal, path)
         data = signal.data
         if data.ndim == 1:
             yield axis, np.asarray(data[()])[None]
@@ -124,7 +124,7 @@ def _named(file: h5py.File, inner: str, path: Path) -> Signal:
         axis = hdf5.get(file, "/" + positions.strip("/"), path)
         if not isinstance(axis, h5py.Dataset):
             raise UserError(f"{path}: there is no dataset {positions} in the file; look at its tree with h5ls")
-        return Signal(item, axis, None, None, _entry(item))
+        return Signal(item, axis, None, None, entry_of(item))
     beside = _signal(item.parent, path)
     if beside is not None and beside.axis is not None and beside.data == item:
         return beside
@@ -154,7 +154,7 @@ def _signal(group: h5py.Group, path: Path) -> Signal | None:
         (e for n in _ERROR_NAMES if isinstance(e := hdf5.get(group, n.format(stem), path), h5py.Dataset)), None
     )
     return Signal(
-        data, axis, errors if errors is not None and errors.shape == data.shape else None, first, _entry(data)
+        data, axis, errors if errors is not None and errors.shape == data.shape else None, first, entry_of(data)
     )
 
 
@@ -178,13 +178,13 @@ def _attribute(group: h5py.Group, name: str, key: str) -> str:
     return hdf5.word(item.attrs.get(key)) if item is not None else ""
 
 
-def _entry(item: Any) -> h5py.Group:
+def entry_of(item: Any) -> h5py.Group:
     """The NXentry around an object, else the topmost group of its path."""
     names = [part for part in item.name.split("/") if part][:-1]
     return item.file["/" + names[0]] if names else item.file["/"]
 
 
-def _positions(signal: Signal, path: Path) -> tuple[np.ndarray, str | None, tuple[str, ...]]:
+def positions(signal: Signal, path: Path) -> tuple[np.ndarray, str | None, tuple[str, ...]]:
     """Positions [N] in the unit of their kind, the kind, and notes."""
     if signal.axis is None:
         raise UserError(
@@ -221,13 +221,13 @@ def _positions(signal: Signal, path: Path) -> tuple[np.ndarray, str | None, tupl
 
 
 def _scans(path: Path, file: h5py.File, signal: Signal, allow_negative: bool) -> Iterator[pattern.Pattern]:
-    axis, kind, notes = _positions(signal, path)
+    axis, kind, notes = positions(signal, path)
     name = f"{path}: {signal.data.name}"
     values = np.asarray(signal.data[()], np.float64)
     errors = None if signal.errors is None else np.asarray(signal.errors[()], np.float64)
     start, end = (_time(signal.entry, key, path) for key in ("start_time", "end_time"))
     metadata = _described(signal, path)
-    facts: dict[str, Any] = {"kind": kind, "wavelength": _wavelength(signal.entry, path), "notes": notes}
+    facts: dict[str, Any] = {"kind": kind, "wavelength": wavelength(signal.entry, path), "notes": notes}
     if values.ndim == 1:
         facts |= {"start_time": start, "end_time": end, "exposure": times.seconds(start, end), "metadata": metadata}
         yield pattern.finish(name, axis, values, allow_negative, errors, **facts)
@@ -262,7 +262,7 @@ def _time(entry: h5py.Group, key: str, path: Path) -> datetime.datetime | None:
     return times.parse(hdf5.scalar(item)) if isinstance(item, h5py.Dataset) and item.size == 1 else None
 
 
-def _wavelength(entry: h5py.Group, path: Path) -> float | None:
+def wavelength(entry: h5py.Group, path: Path) -> float | None:
     """Å, from the places where NeXus keeps it; a value without a unit is not used."""
     places = [f"instrument/{name}" for name in _WAVELENGTHS] + [
         "sample/beam/incident_wavelength",
