@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from xrd_jax.analysis.baseline import nearest_neighbours, neighbours
-from xrd_jax.analysis.report import spread
+from xrd_jax.analysis.report import experiment_name, spread
 from xrd_jax.analysis.vaw import max_over_keys, register, standardise, window_shares
 from xrd_jax.prepare import prepare, target_specs
 
@@ -60,3 +62,9 @@ def test_baseline_beats_guessing_by_far_on_repeated_cycles(series, config):
 
 def test_spread_of_one_seed_is_zero():
     assert spread(np.array([2.0])) == {"mean": 2.0, "std": 0.0, "per_seed": [2.0]}
+
+
+def test_only_the_simulated_cell_is_called_a_case_of_the_paper(series, config):
+    mine = dataclasses.replace(series, provenance={"title": "minced meat"})
+    assert experiment_name(config, series) == "case 3" and experiment_name(config, mine) == "minced meat"
+    assert experiment_name(dataclasses.replace(config, data="a/cell.h5"), series) == "cell"

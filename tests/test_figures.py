@@ -97,6 +97,15 @@ def test_first_scan_is_at_the_bottom_and_limits_are_the_data():
     np.testing.assert_allclose(axes.get_xlim(), [12 - 0.14, series.axis.values[-1] + 0.14])
 
 
+def test_patterns_without_times_stand_at_their_numbers():
+    series = make()
+    series = dataclasses.replace(series, time=np.arange(float(len(series))), timed=False)
+    for name, figure in draw_all(series, 1).items():
+        words = [label for axes in figure.axes for label in (axes.get_xlabel(), axes.get_ylabel())]
+        assert not any("Time" in word for word in words) and ("Pattern number" in words or name == "mean"), name
+    np.testing.assert_allclose(figures.patterns_and_curves(series).axes[0].get_ylim(), [-0.5, len(series) - 0.5])
+
+
 def test_gaps_are_blank_and_not_stretched():
     series = make(frames=60)
     axes, curve = figures.patterns_and_curves(series).axes[:2]

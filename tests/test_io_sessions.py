@@ -266,6 +266,8 @@ def test_a_csv_matrix_is_a_series(tmp_path, at_home):
     assert made.series.targets["fat"].values.tolist() == [10, 20]
     assert any("have no value of fat" in line or "has no value of fat" in line for line in made.report)
     assert not any("cycler" in line or "battery" in line for line in made.report)
+    made.series.save(tmp_path / "s.h5")
+    assert not made.series.timed and not series.PatternSeries.load(tmp_path / "s.h5").timed
 
 
 @pytest.mark.parametrize(
@@ -309,6 +311,7 @@ def test_a_saved_series_is_a_stack(tmp_path, at_home):
     np.testing.assert_array_equal(again.intensity, made.intensity)
     np.testing.assert_allclose(again.axis.values, AXIS)
     np.testing.assert_array_equal(again.time, made.time)
+    assert again.timed and series.PatternSeries.load(tmp_path / "s.h5").timed
     np.testing.assert_array_equal(again.targets["v"].values, made.targets["voltage"].values)
     assert again.axis.kind == "two_theta" and again.axis.wavelength == 1.54
     with h5py.File(tmp_path / "bomb.h5", "w") as file:

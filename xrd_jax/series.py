@@ -100,7 +100,7 @@ class PatternSeries:
       intensity: [T, N] counts (integers) or intensities (floats), finite; an array, or rows of a file that are read
         when they are indexed.
       axis: the N channel positions.
-      time: [T] mid-exposure time in s since the start of the pattern's session.
+      time: [T] mid-exposure time in s since the start of the pattern's session; numbers of patterns without `timed`.
       targets: name -> Target with values [T].
       cycle: [T] cycle number within the session, from 0.
       session: [T] index into `session_names` (one cell, one rate, one folder).
@@ -109,6 +109,7 @@ class PatternSeries:
       windows: name -> (low, high) on the axis: regions whose share of a map is reported.
       reflections: label -> position on the axis: phase ticks in figures.
       provenance: JSON-able description of where the series came from.
+      timed: False where nothing is known of when patterns were taken.
     """
 
     intensity: np.ndarray | stored.Stored
@@ -122,6 +123,7 @@ class PatternSeries:
     windows: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     reflections: Mapping[str, float] = dataclasses.field(default_factory=dict)
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    timed: bool = True
 
     def __post_init__(self):
         intensity = self.intensity

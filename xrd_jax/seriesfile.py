@@ -73,8 +73,8 @@ def _write_labels(file: h5py.File, fields: Mapping[str, Any]) -> None:
     data = entry.create_group("data")
     data.attrs.update(NX_class="NXdata", signal="intensity", axes=["time", axis.kind])
     data.create_dataset(axis.kind, data=axis.values).attrs["units"] = axis.unit
-    data.create_dataset("time", data=fields["time"]).attrs["units"] = "s"
-    if axis.wavelength is not None:
+    data.create_dataset("time", data=fields["time"]).attrs["units"] = "s" if fields.get("timed", True) else ""
+    if axis.wavelength is not None and axis.kind != "wavelength":  # one name for both would not do
         data.create_dataset("wavelength", data=axis.wavelength).attrs["units"] = "angstrom"
     labels = entry.create_group("labels")
     labels.attrs["NX_class"] = "NXcollection"
@@ -114,7 +114,8 @@ def read(path: str | os.PathLike[str], limit_bytes: int = LIMIT_BYTES) -> Patter
                 for name, item in entry["targets"].items()
             }
             intensity = data["intensity"]
-            wavelength = float(data["wavelength"][()]) if "wavelength" in data else None
+            stated = "wavelength" in data and kind != "wavelength"
+            wavelength = float(data["wavelength"][()]) if stated else None
             return PatternSeries(
                 intensity=intensity[()] if intensity.nbytes <= limit_bytes else Stored.open(path, INTENSITY),
                 axis=Axis(_label(data[kind], size), kind, wavelength),
@@ -127,6 +128,7 @@ def read(path: str | os.PathLike[str], limit_bytes: int = LIMIT_BYTES) -> Patter
                 windows={k: tuple(v) for k, v in notes["windows"].items()},
                 reflections=notes["reflections"],
                 provenance=notes["provenance"],
+                timed=str(data["time"].attrs["units"]) == "s",
             )
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None

@@ -103,7 +103,7 @@ def patterns_and_curves(series: PatternSeries) -> Figure:
     for row, (session, name) in enumerate(present):
         axes = figure.add_subplot(grid[row, 0])
         where = maps.in_session(series, session)
-        seconds, axes_label = maps.time_unit(series.time[where])
+        seconds, axes_label = maps.clock(series, where)
         lines = maps.rows(series.time[where])
         image = lines.average(series.intensity[where])
         mesh = maps.heat_map(axes, lines, seconds, series.axis.values, image, maps.root_scale(image), "viridis")
@@ -165,7 +165,7 @@ def _regression(
 ) -> None:
     upper, lower = pair
     where = maps.in_session(series, session)
-    seconds, label = maps.time_unit(series.time[where])
+    seconds, label = maps.clock(series, where)
     chosen = where[np.isin(where, test)]
     measured, time = series.targets[spec.name].values, series.time / seconds
     scale, unit = (1000.0, "mV") if spec.unit == "V" else (1.0, spec.unit)
@@ -197,7 +197,7 @@ def _regression(
 def vaw_maps(series: PatternSeries, vaw: Vaw, session: int) -> Figure:
     """A session's patterns, its VAW averaged over seeds, and its curve, over one time axis (paper, Figs. 4 and 5)."""
     where, beside = maps.in_session(series, session), maps.curve_name(series)
-    seconds, label = maps.time_unit(series.time[where])
+    seconds, label = maps.clock(series, where)
     figure = Figure((WIDTH, 4.7), layout="constrained")
     ratios = [2.6, 2.6, 1.0] if beside else [1.0, 1.0]
     panels = list(figure.subplots(1, len(ratios), sharey=True, width_ratios=ratios))

@@ -198,6 +198,11 @@ def time_unit(time: np.ndarray) -> tuple[float, str]:
     return (3600.0, "Time (h)") if np.ptp(time) >= 900 else (60.0, "Time (min)")
 
 
+def clock(series: PatternSeries, where: np.ndarray) -> tuple[float, str]:
+    """(seconds, label) of the unit that suits the patterns `where`, which may have no times but numbers."""
+    return time_unit(series.time[where]) if series.timed else (1.0, "Pattern number")
+
+
 def in_session(series: PatternSeries, session: int) -> np.ndarray:
     """Indices of a session's patterns in time order."""
     where = np.flatnonzero(series.session == session)

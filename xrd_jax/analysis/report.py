@@ -120,6 +120,7 @@ def report(run: Run, full: PatternSeries, prepared: Prepared, wall: dict[str, fl
     targets = {spec.name: scores(spec, outputs[spec.name][:, test], truth[spec.name]) for spec in run.specs}
     metrics: dict[str, Any] = {
         "case": config.case,
+        "name": experiment_name(config, series),
         "split": config.prepare.split,
         "resize": config.prepare.resize,
         "seeds": config.seed_list(),
@@ -138,6 +139,12 @@ def report(run: Run, full: PatternSeries, prepared: Prepared, wall: dict[str, fl
     metrics |= (_earlier_timing(run.path) or timing) if math.isnan(rate) else timing
     write_json(run.path / "metrics.json", metrics)
     return Report(metrics, rows, drawn)
+
+
+def experiment_name(config: Config, series: PatternSeries) -> str:
+    """What a run is called in tables: the paper's case on a simulated cell, else as its data are called."""
+    title = series.provenance.get("title") or Path(config.data).stem
+    return str(title) or f"case {config.case}"
 
 
 def other_splits(path: Path) -> list[dict[str, Any]]:
@@ -179,7 +186,7 @@ def table_rows(
     head = [f"{s.name} MAE ({_unit(s)})" if s.kind == "regression" else f"{s.name} (%)" for s in specs]
     rows = [["", "split", "resize", *head]]
     count = len(metrics["seeds"])
-    name = f"case {config.case}, {count} seed{'s' if count > 1 else ''}"
+    name = f"{metrics['name']}, {count} seed{'s' if count > 1 else ''}"
     cells = [_cell(s, metrics["targets"][s.name]["mae" if s.kind == "regression" else "accuracy"]) for s in specs]
     rows.append([name, metrics["split"], metrics["resize"], *cells])
     for run in beside:
@@ -215,7 +222,7 @@ def _cell(spec: TargetSpec, value: dict[str, float]) -> str:
 
 def _write_predictions(run: Run, series: PatternSeries, test: np.ndarray, outputs: dict[str, np.ndarray]) -> None:
     """predictions.csv: a row per verification pattern; the mean over seeds and its sample standard deviation."""
-    header = ["session", "cycle", "time_s"]
+    header = ["session", "cycle", "time_s" if series.timed else "number"]
     for spec in run.specs:
         beside = "std" if spec.kind == "regression" else "probability"
         header += [spec.name, f"{spec.name}_predicted", f"{spec.name}_{beside}"]

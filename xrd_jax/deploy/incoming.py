@@ -141,7 +141,7 @@ def _sessions(title: str, data: series.PatternSeries) -> list[Batch]:
         batches.append(
             Batch(f"{title}, {session}" if len(data.session_names) > 1 else title, names, own.intensity,
                   data.axis.values, data.axis.kind, data.axis.wavelength, [""] * where.size,
-                  own.time if rising else None, dict(own.targets))
+                  own.time if rising and data.timed else None, dict(own.targets))
         )  # fmt: skip
     if not batches:
         raise UserError(f"{title}: holds no pattern; name another file")

@@ -88,6 +88,7 @@ def read_experiment(
         windows=_on_axis(plan, shown),
         reflections=plan.reflections,
         provenance=_provenance(plan, parts, report),
+        timed=any(session.time is not None for session in plan.sessions),
     )
     return Experiment(whole, report, _overrides(plan, parts))
 
