@@ -114,11 +114,16 @@ def train(patterns: int, folder: Path) -> dict[str, float]:
     import jax
     import jax.numpy as jnp
 
-    from xrd_jax.training import step
+    from xrd_jax import models
+    from xrd_jax.training import devices, fit, step
 
     run, key = network(), jax.random.key(0)
     config = case()
-    schedule = step.plan(run.model, run.specs, config.prepare, config.train, patterns)
+    grid = devices.grid(1, config.train.batch_devices, config.train.batch_size)
+    shares = grid.shape[1]
+    outputs = tuple((s.name, s.size) for s in run.specs)
+    model = models.build(config.model, config.prepare.channels, outputs, devices.BATCH if shares > 1 else None)
+    schedule = step.plan(model, run.specs, config.prepare, config.train, patterns, shares)
     targets = {
         s.name: jax.random.randint(key, (patterns,), 0, s.size) if s.classes else jax.random.normal(key, (patterns,))
         for s in run.specs
@@ -126,29 +131,26 @@ def train(patterns: int, folder: Path) -> dict[str, float]:
     few = jax.random.normal(key, (WARM, config.prepare.channels))
     inputs = few[jnp.arange(patterns) % WARM]  # a gather needs no room beside its result
     data = step.TrainingData(inputs, jnp.zeros(0), run.statistics, targets)
-    call = step.compiled_steps(schedule, 1, 1)
-    orders = jax.jit(step.over_seeds(lambda one: step.epoch_order(schedule, one, patterns), 1, shared=0))
-    initialise = jax.jit(step.over_seeds(lambda seed: step.init_state(schedule, seed), 1, shared=0))
-    fresh = initialise(jnp.zeros(1, jnp.int32))
-    state, _ = call(initialise(jnp.zeros(1, jnp.int32)), orders(fresh), data)
-
-    order = orders(fresh)
+    crew = fit.Crew(schedule, devices.groups(1, grid, 1), data, [0])
+    group, state = crew.groups[0], crew.begin()[0]
+    order = crew.order(group, state)
+    state, _ = crew.advance(group, state, order, 1)
 
     def shuffle() -> int:
-        orders(fresh).block_until_ready()
+        crew.order(group, state).block_until_ready()
         return patterns
 
     def work() -> int:
-        current = state
+        nonlocal state
         for _ in range(_STEPS.value):
-            current, _ = call(current, order, data)
-        jax.block_until_ready(current)
+            state, _ = crew.advance(group, state, order, 1)
+        jax.block_until_ready(state)
         return _STEPS.value * schedule.batch
 
     drawn, found = timed(shuffle), timed(work)
-    shares = {name: found[name] + drawn[name] for name in ("wall_us", "cpu_us")}  # an epoch is shuffled once
+    once = {name: found[name] + drawn[name] for name in ("wall_us", "cpu_us")}  # an epoch is shuffled once
     own = {"patterns": patterns, "shuffle_us": drawn["cpu_us"], "inputs_mb": inputs.nbytes / 1e6}
-    return found | shares | own
+    return found | once | own
 
 
 def case() -> Any:
@@ -203,6 +205,9 @@ def table(results: list[dict[str, Any]]) -> str:
 
 def main(argv: Sequence[str]) -> None:
     if _STAGE.value:
+        from xrd_jax.training import devices
+
+        devices.emulate(devices.cores())
         print(json.dumps(WORK[_STAGE.value](int(_PATTERNS.value[0]), Path(_FOLDER.value))))
         return
     results: list[dict[str, Any]] = []

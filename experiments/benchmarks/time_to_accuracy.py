@@ -73,8 +73,9 @@ def run_jax(seed: int) -> Clock:
     import jax.numpy as jnp
 
     from xrd_jax.prepare import inputs
-    from xrd_jax.training import fit
+    from xrd_jax.training import devices, fit
 
+    devices.emulate(devices.cores())
     config, prepared = data()
     config = dataclasses.replace(config, seed=seed)
     model, specs = fit.make_model(config, prepared)

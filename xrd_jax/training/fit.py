@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import time
 from collections.abc import Callable
@@ -44,6 +45,10 @@ class Fitted:
     patterns_per_s: float
     first_step: float
 
+
+# Calls that may wait for their turn on the devices. Emulated devices that exchange something stand still for good when
+# more than some tens of calls wait: the runtime starts them on one device, then on the other, and runs out of places.
+AHEAD = 8
 
 # Called after each epoch with (step, {tag: [S]}, variables, learning-rate-free epoch number).
 Watcher = Callable[[int, dict[str, np.ndarray], dict[str, Any], int], None]
@@ -122,6 +127,7 @@ class Crew:
         self.plan, self.groups, self._seeds = schedule, groups, jnp.asarray(seeds, jnp.int32)
         self._patterns = data.patterns.shape[0]
         self._data = {mesh: devices.put(data, mesh, devices.P()) for mesh in {group.mesh for group in groups}}
+        self._running: collections.deque[dict[str, Array]] = collections.deque()
         # Programs by name and by what a group looks like: groups of one size share one.
         self._programs: dict[tuple[Any, ...], Callable[..., Any]] = {}
 
@@ -167,11 +173,15 @@ class Crew:
         return self._program("order", group, lambda one: epoch_order(self.plan, one, self._patterns))(state)
 
     def advance(self, group: devices.Group, state: State, order: Array, count: int) -> tuple[State, dict[str, Array]]:
-        """`count` steps of one group."""
+        """`count` steps of one group; returns before they are done, but waits for those of `AHEAD` calls ago."""
         key = count, group.local, group.mesh
         if key not in self._programs:
             self._programs[key] = compiled_steps(self.plan, group.places, count, group.mesh)
-        return self._programs[key](state, order, self._data[group.mesh])
+        state, metrics = self._programs[key](state, order, self._data[group.mesh])
+        self._running.append(metrics)
+        if len(self._running) > AHEAD:
+            jax.block_until_ready(self._running.popleft())
+        return state, metrics
 
 
 @dataclasses.dataclass
