@@ -129,7 +129,7 @@ def derivative(dictionaries, state, direction):
     return jax.jvp(lambda s: simulate.expected_counts(dictionaries, s), (state,), (direction,))[1]
 
 
-@pytest.mark.parametrize("name", simulate.FrameState._fields)
+@pytest.mark.parametrize("name", [name for name in simulate.FrameState._fields if name != "decoy"])
 def test_derivatives_agree_with_finite_differences(dictionaries, name):
     # Stoichiometries in the middle between grid points: the mixture is piecewise linear in them.
     state = frame(negative=0.30125, positive=0.60125, discharge=0.3, shift=0.003)

@@ -108,7 +108,12 @@ class Cell:
       flux_sigma, flux_tau_s, shift_sigma_deg, shift_tau_s: Ornstein-Uhlenbeck drifts of flux (relative) and 2θ zero.
       session_offset_deg, session_background: fixed 2θ offset, and factor on the background, of each entry of `rates`;
         empty: none.
-      seed: of drifts and photons.
+      decoy: adds a reflection that says nothing: its place wanders at random whatever the cell does, alike at every
+        rate. An explanation that points at it is wrong. It has a random stream of its own, so that the states are
+        those of the cell without it.
+      decoy_counts, decoy_deg, decoy_frames: its height; the ends of its range (Cu Kα1), where it is equally often
+        everywhere; frames over which its place is correlated (standard deviation of the kernel that smooths it).
+      seed: of drifts, decoy and photons.
     """
 
     trajectory: str = "mohtat2020"
@@ -154,6 +159,10 @@ class Cell:
     shift_tau_s: float = 1500.0
     session_offset_deg: tuple[float, ...] = ()
     session_background: tuple[float, ...] = ()
+    decoy: bool = False
+    decoy_counts: float = 1800.0
+    decoy_deg: tuple[float, float] = (28.3, 33.7)
+    decoy_frames: float = 25.0
     seed: int = 0
 
     def __post_init__(self):
@@ -188,14 +197,14 @@ def _validate(cell: Cell) -> None:
     positive = (
         "step_deg", "channels", "exposure_s", "reference_exposure_s", "small_angle_decay_deg", "hump_width_deg",
         "texture", "caglioti_0", "nmc_size", "graphite_size", "aluminium_size", "flux_tau_s", "shift_tau_s",
-        "aluminium", "start_deg", "repeats",
+        "aluminium", "start_deg", "repeats", "decoy_frames",
     )  # fmt: skip
     for name in positive:
         if getattr(cell, name) <= 0:
             raise UserError(f"{name} is {getattr(cell, name)}; it must be above 0")
     not_negative = (
         "graphite_counts", "nmc_counts", "aluminium_counts", "fluorescence", "small_angle", "hump", "caglioti_tan2",
-        "microstrain", "smear", "absorption", "flux_sigma", "shift_sigma_deg", "seed",
+        "microstrain", "smear", "absorption", "flux_sigma", "shift_sigma_deg", "seed", "decoy_counts",
     )  # fmt: skip
     for name in not_negative:
         if getattr(cell, name) < 0:
@@ -210,6 +219,9 @@ def _validate(cell: Cell) -> None:
     for name in ("session_offset_deg", "session_background"):
         if len(getattr(cell, name)) not in (0, len(cell.rates)):
             raise UserError(f"{name} needs one number per rate ({len(cell.rates)}) or none")
+    low, high = cell.decoy_deg
+    if not 0 < low < high:
+        raise UserError(f"decoy_deg is {low}, {high}; give two rising angles in degrees")
     for name, rows in (("lattice", cell.lattice), ("stages", [r[1:] for r in cell.stages])):
         x = [row[0] for row in rows]
         if len(x) < 2 or x != sorted(set(x)):
@@ -221,6 +233,7 @@ PRESETS: dict[str, Cell] = {
     # The axis as the paper prints it, 20 to 40 degrees: NMC 003 (18.7 degrees with Cu Kα) is not on it.
     "paper_literal": Cell(start_deg=20.0, channels=1001),
     "low_dose": Cell(exposure_s=0.5),
+    "decoy": Cell(decoy=True),
     "nmc622": Cell(lattice=NMC622),
     # Stoichiometries of Chen2020 are taken as x_Li of NMC811 itself: 0.28 (charged, C/5) to 0.89. The silicon oxide in
     # its negative electrode is ignored.

@@ -43,6 +43,12 @@ def aluminium_position(cell: Cell) -> float:
     return float(crystal.two_theta(jnp.array(cell.aluminium), cell.wavelength))
 
 
+def decoy_positions(cell: Cell) -> np.ndarray:
+    """2θ in degrees of both ends of the decoy's range."""
+    d = crystal.d_spacing(jnp.array(cell.decoy_deg), SOURCES["Cu"][0])
+    return np.asarray(crystal.two_theta(d, cell.wavelength), np.float64)
+
+
 def windows(cell: Cell) -> dict[str, tuple[float, float]]:
     """Name -> (low, high) in degrees: regions of the axis that do not overlap; those off the axis are left out.
 
@@ -73,6 +79,8 @@ def _moving(cell: Cell) -> list[Span]:
         "Al 111 + NMC 012": (np.append(nmc_positions(cell, (0, 1, 2)), aluminium_position(cell)), cell.aluminium_size),
         "NMC 104": (nmc_positions(cell, (1, 0, 4)), cell.nmc_size),
     }
+    if cell.decoy:
+        groups["decoy"] = (decoy_positions(cell), cell.graphite_size)
     spans = []
     for name, (positions, size) in groups.items():
         ends = np.array([positions.min(), positions.max()])

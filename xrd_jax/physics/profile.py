@@ -26,7 +26,7 @@ LINE_WEIGHTS = (2.0 / 3.0, 1.0 / 3.0)  # Kα1, Kα2
 # Fields that leave the unit patterns alone; cells that differ only in them share one compilation.
 NOT_OPTICS = (
     "trajectory", "rates", "seed", "exposure_s", "reference_exposure_s", "flux_sigma", "flux_tau_s", "shift_sigma_deg",
-    "shift_tau_s", "session_offset_deg", "session_background",
+    "shift_tau_s", "session_offset_deg", "session_background", "decoy_frames",
 )  # fmt: skip
 
 
@@ -39,6 +39,7 @@ class Dictionaries(NamedTuple):
       static: [M] aluminium and polymer reflections.
       background: [M] fluorescence, small-angle slope, electrolyte hump.
       step: [] channel width in degrees.
+      decoy: [G, M] the wandering reflection at place g/400 of its range; None without.
     """
 
     negative_charge: Float[Array, "G M"]
@@ -47,6 +48,7 @@ class Dictionaries(NamedTuple):
     static: Float[Array, " M"]
     background: Float[Array, " M"]
     step: Float[Array, ""]
+    decoy: Float[Array, "G M"] | None = None
 
 
 def pseudo_voigt(delta: Float[Array, "X M"], fwhm: Float[Array, "X 1"], eta: float) -> Float[Array, "X M"]:
@@ -169,6 +171,14 @@ def static(cell: Cell, axis: Float[Array, " M"]) -> Float[Array, " M"]:
     return mixture(cell, axis, d[:, None], area(d, counts, extra)[:, None], cell.aluminium_size, extra)[0]
 
 
+def decoy(cell: Cell, axis: Float[Array, " M"]) -> Float[Array, "G M"]:
+    """The reflection that says nothing, at evenly spaced angles from one end of its range to the other."""
+    angles = jnp.linspace(*cell.decoy_deg, GRID)
+    d = crystal.d_spacing(angles, SOURCES["Cu"][0])
+    area = jax.vmap(lambda one: area_for_height(cell, one, cell.decoy_counts, cell.graphite_size))(d)
+    return area[:, None] * doublet(cell, axis, d, cell.graphite_size)
+
+
 def background(cell: Cell, axis: Float[Array, " M"]) -> Float[Array, " M"]:
     """Fluorescence, small-angle slope and electrolyte hump, counts per channel."""
     slope = cell.small_angle * jnp.exp(-(axis - cell.start_deg) / cell.small_angle_decay_deg)
@@ -204,4 +214,5 @@ def _dictionaries(cell: Cell) -> Dictionaries:
         static=static(cell, axis),
         background=background(cell, axis),
         step=jnp.asarray(cell.step_deg),
+        decoy=decoy(cell, axis) if cell.decoy else None,
     )

@@ -1,15 +1,16 @@
 """A simulated operando experiment: expected counts of a state (JAX, differentiable) and a measured series.
 
-    μ = W_n G_branch + W_p P + S + b B,   λ(2θ) = flux · μ(2θ - shift),   counts ~ Poisson(λ)
+    μ = W_n G_branch + W_p P + W_d D + S + b B,   λ(2θ) = flux · μ(2θ - shift),   counts ~ Poisson(λ)
 
 W are the stoichiometry quantiles splatted on the grid of the dictionaries G (graphite), P (NMC); S static reflections;
-B background. μ is linear in W, so a series is one matrix product.
+B background; D a decoy, where the cell has one, at place W_d. μ is linear in W, so a series is one matrix product.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import os
 import zlib
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.special
 from jax import Array
 from jaxtyping import Float
 
@@ -44,6 +46,7 @@ class FrameState(NamedTuple):
       flux: relative flux, 1 at the reference.
       shift: zero error of 2θ in degrees; at most `SHIFT_CHANNELS` channels.
       background: factor on the diffuse background.
+      decoy: place 0…1 of the decoy in its range; None: the cell has none.
     """
 
     negative: Float[Array, "*T Q"]
@@ -52,6 +55,7 @@ class FrameState(NamedTuple):
     flux: Float[Array, "*T"]
     shift: Float[Array, "*T"]
     background: Float[Array, "*T"]
+    decoy: Float[Array, "*T"] | None = None
 
 
 def splat(stoichiometry: Float[Array, " Q"]) -> Float[Array, " G"]:
@@ -89,6 +93,8 @@ def expected_counts(dictionaries: Dictionaries, state: FrameState) -> Float[Arra
     weights = jnp.concatenate([(1 - state.discharge) * negative, state.discharge * negative, splat(state.positive)])
     patterns = jnp.concatenate([dictionaries.negative_charge, dictionaries.negative_discharge, dictionaries.positive])
     mean = weights @ patterns + dictionaries.static + state.background * dictionaries.background
+    if dictionaries.decoy is not None and state.decoy is not None:
+        mean += splat(state.decoy[None]) @ dictionaries.decoy
     return state.flux * shifted(mean, state.shift, dictionaries.step)
 
 
@@ -109,6 +115,18 @@ def drift(rng: np.random.Generator, time: np.ndarray, sigma: float, tau: float) 
     return sigma * out
 
 
+def wander(rng: np.random.Generator, frames: int, smooth: float) -> np.ndarray:
+    """A smooth random path [frames] through 0…1 that is equally often everywhere: Φ of smoothed white noise.
+
+    Its pace is counted in frames, so that it does not tell a slow session from a fast one.
+    """
+    reach = math.ceil(4 * smooth)
+    noise = rng.standard_normal(frames + 2 * reach)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / smooth) ** 2)
+    path = np.convolve(noise, kernel / np.sqrt((kernel**2).sum()), mode="valid")
+    return scipy.special.ndtr(path)
+
+
 @dataclasses.dataclass(frozen=True)
 class Session:
     """One rate of a cell with its drifts drawn: what happens in each of its T frames, not yet what is seen.
@@ -117,12 +135,14 @@ class Session:
       run: the trajectory that the frames follow.
       flux, shift: [T] as in `FrameState`.
       background: the same in every frame.
+      decoy: [T] as in `FrameState`, or None.
     """
 
     run: trajectories.Trajectory
     flux: np.ndarray
     shift: np.ndarray
     background: float
+    decoy: np.ndarray | None = None
 
     def states(self, frames: np.ndarray) -> FrameState:
         """The states of `frames`, an array of indices."""
@@ -134,6 +154,7 @@ class Session:
             flux=jnp.asarray(self.flux[frames], jnp.float32),
             shift=jnp.asarray(self.shift[frames], jnp.float32),
             background=jnp.full(frames.shape, self.background, jnp.float32),
+            decoy=None if self.decoy is None else jnp.asarray(self.decoy[frames], jnp.float32),
         )
 
 
@@ -144,7 +165,7 @@ def session(cell: Cell, rate: str) -> Session:
       UserError: unknown trajectory or rate; a drift that makes the flux negative or leaves the margin of the axis.
     """
     run = trajectories.load(cell.trajectory, rate, cell.repeats)
-    flux_rng, shift_rng, _ = _generators(cell, rate)
+    flux_rng, shift_rng, _, decoy_rng = _generators(cell, rate)
     place = cell.rates.index(rate)
     offset = cell.session_offset_deg[place] if cell.session_offset_deg else 0.0
     background = cell.session_background[place] if cell.session_background else 1.0
@@ -154,7 +175,8 @@ def session(cell: Cell, rate: str) -> Session:
         raise UserError(f"flux_sigma {cell.flux_sigma} makes the flux negative; choose a smaller one")
     if np.abs(shift).max() > SHIFT_CHANNELS * cell.step_deg:
         raise UserError(f"2θ shifts reach {np.abs(shift).max():.3f} degrees; {SHIFT_CHANNELS} channels are the limit")
-    return Session(run, flux, shift, background)
+    decoy = wander(decoy_rng, run.time.size, cell.decoy_frames) if cell.decoy else None
+    return Session(run, flux, shift, background, decoy)
 
 
 def states(cell: Cell, rate: str) -> tuple[FrameState, trajectories.Trajectory]:
@@ -164,9 +186,9 @@ def states(cell: Cell, rate: str) -> tuple[FrameState, trajectories.Trajectory]:
 
 
 def _generators(cell: Cell, rate: str) -> list[np.random.Generator]:
-    """Independent streams for flux, shift and photons; named by the rate, so that a session is the same alone."""
+    """Independent streams for flux, shift, photons, decoy; named by the rate, so that a session is the same alone."""
     sequence = np.random.SeedSequence([cell.seed, zlib.crc32(rate.encode())])
-    return [np.random.Generator(np.random.PCG64(child)) for child in sequence.spawn(3)]
+    return [np.random.Generator(np.random.PCG64(child)) for child in sequence.spawn(4)]
 
 
 def modes(run: trajectories.Trajectory) -> np.ndarray:
