@@ -133,7 +133,7 @@ def conduct(
             say(f"first step after {fitted.first_step - begun:.1f} s, {fitted.compile_s:.1f} s of them to compile")
         say("analysing: predictions, attention maps, figures")
         run = Run(path, config, fitted.specs, prepared.statistics, fitted.model, fitted.variables)
-        wall = {"data": data_s, "compile": fitted.compile_s, "train": fitted.train_s}
+        wall = {"data": data_s, "start": fitted.start_s, "train": fitted.train_s}
         result = report(run, series, prepared, wall, fitted.patterns_per_s)
         reference.keep(run, prepared)  # now that the data are at hand: later they may have gone
         monitor.finish(result, specs)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import platform
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from xrd_jax.io import cache
@@ -37,6 +39,28 @@ def keep() -> Path | None:
     jax.config.update("jax_compilation_cache_dir", str(own))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST_S)
     return own
+
+
+def compiler_s() -> Callable[[], float]:
+    """A clock of the seconds that the compiler, or reading what it made before, has taken since this call."""
+    total = _heard()
+    before = total()
+    return lambda: total() - before
+
+
+@functools.cache
+def _heard() -> Callable[[], float]:
+    """All seconds of compilation in this process since the first call."""
+    import jax.monitoring
+
+    taken: list[float] = []
+
+    def note(event: str, seconds: float, **_: object) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            taken.append(seconds)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    return lambda: sum(taken)
 
 
 def _private(path: Path) -> Path | None:

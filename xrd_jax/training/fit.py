@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array
 from tqdm import tqdm
 
+from xrd_jax import programs
 from xrd_jax.config import Config
 from xrd_jax.errors import UserError
 from xrd_jax.models import Model, build
@@ -31,7 +32,8 @@ class Fitted:
     Attributes:
       variables: {'params', 'batch_stats'} with leading axis S.
       notes: what happened on the way that the user should know (resumed, damaged checkpoints).
-      compile_s, train_s: seconds to the end of the first step, and after it.
+      start_s, train_s: seconds to the end of the first step, and after it.
+      compile_s: seconds of `start_s` that the compiler took, or reading what it had made before.
       first_step: when the first step was done, on the clock of `time.perf_counter`; NaN when nothing was left to train.
       patterns_per_s: training patterns per second, all seeds together; NaN when nothing was left to train.
     """
@@ -40,6 +42,7 @@ class Fitted:
     specs: tuple[TargetSpec, ...]
     model: Model
     notes: list[str]
+    start_s: float
     compile_s: float
     train_s: float
     patterns_per_s: float
@@ -97,7 +100,7 @@ def fit(
     Raises:
       UserError: the loss of a seed is not finite; the message names seed and step, the last good checkpoint is kept.
     """
-    started = time.perf_counter()
+    started, compiler_s = time.perf_counter(), programs.compiler_s()
     batch = min(config.train.batch_size, prepared.train.size)
     grid = devices.grid(config.seeds, config.train.batch_devices, batch)
     shares = grid.shape[1]
@@ -110,14 +113,15 @@ def fit(
     store = Checkpoints(checkpoints)
     try:
         states, step, notes = crew.start(store)
-        loop = _Loop(config, crew, store, watch, progress)
-        states, first_step, train_s = loop.run(states, step)
+        loop = _Loop(config, crew, store, watch, progress, compiler_s)
+        states, train_s = loop.run(states, step)
     finally:
         store.close()
     done = schedule.steps_per_epoch * config.train.epochs - step
     rate = done * schedule.batch * config.seeds / train_s if done and train_s else float("nan")
-    compile_s = first_step - started if done else 0.0
-    return Fitted(crew.variables(crew.merged(states)), specs, model, notes, compile_s, train_s, rate, first_step)
+    start_s, compile_s = (loop.first_step - started, loop.compile_s) if done else (0.0, 0.0)
+    variables = crew.variables(crew.merged(states))
+    return Fitted(variables, specs, model, notes, start_s, compile_s, train_s, rate, loop.first_step)
 
 
 class Crew:
@@ -191,10 +195,12 @@ class _Loop:
     store: Checkpoints
     watch: Watcher | None
     progress: bool
+    compiler_s: Callable[[], float]
     first_step: float = float("nan")
+    compile_s: float = 0.0
 
-    def run(self, states: list[State], step: int) -> tuple[list[State], float, float]:
-        """Epoch after epoch from `step` to the end: (states, moment of the first step, training seconds)."""
+    def run(self, states: list[State], step: int) -> tuple[list[State], float]:
+        """Epoch after epoch from `step` to the end: (states, training seconds)."""
         train, plan = self.config.train, self.crew.plan
         per_epoch, first_epoch = plan.steps_per_epoch, step // plan.steps_per_epoch
         train_s = 0.0
@@ -213,7 +219,7 @@ class _Loop:
                 bar.set_postfix_str(_summary(means, plan.specs, rate), refresh=False)
                 bar.update(1)
                 train_s += self._after_epoch(states, (epoch + 1) * per_epoch, means, epoch + 1)
-        return states, self.first_step, train_s
+        return states, train_s
 
     def _epoch(self, states: list[State]) -> tuple[list[State], dict[str, np.ndarray], float]:
         """One epoch of all groups, one after the other: (states, metrics [S, steps], seconds after the first step)."""
@@ -228,6 +234,7 @@ class _Loop:
                 if np.isnan(self.first_step):
                     jax.block_until_ready(state)
                     self.first_step = begun = time.perf_counter()
+                    self.compile_s = self.compiler_s()
             moved.append(state)
             collected.append(metrics)
         parts = [devices.history(m, group) for m, group in zip(collected, self.crew.groups, strict=True)]
