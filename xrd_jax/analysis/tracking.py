@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ STEP = 2  # channels that a peak may move from one row to the next
 STIFFNESS = 0.05  # cost of a step by one channel, in units of the typical height of the ridge
 ANCHOR = 0.2  # cost, in the same units, of being `reach` away from the expected place; breaks ties
 SIGNIFICANT = 5.0  # a peak must stand this many standard deviations out of its surroundings
+REMOVED = 2.0  # a peak is taken out this many widths to either side
 GUESS = 6.0  # channels: width assumed for a peak that is not found
 
 
@@ -55,28 +57,32 @@ class Rows(NamedTuple):
 
 
 def follow(series: PatternSeries, expected: Iterable[Line]) -> tuple[Track, ...]:
-    """Where each line is in every pattern, found session by session.
+    """Where each line is in every pattern, found session by session, the strongest line first.
 
     Within a line's bounds, the path that collects the most intensity above the background, less a cost for steps from
-    row to row, is found by dynamic programming; frames without a visible peak are bridged by their neighbours. Between
-    channels the place is the vertex of the parabola through three of them. A line without a peak that stands out keeps
-    its expected position in that session.
+    row to row, is found by dynamic programming; rows without a visible peak are bridged by their neighbours. The peak
+    is then taken out of the patterns, so that a weak line beside a strong one, or crossing it, is not drawn to it.
+    Between channels the place is the vertex of the parabola through three of them. A line without a peak that stands
+    out keeps its expected position in that session.
 
     Returns:
-      tracks with one part; half the window is `PAD_WIDTHS` of the peak's width.
+      tracks with one part; half the window is `PAD_WIDTHS` of the width of the phase's strongest line.
     """
-    gathered = [_gather(series, number) for number in range(len(series.session_names))]
-    gathered = [rows for rows in gathered if rows.where.size]
-    tracks = []
-    for line in expected:
-        centre, half, seen = np.full(len(series), line.at), np.zeros(len(series)), False
-        for rows in gathered:
-            own, width, found = _path(series.axis.values, rows.image, line)
-            centre[rows.where], half[rows.where] = own[rows.row], PAD_WIDTHS * width
-            seen |= found
-        spans = np.stack([centre - half, centre + half], axis=1)[:, None, :]
-        tracks.append(Track(line.phase, line.hkl, centre, spans, seen))
-    return tuple(tracks)
+    wanted = list(expected)
+    centre = np.tile(np.array([line.at for line in wanted]).reshape(-1, 1), (1, len(series)))
+    half, seen = np.zeros(centre.shape), np.zeros(len(wanted), bool)
+    for session in range(len(series.session_names)):
+        rows = _gather(series, session)
+        if rows.where.size:
+            for number, path in enumerate(_paths(series.axis.values, rows.image, wanted)):
+                centre[number, rows.where] = path.place[rows.row]
+                half[number, rows.where] = PAD_WIDTHS * path.width
+                seen[number] |= path.found
+    spans = np.stack([centre - half, centre + half], axis=2)[:, :, None, :]
+    return tuple(
+        Track(line.phase, line.hkl, *values)
+        for line, *values in zip(wanted, centre, spans, map(bool, seen), strict=True)
+    )
 
 
 def _gather(series: PatternSeries, session: int) -> Rows:
@@ -91,11 +97,39 @@ def _gather(series: PatternSeries, session: int) -> Rows:
     return Rows(where, row, image / np.bincount(row, minlength=count)[:, None])
 
 
-def _path(axis: np.ndarray, image: np.ndarray, line: Line) -> tuple[np.ndarray, float, bool]:
-    """([R] place in each row, width, whether there is a peak)."""
+class _Path(NamedTuple):
+    """A line in one session: its place [R] in each row, its width, whether there is a peak, and how good a path."""
+
+    place: np.ndarray
+    width: float
+    found: bool
+    worth: float
+
+
+def _paths(axis: np.ndarray, image: np.ndarray, wanted: list[Line]) -> list[_Path]:
+    """The paths of all lines; the best of those left is settled and its peak removed, until none is left."""
+    settled: dict[int, _Path] = {}
+    widths: dict[str, float] = {}  # of a phase: crystallites and instrument are the same for all its lines
+    left = image.copy()
+    while len(settled) < len(wanted):
+        tried = {number: _path(axis, left, line) for number, line in enumerate(wanted) if number not in settled}
+        best = max(tried, key=lambda number: tried[number].worth)
+        if not tried[best].found:
+            settled |= tried
+            break
+        width = widths.setdefault(wanted[best].phase, tried[best].width)
+        settled[best] = tried[best]._replace(width=width)
+        _remove(left, np.interp(tried[best].place, axis, np.arange(axis.size)), width / _step(axis))
+    return [settled[number] for number in range(len(wanted))]
+
+
+def _step(axis: np.ndarray) -> float:
+    return float(np.median(np.diff(axis)))
+
+
+def _path(axis: np.ndarray, image: np.ndarray, line: Line) -> _Path:
     inside = np.flatnonzero((axis >= line.low) & (axis <= line.high))
-    guess = GUESS * float(np.median(np.diff(axis)))
-    nowhere = np.full(len(image), line.at), guess, False
+    nowhere = _Path(np.full(len(image), line.at), GUESS * _step(axis), False, -np.inf)
     if inside.size < 5:
         return nowhere
     centres, raw = axis[inside], image[:, inside]
@@ -107,8 +141,24 @@ def _path(axis: np.ndarray, image: np.ndarray, line: Line) -> tuple[np.ndarray, 
     gain = np.minimum(excess / typical, 2.0) - ANCHOR * away[None, :] ** 2
     if not _stands_out(image, gain, inside):
         return nowhere
-    path = inside[_ridge(gain)]
-    return _between(axis, image, path), _width(*_aligned(image, path, inside.size)) * guess / GUESS, True
+    path = _ridge(gain)
+    channel = _vertex(image, inside[path])
+    width = _width(*_aligned(image, channel, inside.size))
+    worth = typical * float(gain[np.arange(len(gain)), path].mean())
+    return _Path(np.interp(channel, np.arange(axis.size), axis), width * _step(axis), True, worth)
+
+
+def _remove(image: np.ndarray, channel: np.ndarray, width: float) -> None:
+    """Takes the peak that lies at `channel` [R] out of the rows: its mean shape, scaled to each row's own height."""
+    reach = math.ceil(REMOVED * width)
+    mean, offsets = _aligned(image, channel, reach)
+    shape = np.maximum(mean - mean.min(), 0.0)
+    place = np.arange(image.shape[1])[None, :] - channel[:, None]
+    unit = np.interp(place, offsets, shape / max(float(shape.max()), 1e-12), left=0.0, right=0.0)
+    # Least squares of the row's excess over its own floor near the peak.
+    floor = np.where(np.abs(place) <= reach, image, np.inf).min(axis=1, keepdims=True)
+    height = (unit * (image - floor)).sum(axis=1) / np.maximum((unit**2).sum(axis=1), 1e-12)
+    image -= np.maximum(height, 0.0)[:, None] * unit
 
 
 def _stands_out(image: np.ndarray, gain: np.ndarray, inside: np.ndarray) -> bool:
@@ -143,11 +193,16 @@ def _ridge(gain: np.ndarray) -> np.ndarray:
 
 
 def _aligned(image: np.ndarray, channel: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of rows moved so that `channel` [R] lies at offset 0, and the offsets; channels beyond the axis repeat
-    the last one."""
+    """The mean of rows moved so that `channel` [R] lies at offset 0, and the offsets.
+
+    Linear between channels; beyond the axis the last channel is repeated.
+    """
     offsets = np.arange(-reach, reach + 1)
-    columns = np.clip(channel[:, None] + offsets[None, :], 0, image.shape[1] - 1)
-    return np.take_along_axis(image, columns, axis=1).mean(axis=0), offsets
+    place = np.clip(channel[:, None] + offsets[None, :], 0, image.shape[1] - 1)
+    below = np.minimum(place.astype(int), image.shape[1] - 2)
+    part = place - below
+    lower, upper = (np.take_along_axis(image, below + step, axis=1) for step in (0, 1))
+    return ((1.0 - part) * lower + part * upper).mean(axis=0), offsets
 
 
 def _width(mean: np.ndarray, offsets: np.ndarray) -> float:
@@ -158,12 +213,11 @@ def _width(mean: np.ndarray, offsets: np.ndarray) -> float:
     return max(float(left + right - 1), 1.0)
 
 
-def _between(axis: np.ndarray, image: np.ndarray, channel: np.ndarray) -> np.ndarray:
-    """[R] place of each row's peak, refined by the parabola through three channels of the slightly smoothed row."""
+def _vertex(image: np.ndarray, channel: np.ndarray) -> np.ndarray:
+    """[R] channel of each row's peak, refined by the parabola through three channels of the slightly smoothed row."""
     smooth = gaussian_filter1d(image, 1.0, axis=1, mode="nearest")
-    inner = np.clip(channel, 1, axis.size - 2)
-    row = np.arange(len(image))
-    left, middle, right = (smooth[row, inner + step] for step in (-1, 0, 1))
+    inner = np.clip(channel, 1, image.shape[1] - 2)
+    left, middle, right = (smooth[np.arange(len(image)), inner + step] for step in (-1, 0, 1))
     bend = left - 2.0 * middle + right
     move = np.where(bend < 0, 0.5 * (left - right) / np.where(bend < 0, bend, -1.0), 0.0)
-    return np.interp(inner + np.clip(move, -0.5, 0.5), np.arange(axis.size), axis)
+    return inner + np.clip(move, -0.5, 0.5)
