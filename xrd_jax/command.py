@@ -22,7 +22,7 @@ from xrd_jax.config import Config, override
 from xrd_jax.errors import UserError
 from xrd_jax.physics.cell import PRESETS
 
-MODES = ("train", "inspect", "predict", "watch", "export")
+MODES = ("train", "inspect", "predict", "watch", "export", "explain")
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum(
@@ -31,7 +31,7 @@ flags.DEFINE_enum(
     MODES,
     "train also evaluates, analyses and draws; inspect says what --data=FOLDER or FILE is. Of the run in --workdir: "
     "predict tells what it thinks of --data, watch follows the folder --data while patterns arrive, export makes it "
-    "one file that needs nothing of this package.",
+    "one file that needs nothing of this package, explain says which peaks it goes by and whether to believe that.",
 )
 flags.DEFINE_integer(
     "case", 3, "1: voltage at 1C; 2: voltage and mode at 1C; 3: voltage, mode and rate at 1C and 0.2C."
@@ -41,6 +41,9 @@ flags.DEFINE_string("json", "", "With --mode=inspect: where to write the finding
 flags.DEFINE_string(
     "out", "", "With --mode=predict, watch or export: where results go; a folder in --workdir if empty."
 )
+flags.DEFINE_list("methods", [], "With --mode=explain: the explanations to make and test; all of them if empty.")
+flags.DEFINE_list("cif", [], "With --mode=explain: CIF files of the phases whose reflections name the peaks.")
+flags.DEFINE_string("importance", "", "With --mode=explain: the method that importance.csv is of; the best if empty.")
 flags.DEFINE_float("until_idle", 0.0, "With --mode=watch: end when nothing new has come for so many seconds; 0: never.")
 flags.DEFINE_float("patience", 60.0, "With --mode=watch: seconds after which a file that stays unreadable is reported.")
 flags.DEFINE_enum("format", "jax", ("jax", "onnx"), "With --mode=export: StableHLO for jax.export, or ONNX.")
@@ -178,6 +181,23 @@ def run_inspect() -> None:
     inspect(FLAGS.data, FLAGS.workdir, FLAGS.json, FLAGS.data_root, FLAGS.cache, FLAGS.progress, say)
 
 
+def run_explain() -> None:
+    """Explains the run in --workdir."""
+    if not FLAGS.workdir:
+        raise UserError("--mode=explain needs --workdir=RUN, the directory of a finished run")
+    ready()
+    from xrd_jax import explain
+    from xrd_jax.analysis import peaks
+
+    findings = explain.explain(FLAGS.workdir, FLAGS.methods, FLAGS.cif, FLAGS.importance, say)
+    say("")
+    say(explain.table(findings))
+    say("")
+    for line in peaks.sentences(findings.rows):
+        say(line)
+    say(f"{FLAGS.workdir}: {explain.SUMMARY}, importance.csv, explain_curves.csv, figures/explain_*")
+
+
 def run_deployed() -> None:
     """A finished run at work: predict, watch or export.
 
@@ -242,6 +262,8 @@ def main(argv: Sequence[str]) -> None:
             run_inspect()
         elif FLAGS.mode in ("predict", "watch", "export"):
             run_deployed()
+        elif FLAGS.mode == "explain":
+            run_explain()
         elif FLAGS.ablation:
             run_ablation()
         else:

@@ -1,0 +1,302 @@
+"""A finished run explained: every map, what it is worth, and the named peaks that the supported one points at."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from xrd_jax import pipeline
+from xrd_jax.analysis import attribution, explanation_figures, faithfulness, figures, interventions, peaks
+from xrd_jax.analysis.attribution import CONTROLS, Explained
+from xrd_jax.config import Config
+from xrd_jax.directory import write_bytes
+from xrd_jax.errors import UserError
+from xrd_jax.physics import information, oracle
+from xrd_jax.prepare import prepare
+from xrd_jax.run import Run, open_run
+from xrd_jax.series import PatternSeries
+
+DEFAULT = "gradient_noise"  # what experiments/truth.py supports
+MAPPED, DELETED = 2000, 400  # evenly spaced verification patterns that are explained, and that channels are deleted in
+SUMMARY = "explain.json"
+LOWER = ("decoy_mass", "auprc_untrained", "randomisation", "edge_mass")  # better when smaller
+Key = tuple[str, str]
+
+
+class Truth(NamedTuple):
+    """What is known of a simulated cell, on the network's channels.
+
+    Attributes:
+      curves: target -> [L] share of the information.
+      carriers: target -> bool [L], the fewest channels with 90 % of it.
+      windows: name -> bool [L]; shapley: target -> window -> what it adds to the exact posterior.
+    """
+
+    curves: dict[str, np.ndarray]
+    carriers: dict[str, np.ndarray]
+    windows: dict[str, np.ndarray]
+    shapley: dict[str, dict[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Findings:
+    """Everything that is said about a run, before it is written.
+
+    Attributes:
+      part: the patterns that were explained.
+      explained, bare, lured: maps of the networks, of untrained ones, and with a decoy in the patterns.
+      erased: (method, target) -> errors while channels are deleted in the order of the map.
+      scores: target -> method -> score -> number, None where there is none; reasons: the same -> one line.
+      rows: of importance.csv.
+    """
+
+    run: Run
+    part: PatternSeries
+    found: list[peaks.PeakWindow]
+    truth: Truth | None
+    explained: Explained
+    bare: Explained
+    lured: Explained
+    erased: dict[Key, interventions.Erased]
+    scores: dict[str, dict[str, dict[str, Any]]]
+    reasons: dict[str, dict[str, str]]
+    rows: list[peaks.Row]
+
+
+def explain(
+    workdir: str | Path, methods: Sequence[str] = (), cifs: Sequence[str] = (), by: str = "",
+    say: Callable[[str], None] = lambda line: None,
+) -> Findings:  # fmt: skip
+    """Explains a run and writes explain.json, importance.csv and figures/explain_*.png|svg into its directory.
+
+    Args:
+      methods: of `attribution.METHODS`; all that the network allows by default.
+      cifs: CIF files of the phases whose reflections name the peaks.
+      by: the method that importance.csv is of; the one that the study supports by default.
+
+    Raises:
+      UserError: no finished run, an unknown method, a CIF that cannot be read or used, data that have gone.
+    """
+    run = open_run(workdir)
+    chosen = tuple(methods) or attribution.available(run)
+    by = by or (DEFAULT if DEFAULT in chosen else chosen[0])
+    if by not in chosen:
+        raise UserError(f"--importance={by}: not among the methods that are explained ({', '.join(chosen)})")
+    findings = look(run, chosen, cifs, by, say)
+    write(findings)
+    return findings
+
+
+def look(run: Run, methods: Sequence[str], cifs: Sequence[str], by: str, say: Callable[[str], None]) -> Findings:
+    """Everything but the writing."""
+    part = verification(run)
+    found = peaks.windows(part, run.axis, _reflections(cifs, part))
+    say(f"explaining {len(part)} verification patterns by {len(methods)} methods, {run.config.seeds} seed(s)")
+    masks = {one.label: one.mask for one in found}
+    explained = attribution.collect(run, part, (*methods, *CONTROLS), masks)
+    say("the same of untrained networks, and with a decoy")
+    bare = attribution.collect(attribution.untrained(run), part, methods)
+    lure, inside = decoy(run, part)
+    lured = explained if lure is part else attribution.collect(run, lure, (*methods, *CONTROLS), reference=part)
+    truth = known(run.config, run.axis)
+    say("deleting channels in the order of every map")
+    few = part.subset(part.thinned(DELETED))
+    erased = {key: interventions.deletion(run, few, key[1], curve) for key, curve in explained.curves.items()}
+    scores: dict[str, dict[str, dict[str, Any]]] = {}
+    reasons: dict[str, dict[str, str]] = {}
+    for method, target in explained.curves:
+        row, reason = judged(method, target, explained, bare, lured, inside, erased, truth)
+        scores.setdefault(target, {})[method] = row
+        reasons.setdefault(target, {})[method] = reason
+    verdicts = {target: own[by]["verdict"] for target, own in scores.items()}
+    shares = {target: _with_rest(explained.shares[by, target]) for target in scores}
+    rows = peaks.importance(shares, found, verdicts)
+    return Findings(run, part, found, truth, explained, bare, lured, erased, scores, reasons, rows)
+
+
+def verification(run: Run, most: int = MAPPED) -> PatternSeries:
+    """The verification patterns of a run, at most `most`, evenly spaced.
+
+    Raises:
+      UserError: its data are no longer there.
+    """
+    series, _, _ = pipeline.acquire(run.config)
+    prepared = prepare(series, run.config.prepare, run.config.split_seed)
+    test = np.sort(prepared.test)
+    return prepared.series.subset(test[np.unique(np.linspace(0, test.size - 1, min(most, test.size)).astype(int))])
+
+
+def _reflections(cifs: Sequence[str], part: PatternSeries) -> Sequence[Any]:
+    if not cifs:
+        return ()
+    from xrd_jax.io import cif
+
+    return cif.read_all(cifs, part.axis)
+
+
+def decoy(run: Run, part: PatternSeries) -> tuple[PatternSeries, np.ndarray]:
+    """Patterns with a peak that carries nothing, and where it is, bool [T, L]: the cell's own decoy, or one added."""
+    if not run.config.data and run.config.cell.decoy:
+        low, high = part.windows["decoy"]
+        return part, np.broadcast_to((run.axis >= low) & (run.axis <= high), (len(part), run.axis.size))
+    lure = interventions.inject(part)
+    return lure.series, lure.inside(run.axis)
+
+
+def known(config: Config, axis: np.ndarray) -> Truth | None:
+    """The truth about a simulated cell; None for measured data and for channels that it is not computed on."""
+    if config.data:
+        return None
+    of = information.information(config.cell, config.prepare)
+    if of.centres.size != axis.size or np.abs(of.centres - axis).max() > 1e-3:
+        return None
+    windows = oracle.default_windows(config.cell)
+    masks = {name: (axis >= low) & (axis <= high) for name, (low, high) in windows.items()}
+    values = oracle.shapley(config.cell, windows)
+    return Truth(
+        {target: information.curve(of, target) for target in of.per_frame},
+        {target: information.carriers(of, target) for target in of.per_frame}, masks, values,
+    )  # fmt: skip
+
+
+def judged(
+    method: str, target: str, explained: Explained, bare: Explained, lured: Explained, inside: np.ndarray,
+    erased: Mapping[Key, interventions.Erased], truth: Truth | None,
+) -> tuple[dict[str, Any], str]:  # fmt: skip
+    """The scores of one map, None where there is none, with its verdict; and the reason in one line."""
+    key = method, target
+    curve = explained.curves[key].mean(axis=0)
+    area = {name: float(np.nanmean(erased[name, target].auc)) for name in (method, "intensity", "random")}
+    own: dict[str, float] = {
+        "stability": faithfulness.stability(explained.curves[key]),
+        "deletion_auc": area[method],
+        "decoy_mass": faithfulness.decoy_mass(lured.maps[key], inside[lured.frames[method]]),
+        "edge_mass": faithfulness.edge_mass(curve),
+    }
+    if key in bare.curves:
+        own["randomisation"] = faithfulness.randomisation(explained.curves[key], bare.curves[key])
+    intensity = chance = math.nan
+    if truth is not None and target in truth.carriers:
+        true = truth.carriers[target]
+        own["auprc_fisher"] = faithfulness.auprc(curve, true)
+        own["auprc_decoy"] = faithfulness.auprc(lured.curves[key].mean(axis=0), true)
+        if key in bare.curves:
+            own["auprc_untrained"] = faithfulness.auprc(bare.curves[key].mean(axis=0), true)
+        own["mass_in_truth"] = faithfulness.mass_inside(curve, true)
+        own["overlap"] = faithfulness.overlap(curve, true)
+        if target in truth.shapley:
+            own["spearman_shapley"] = faithfulness.agreement(curve, truth.windows, truth.shapley[target])
+        intensity, chance = faithfulness.auprc(explained.curves["intensity", target].mean(axis=0), true), true.mean()
+    verdict = faithfulness.verdict(faithfulness.Evidence(
+        auprc=own.get("auprc_fisher", math.nan), auprc_untrained=own.get("auprc_untrained", math.nan),
+        auprc_intensity=intensity, chance=float(chance), randomisation=own.get("randomisation", math.nan),
+        stability=own["stability"], decoy=own["decoy_mass"], deletion=area[method],
+        deletion_intensity=area["intensity"], deletion_random=area["random"],
+    ))  # fmt: skip
+    if method in CONTROLS:
+        verdict = faithfulness.Verdict("control", "knows no network")
+    names = (
+        "auprc_fisher", "auprc_decoy", "auprc_untrained", "mass_in_truth", "overlap", "decoy_mass", "spearman_shapley",
+        "stability", "deletion_auc", "randomisation", "edge_mass",
+    )  # fmt: skip
+    row: dict[str, Any] = {name: _or_none(own.get(name, math.nan)) for name in names}
+    return row | {"verdict": verdict.word}, verdict.reason
+
+
+def _or_none(value: float) -> float | None:
+    return round(float(value), 4) if math.isfinite(value) else None
+
+
+def _with_rest(shares: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Shares of the windows and, last, of what lies in none."""
+    rest = 1.0 - sum(shares.values(), np.zeros_like(next(iter(shares.values()), np.zeros(1))))
+    return {**shares, peaks.ELSEWHERE: rest}
+
+
+def write(findings: Findings) -> list[Path]:
+    """explain.json, importance.csv, curves and figures, into the run's directory."""
+    path = findings.run.path
+    targets = {
+        target: {"methods": {m: row | {"reason": findings.reasons[target][m]} for m, row in own.items()}}
+        for target, own in findings.scores.items()
+    }
+    record = {"seeds": findings.run.config.seeds, "patterns": len(findings.part), "targets": targets}
+    write_bytes(path / SUMMARY, (json.dumps(record, indent=1) + "\n").encode())
+    peaks.write(path / "importance.csv", findings.rows)
+    write_bytes(path / "explain_curves.csv", _curves_csv(findings))
+    files = [path / SUMMARY, path / "importance.csv", path / "explain_curves.csv"]
+    for name, figure in drawn(findings):
+        files += figures.save(figure, path / "figures", f"explain_{name}", write_bytes)
+    return files
+
+
+def _curves_csv(findings: Findings) -> bytes:
+    """Mean map and standard deviation over seeds, a row per method, target and channel."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["method", "target", "channel", "mean", "std", "untrained", "information"])
+    for key, curves in findings.explained.curves.items():
+        bare = (
+            findings.bare.curves[key].mean(axis=0) if key in findings.bare.curves else np.full(curves.shape[1], np.nan)
+        )
+        truth = findings.truth.curves.get(key[1]) if findings.truth else None
+        for at, place in enumerate(findings.run.axis):
+            numbers = [curves[:, at].mean(), curves[:, at].std(), bare[at], np.nan if truth is None else truth[at]]
+            writer.writerow([*key, f"{place:.5g}", *("" if math.isnan(x) else f"{x:.6g}" for x in numbers)])
+    return text.getvalue().encode()
+
+
+def drawn(findings: Findings) -> list[tuple[str, Figure]]:
+    """The figures by name."""
+    own, part, axis = findings.explained, findings.part, findings.run.axis
+    shown = {key: values for key, values in own.curves.items() if key[0] not in ("random", "intensity")}
+    found = {key: _on_all(values, own.frames[key[0]], len(part)) for key, values in own.maps.items() if key in shown}
+    result = []
+    for target in findings.scores:
+        for session, name in enumerate(part.session_names):
+            if (part.session == session).any():
+                figure = explanation_figures.map_panels(part, session, axis, found, target)
+                result.append((f"maps_{_plain(target)}_{_plain(name)}", figure))
+    unstable = {key: faithfulness.unsettled(curves) for key, curves in shown.items()} if len(own.curves) else {}
+    if findings.run.config.seeds < 2:
+        unstable = {}
+    known_curves = findings.truth.curves if findings.truth else {}
+    result.append(("curves", explanation_figures.mean_curves(part, axis, shown, known_curves, unstable)))
+    fractions = next(iter(findings.erased.values())).fractions
+    errors = {key: one.error for key, one in findings.erased.items()}
+    units = {s.name: f"MAE ({s.unit})" if not s.classes else "wrong" for s in findings.run.specs}
+    result.append(("deletion", explanation_figures.deletion(fractions, errors, units)))
+    numbers = {
+        t: {m: {k: v for k, v in r.items() if k != "verdict"} for m, r in o.items()} for t, o in findings.scores.items()
+    }
+    words = {t: {m: r["verdict"] for m, r in o.items()} for t, o in findings.scores.items()}
+    result.append(("scores", explanation_figures.score_matrix(numbers, words, LOWER)))
+    result.append(("importance", explanation_figures.importance(findings.rows)))
+    return result
+
+
+def _on_all(values: np.ndarray, frames: np.ndarray, count: int) -> np.ndarray:
+    """Rows of a map for some patterns, as rows for all: each shows the nearest one that was explained."""
+    middles = (frames[1:] + frames[:-1]) / 2
+    return values[np.searchsorted(middles, np.arange(count))]
+
+
+def _plain(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in name)
+
+
+def table(findings: Findings) -> str:
+    """Verdict and reason of every map, markdown."""
+    lines = ["| target | map | verdict | because |", "|---|---|---|---|"]
+    for target, own in findings.scores.items():
+        lines += [f"| {target} | {m} | {r['verdict']} | {findings.reasons[target][m]} |" for m, r in own.items()]
+    return "\n".join(lines)
