@@ -16,7 +16,7 @@ import numpy as np
 
 from xrd_jax.errors import UserError
 from xrd_jax.physics import crystal, profile, simulate
-from xrd_jax.physics.cell import NMC532, NMC_REFLECTIONS, Cell
+from xrd_jax.physics.cell import NMC532, NMC_REFLECTIONS, SOURCES, Cell
 from xrd_jax.series import Axis, PatternSeries
 
 PAD_WIDTHS = 1.5  # a window reaches this many full widths at half maximum beyond the peak's centre
@@ -191,6 +191,12 @@ def _tracks(cell: Cell, state: simulate.FrameState) -> Iterator[Track]:
     aluminium = float(crystal.two_theta(jnp.array(cell.aluminium), cell.wavelength)) + shift
     ends = np.stack([aluminium, aluminium], axis=1)[:, None, :]
     yield Track("Al", "111", aluminium, _padded(cell, ends, cell.aluminium_size))
+    if state.decoy is not None:
+        first, last = cell.decoy_deg
+        d = crystal.d_spacing(first + (last - first) * state.decoy, SOURCES["Cu"][0])
+        decoy = np.asarray(crystal.two_theta(d, cell.wavelength), np.float64) + shift
+        ends = np.stack([decoy, decoy], axis=1)[:, None, :]
+        yield Track("decoy", "", decoy, _padded(cell, ends, cell.graphite_size))
 
 
 def _graphite(cell: Cell, state: simulate.FrameState, shift: np.ndarray) -> Track:
