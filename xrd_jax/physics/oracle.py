@@ -1,0 +1,286 @@
+"""The best that anybody could do with a set of channels: the exact posterior, and what each window adds to it.
+
+The posterior of a measured frame runs over all states that the cell passes through and that are not tested, every one
+of them equally likely beforehand. Flux f ~ N(1, σ_f²) and zero shift d ~ N(0, σ_d²) of the cell's drifts are
+integrated out with Laplace's method,
+
+    log p(n | s) = max_{f, d} [a log f - f b_s(d) + c_s(d) - (f - 1)²/2σ_f² - d²/2σ_d²] - ½ log det(-Hessian),
+
+with a = Σ n, b = Σ μ, c = Σ n log μ over the chosen channels; b and c are quadratic about the nearest of a few shifts.
+All three add up over channels, so what every window says is computed once and put together for any set of windows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Bool, Float
+
+from xrd_jax.config import PrepareConfig
+from xrd_jax.errors import UserError
+from xrd_jax.physics import landmarks, passage, profile, simulate
+from xrd_jax.physics.cell import Cell
+from xrd_jax.physics.profile import Dictionaries
+from xrd_jax.physics.simulate import FrameState
+
+ANALYSED = PrepareConfig(window_target="voltage", window_low=3.6)
+REST = "rest"
+MOST_WINDOWS = 7  # their subsets, and those with the rest, are all tried
+SHIFTS = (-2.0, -1.0, 0.0, 1.0, 2.0)  # in standard deviations: about which the posterior is expanded
+CHUNK = 40
+STEPS = 3  # of Newton's method
+LEAST_SIGMA = 1e-6  # a drift that is switched off
+
+
+class Likelihood(NamedTuple):
+    """What groups of channels (G) say of test frames (B) and candidate states (C), about a shift d0; it adds up over G.
+
+    Attributes:
+      photons: [G, B] Σ n.
+      level: [3, G, C] Σ μ - reference, and its first two derivatives by the shift.
+      match: [3, G, B, C] Σ n log(μ / reference), and derivatives.
+      reference: [G] Σ of the reference pattern.
+    """
+
+    photons: Float[Array, "G B"]
+    level: Float[Array, "3 G C"]
+    match: Float[Array, "3 G B C"]
+    reference: Float[Array, " G"]
+
+
+class Sample(NamedTuple):
+    """Frames that are tested and the states they may be in.
+
+    Attributes:
+      counts: [B, N] drawn photons; shift: [B] in degrees, in force while they were drawn.
+      states: of the C candidates, without drifts.
+      tested, candidates: indices into the passage.
+    """
+
+    counts: np.ndarray
+    shift: np.ndarray
+    states: FrameState
+    tested: np.ndarray
+    candidates: np.ndarray
+
+
+def draw(cell: Cell, frames: int, prepare: PrepareConfig = ANALYSED) -> tuple[Sample, passage.Passage]:
+    """Draws `frames` test frames evenly from the analysed window, with stationary drifts and photons of their own.
+
+    Raises:
+      UserError: fewer than two states would be left to choose from.
+    """
+    whole = passage.passage(cell)
+    used = np.flatnonzero(passage.in_window(whole, prepare))
+    rng = np.random.default_rng([cell.seed, 0x0AC1E])
+    tested = np.sort(rng.permutation(used)[: min(frames, used.size // 2)])
+    candidates = np.setdiff1d(used, tested)
+    candidates = candidates[np.argsort(whole.voltage[candidates], kind="stable")]
+    if tested.size < 1 or candidates.size < 2:
+        raise UserError("the analysed window has too few frames for an oracle; widen prepare.window_low")
+    shift = cell.shift_sigma_deg * rng.standard_normal(tested.size)
+    flux = 1.0 + cell.flux_sigma * rng.standard_normal(tested.size)
+    states = jax.tree.map(lambda leaf: leaf[tested], whole.states)
+    states = states._replace(flux=flux.astype(np.float32), shift=shift.astype(np.float32))
+    expected = np.asarray(simulate.expected_series(profile.dictionaries(cell), states), np.float64)
+    kept = jax.tree.map(lambda leaf: leaf[candidates], whole.states)
+    return Sample(rng.poisson(expected), shift, kept, tested, candidates), whole
+
+
+@jax.jit
+def _expansion(
+    dictionaries: Dictionaries, states: FrameState, shift: Array, step: Array
+) -> tuple[Float[Array, "3 C N"], Float[Array, "3 C N"], Float[Array, " N"]]:
+    """μ less its mean over the states, log(μ / mean), both with two derivatives by the shift; and that mean."""
+    at = [
+        simulate.expected_series(dictionaries, states._replace(shift=jnp.full_like(states.shift, shift + k * step)))
+        for k in (-1, 0, 1)
+    ]
+    mean = at[1].mean(axis=0)
+
+    def derivatives(below: Array, here: Array, above: Array) -> Array:
+        return jnp.stack([here, (above - below) / (2 * step), (above - 2 * here + below) / step**2])
+
+    return (
+        derivatives(*(one - mean[None, :] for one in at)),
+        derivatives(*(jnp.log(one / mean[None, :]) for one in at)),
+        mean,
+    )
+
+
+@jax.jit
+def _likelihood(
+    counts: Float[Array, "B N"], expansion: tuple[Array, Array, Array], groups: Float[Array, "G N"]
+) -> Likelihood:
+    levels, logs, mean = expansion
+    return Likelihood(
+        photons=jnp.einsum("bn,gn->gb", counts, groups),
+        level=jnp.einsum("dcn,gn->dgc", levels, groups),
+        match=jnp.stack([jnp.stack([(counts * group[None, :]) @ log.T for group in groups]) for log in logs]),
+        reference=groups @ mean,
+    )
+
+
+@jax.jit
+def _posterior(
+    likelihood: Likelihood, chosen: Float[Array, " G"], shift: Array, sigma: tuple[Array, Array]
+) -> Float[Array, "B C"]:
+    """Posterior of the candidates from the groups that are `chosen` (1 or 0), flux and shift integrated out."""
+    flux_weight, shift_weight = 1.0 / sigma[0] ** 2, 1.0 / sigma[1] ** 2
+    photons = (chosen @ likelihood.photons)[:, None]
+    b0, b1, b2 = jnp.einsum("dgc,g->dc", likelihood.level, chosen)[:, None, :]
+    c0, c1, c2 = jnp.einsum("dgbc,g->dbc", likelihood.match, chosen)
+    base = chosen @ likelihood.reference
+    e, x = jnp.zeros_like(c0), jnp.zeros_like(c0)  # f = 1 + e, d = shift + x
+    for _ in range(STEPS + 1):
+        level, slope = base + b0 + x * b1 + 0.5 * x**2 * b2, b1 + x * b2
+        by_e = photons / (1 + e) - level - flux_weight * e
+        by_x = c1 + x * c2 - (1 + e) * slope - shift_weight * (shift + x)
+        ee, ex = photons / (1 + e) ** 2 + flux_weight, slope
+        xx = jnp.maximum((1 + e) * b2 - c2, 0.0) + shift_weight
+        determinant = jnp.maximum(ee * xx - ex**2, 0.5 * ee * xx)
+        value = (
+            photons * jnp.log1p(e) - e * level - (level - base) + c0 + x * c1 + 0.5 * x**2 * c2
+            - 0.5 * (flux_weight * e**2 + shift_weight * (shift + x) ** 2 + jnp.log(determinant))
+        )  # fmt: skip
+        e = jnp.clip(e + (xx * by_e - ex * by_x) / determinant, -0.5, 1.0)
+        x = x + (ee * by_x - ex * by_e) / determinant
+    return jax.nn.softmax(value, axis=1)
+
+
+@jax.jit
+def _decided(
+    posterior: Float[Array, "B C"], voltage: Float[Array, " C"], modes: Float[Array, "C K"], rates: Float[Array, "C R"]
+) -> tuple[Float[Array, " B"], Array, Array]:  # fmt: skip
+    """Median voltage (candidates are sorted by it), likeliest mode and rate."""
+    median = jnp.argmax(jnp.cumsum(posterior, axis=1) >= 0.5, axis=1)
+    return voltage[median], jnp.argmax(posterior @ modes, axis=1), jnp.argmax(posterior @ rates, axis=1)
+
+
+def scores(
+    cell: Cell, groups: Bool[np.ndarray, "G N"], sets: Bool[np.ndarray, "J G"], frames: int = 800,
+    prepare: PrepareConfig = ANALYSED,
+) -> dict[str, Float[np.ndarray, " J"]]:  # fmt: skip
+    """What the exact posterior achieves with each set of groups of channels.
+
+    The place of a decoy says nothing and can be read off to a thousandth of a degree: the oracle is told of it, as if
+    it were not there.
+
+    Returns:
+      'voltage': mean absolute error in V of the posterior's median; 'mode' and, with several rates, 'rate': accuracy.
+    """
+    cell = dataclasses.replace(cell, decoy=False)
+    sample, whole = draw(cell, frames, prepare)
+    dictionaries = profile.dictionaries(cell)
+    sigma = tuple(jnp.float32(max(one, LEAST_SIGMA)) for one in (cell.flux_sigma, cell.shift_sigma_deg))
+    voltage = jnp.asarray(whole.voltage[sample.candidates], jnp.float32)
+    classes = (values[sample.candidates] for values in (whole.mode, whole.rate))
+    one_hot = [jax.nn.one_hot(jnp.asarray(values), int(values.max()) + 1) for values in classes]
+    members = jnp.asarray(groups, jnp.float32)
+    grid = np.array(SHIFTS) * max(cell.shift_sigma_deg, LEAST_SIGMA)
+    place = np.abs(sample.shift[:, None] - grid[None, :]).argmin(axis=1)
+    found = np.empty((3, len(sets), sample.tested.size))
+    for number, shift in enumerate(jnp.asarray(grid, jnp.float32)):
+        own = np.flatnonzero(place == number)
+        if not own.size:
+            continue
+        expansion = _expansion(dictionaries, sample.states, shift, jnp.float32(0.1 * cell.step_deg))
+        for rows in np.array_split(own, math.ceil(own.size / CHUNK)):
+            padded = np.resize(rows, CHUNK)
+            said = _likelihood(jnp.asarray(sample.counts[padded], jnp.float32), expansion, members)
+            for index, chosen in enumerate(jnp.asarray(sets, jnp.float32)):
+                decided = _decided(_posterior(said, chosen, shift, sigma), voltage, *one_hot)
+                found[:, index, rows] = np.stack(decided)[:, : rows.size]
+    out = {"voltage": np.abs(found[0] - whole.voltage[sample.tested][None, :]).mean(axis=1)}
+    out["mode"] = (found[1] == whole.mode[sample.tested][None, :]).mean(axis=1)
+    if len(cell.rates) > 1:
+        out["rate"] = (found[2] == whole.rate[sample.tested][None, :]).mean(axis=1)
+    return out
+
+
+def oracle(
+    cell: Cell, channels: Bool[np.ndarray, " N"], frames: int = 800, prepare: PrepareConfig = ANALYSED
+) -> dict[str, float]:
+    """What the exact posterior achieves with `channels` alone; see `scores`.
+
+    Raises:
+      UserError: `channels` is not one bool for each channel of the cell.
+    """
+    channels = np.asarray(channels, bool)
+    if channels.shape != (cell.channels,):
+        raise UserError(f"an oracle needs one bool for each of the cell's {cell.channels} channels")
+    found = scores(cell, channels[None, :], np.ones((1, 1), bool), frames, prepare)
+    return {name: float(values[0]) for name, values in found.items()}
+
+
+def default_windows(cell: Cell) -> dict[str, tuple[float, float]]:
+    """The windows of `landmarks.windows` that hold reflections which move or stand among those that do."""
+    skipped = ("low end", "high end", "decoy")
+    named = landmarks.windows(cell).items()
+    return {name: span for name, span in named if name not in skipped and not name.startswith("empty")}
+
+
+def shapley(
+    cell: Cell, windows: Mapping[str, tuple[float, float]] | None = None, frames: int = 800,
+    prepare: PrepareConfig = ANALYSED,
+) -> dict[str, dict[str, float]]:  # fmt: skip
+    """What each window adds to the oracle, averaged over all orders in which windows can be added (Shapley).
+
+    Args:
+      windows: name -> (low, high) in degrees, by default `default_windows`; they must not overlap. Channels in none of
+        them are the window 'rest'.
+
+    Returns:
+      target -> window -> decrease of the mean absolute error in V ('voltage') or increase of the accuracy; the values
+      of a target sum to what all channels achieve beyond none. Computed once per cell and windows.
+
+    Raises:
+      UserError: more than `MOST_WINDOWS` windows, or an empty or overlapping one.
+    """
+    named = default_windows(cell) if windows is None else windows
+    return {target: dict(values) for target, values in _shapley(cell, tuple(named.items()), frames, prepare).items()}
+
+
+@functools.lru_cache(maxsize=16)
+def _shapley(
+    cell: Cell, windows: tuple[tuple[str, tuple[float, float]], ...], frames: int, prepare: PrepareConfig
+) -> dict[str, dict[str, float]]:
+    if len(windows) > MOST_WINDOWS:
+        raise UserError(f"Shapley values over {len(windows)} windows take too long; name at most {MOST_WINDOWS}")
+    axis = cell.start_deg + cell.step_deg * np.arange(cell.channels)
+    groups = np.array([(axis >= low) & (axis <= high) for _, (low, high) in windows]).reshape(-1, cell.channels)
+    groups = np.concatenate([groups, ~groups.any(axis=0, keepdims=True)])
+    names = [name for name, _ in windows] + [REST]
+    if (groups.sum(axis=0) > 1).any() or not groups[:-1].any(axis=1).all():
+        raise UserError("windows of Shapley values must hold channels and must not overlap")
+    sets = np.array(list(itertools.product((False, True), repeat=len(names))))
+    achieved = scores(cell, groups, sets, frames, prepare)
+    achieved["voltage"] = -achieved["voltage"]
+    return {target: dict(zip(names, shapley_values(sets, values), strict=True)) for target, values in achieved.items()}
+
+
+def shapley_values(sets: Bool[np.ndarray, "J G"], value: Float[np.ndarray, " J"]) -> list[float]:
+    """Shapley value of each of G players from the value of all 2^G sets."""
+    players = sets.shape[1]
+    place = {tuple(one): number for number, one in enumerate(sets.tolist())}
+    out = []
+    for player in range(players):
+        total = 0.0
+        for number, one in enumerate(sets):
+            if not one[player]:
+                size = int(one.sum())
+                joined = one.copy()
+                joined[player] = True
+                weight = math.factorial(size) * math.factorial(players - size - 1) / math.factorial(players)
+                total += weight * (value[place[tuple(joined.tolist())]] - value[number])
+        out.append(float(total))
+    return out
