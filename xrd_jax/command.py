@@ -22,7 +22,7 @@ from xrd_jax.config import Config, override
 from xrd_jax.errors import UserError
 from xrd_jax.physics.cell import PRESETS
 
-MODES = ("train", "inspect", "predict", "watch", "export", "explain")
+MODES = ("train", "inspect", "predict", "watch", "export", "explain", "information")
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum(
@@ -31,7 +31,8 @@ flags.DEFINE_enum(
     MODES,
     "train also evaluates, analyses and draws; inspect says what --data=FOLDER or FILE is. Of the run in --workdir: "
     "predict tells what it thinks of --data, watch follows the folder --data while patterns arrive, export makes it "
-    "one file that needs nothing of this package, explain says which peaks it goes by and whether to believe that.",
+    "one file that needs nothing of this package, explain says which peaks it goes by and whether to believe that. "
+    "information says what each channel of the simulated cell can tell, and what nobody could do better.",
 )
 flags.DEFINE_integer(
     "case", 3, "1: voltage at 1C; 2: voltage and mode at 1C; 3: voltage, mode and rate at 1C and 0.2C."
@@ -229,6 +230,17 @@ def run_deployed() -> None:
         export.export(FLAGS.workdir, FLAGS.format, FLAGS.out, seed, FLAGS.overwrite, say)
 
 
+def run_information() -> None:
+    """What is known about the simulated cell, and where the run in --workdir, if there is one, stands against it."""
+    if FLAGS.data:
+        raise UserError("--mode=information is about the simulated cell; leave --data out")
+    config = flagged(base_config())
+    ready()
+    from xrd_jax.analysis import information
+
+    information.tell(config, FLAGS.workdir or "runs/information", say)
+
+
 def run_ablation() -> None:
     """All variants of one named ablation, one table."""
     from experiments.ablations import ABLATIONS
@@ -264,6 +276,8 @@ def main(argv: Sequence[str]) -> None:
             run_deployed()
         elif FLAGS.mode == "explain":
             run_explain()
+        elif FLAGS.mode == "information":
+            run_information()
         elif FLAGS.ablation:
             run_ablation()
         else:
