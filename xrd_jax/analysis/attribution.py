@@ -181,9 +181,10 @@ def _by_seed(
 ) -> dict[tuple[str, str], np.ndarray]:  # fmt: skip
     """All maps of one seed for one block; a loop in Python because a backward convolution inside one of XLA is slow."""
     direct = tuple(m for m in methods if m in compiled.HIDDEN or m in compiled.GRADIENT)
-    if not direct and not legs and "occlusion" not in methods:
+    further = bool(legs) or "occlusion" in methods
+    if not direct and not further:
         return {}
-    maps, chosen = compiled.direct(static, direct, variables, x, centred, variance)
+    maps, chosen = compiled.direct(static, direct, further, variables, x, centred, variance)
     maps = dict(maps)
     for method, parts in legs.items():
         for leg in parts:
@@ -266,8 +267,9 @@ class _Sums:
         """Takes the blocks of the patterns `frames`, for methods that no earlier call had."""
         self._frames |= dict.fromkeys(methods, frames)
         for block in blocks:
+            units = {id(values): normalised(values) for values in block.maps.values()}
             for key, values in block.maps.items():
-                own = normalised(values)
+                own = units[id(values)]
                 here = slice(block.begin, block.begin + own.shape[1])
                 if key not in self._maps:
                     self._maps[key] = np.zeros((len(frames), own.shape[2]), np.float32)

@@ -95,14 +95,16 @@ def slopes(
     return over_rows(static.mesh, local, variables, x, weight, chosen)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def direct(
-    static: Static, methods: tuple[str, ...], variables: dict[str, Any], x: Float[Array, "B L"],
+    static: Static, methods: tuple[str, ...], classes: bool, variables: dict[str, Any], x: Float[Array, "B L"],
     centred: Float[Array, "B L"], variance: Float[Array, "B L"],
 ) -> tuple[Maps, dict[str, Int[Array, " B"]]]:  # fmt: skip
     """Maps of one seed that need one forward pass and its gradients, and the classes that it predicts.
 
     Args:
+      methods: of `HIDDEN` and `GRADIENT`.
+      classes: whether the predicted classes are wanted; without them nothing after the attention need be computed.
       centred: `x` less the mean pattern.
       variance: of the noise in `x`.
 
@@ -112,33 +114,39 @@ def direct(
     """
 
     def local(variables, x, centred, variance):
-        wanted = [method for method in methods if method in HIDDEN or method in GRADIENT]
-        if not wanted:
-            return {}, _classes(static.specs, static.model.apply(variables, x)[0])
-        nudges = probe.none(*x.shape, static.config.width)
-        if not set(wanted) & set(GRADIENT):
-            outputs, inside = probe.apply(static.model, variables, x, nudges)
-            return {(m, ""): _of_attention(m, inside) for m in wanted}, _classes(static.specs, outputs)
-
-        def opened(x: Array, nudges: probe.Nudges) -> tuple[dict[str, Array], probe.Inside | None]:
-            if set(wanted) & set(HIDDEN):
-                return probe.apply(static.model, variables, x, nudges)
-            return static.model.apply(variables, x)[0], None
-
-        outputs, pull, inside = jax.vjp(opened, x, nudges, has_aux=True)
-        maps = {(method, ""): _of_attention(method, inside) for method in wanted if method not in GRADIENT}
-        for spec in static.specs:
-            gradients = _contrasts(outputs, pull, spec)
-            for method in set(wanted) & set(GRADIENT):
-                made = _of_gradient(method, spec, outputs[spec.name], gradients, inside, centred, variance)
-                maps[method, spec.name] = made.astype(jnp.float32)
-        return maps, _classes(static.specs, outputs)
+        if set(methods) & set(GRADIENT):
+            maps, outputs = _with_gradients(static, methods, variables, x, centred, variance)
+        elif methods:
+            outputs, inside = probe.apply(static.model, variables, x, probe.none(x, static.config.width))
+            maps = {(method, ""): _of_attention(method, inside) for method in methods}
+        else:
+            maps, outputs = {}, static.model.apply(variables, x)[0]
+        return maps, {spec.name: outputs[spec.name].argmax(axis=1) for spec in static.specs if classes}
 
     return over_rows(static.mesh, local, variables, x, centred, variance)
 
 
-def _classes(specs: tuple[TargetSpec, ...], outputs: dict[str, Array]) -> dict[str, Array]:
-    return {spec.name: outputs[spec.name].argmax(axis=1) for spec in specs}
+def _with_gradients(
+    static: Static, methods: tuple[str, ...], variables: dict[str, Any], x: Array, centred: Array, variance: Array
+) -> tuple[Maps, dict[str, Array]]:
+    """The maps of `direct`, and the outputs, from one forward pass that gradients are pulled through."""
+
+    def opened(x: Array, nudges: probe.Nudges) -> tuple[dict[str, Array], probe.Inside | None]:
+        if set(methods) & set(HIDDEN):
+            return probe.apply(static.model, variables, x, nudges)
+        return static.model.apply(variables, x)[0], None
+
+    nudges = probe.none(x, static.config.width)
+    both: Any = jax.vjp(opened, x, nudges, has_aux=True)
+    outputs, pull, inside = both
+    maps = {(method, ""): _of_attention(method, inside) for method in methods if method not in GRADIENT}
+    for spec in static.specs:
+        gradients = _contrasts(outputs, pull, spec)
+        for method in methods:
+            if method in GRADIENT:
+                made = _of_gradient(method, spec, outputs[spec.name], gradients, inside, centred, variance)
+                maps[method, spec.name] = made.astype(jnp.float32)
+    return maps, outputs
 
 
 class Gradients(NamedTuple):

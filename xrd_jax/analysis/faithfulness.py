@@ -74,7 +74,8 @@ def agreement(
 ) -> float:
     """Rank correlation over windows between the map's mass and known shares, such as Shapley values of an oracle."""
     names = [name for name in windows if name in shares]
-    return spearman([mass_inside(curve, windows[name]) for name in names], [shares[name] for name in names])
+    mass = np.array([mass_inside(curve, windows[name]) for name in names])
+    return spearman(mass, np.array([shares[name] for name in names]))
 
 
 def stability(curves: Float[np.ndarray, "S L"]) -> float:

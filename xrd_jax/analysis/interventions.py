@@ -218,11 +218,10 @@ def inject(
         walk[where] = _walk(rng, where.size, memory * where.size)
     centres = low + (high - low) * walk
     peak = height * np.exp2(-((2 * (axis[None, :] - centres[:, None]) / width) ** 2))
+    added = patterns + (rng.poisson(peak) if series.counts else peak)
+    kind = np.result_type(patterns.dtype, np.float32)
     if series.counts:
-        added = patterns.astype(np.int64) + rng.poisson(peak)
-        kind = patterns.dtype if added.max() <= np.iinfo(np.uint16).max else np.int64
-    else:
-        added, kind = patterns + peak, np.result_type(patterns.dtype, np.float32)
+        kind = patterns.dtype if added.max() <= np.iinfo(np.uint16).max else np.dtype(np.int64)
     return Decoy(dataclasses.replace(series, intensity=added.astype(kind)), centres, width)
 
 

@@ -41,9 +41,9 @@ class Inside(NamedTuple):
     value: Float[Array, "B L D"]
 
 
-def none(patterns: int, length: int, width: int) -> Nudges:
-    """Nudges that change nothing."""
-    zeros = jnp.zeros((patterns, length, width), jnp.float32)
+def none(x: Float[Array, "B L"], width: int) -> Nudges:
+    """Nudges that change nothing for patterns `x` and layers of `width` channels."""
+    zeros = jnp.zeros((*x.shape, width), jnp.float32)
     return Nudges(zeros, zeros)
 
 
