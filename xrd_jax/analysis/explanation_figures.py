@@ -26,6 +26,7 @@ COLUMNS = 4  # of panels beside each other
 CONTROLS = ("random", "intensity", "variance", "untrained", "shuffled")  # no network, or none that learnt: drawn grey
 LOWER_IS_BETTER = ("decoy_mass", "auprc_untrained", "edge_sensitivity", "deletion_auc", "randomisation")
 CAPITALS = {"vaw": "VAW", "auprc": "AUPRC", "auc": "AUC", "ig": "IG", "grad": "Grad", "cam": "CAM"}
+PANEL_TITLE: dict[str, Any] = {"fontsize": 7, "fontweight": "normal"}  # four beside each other
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)))
 
 
@@ -66,14 +67,14 @@ def map_panels(
     panels = figure.subplots(height, COLUMNS, sharex=True, sharey=True, squeeze=False)
     image = lines.average(series.intensity[where])
     maps.heat_map(panels[0, 0], lines, seconds, series.axis.values, image, maps.root_scale(image), "viridis")
-    panels[0, 0].set_title("Patterns", loc="left", fontsize=7.5)
+    panels[0, 0].set_title("Patterns", loc="left", **PANEL_TITLE)
     for axes, method in zip(panels.ravel()[1:], methods, strict=False):
         grid = lines.average(_even(found[method, target][where]))
         high = np.nanpercentile(grid, 99.5) if np.isfinite(grid).any() else 1.0
         maps.heat_map(axes, lines, seconds, centres, grid, Normalize(0.0, high if high > 0 else 1.0), "Greys")
         maps.hatch(axes, centres, np.isnan(grid).all(axis=0))
         axes.set_facecolor(maps.BLANK)
-        axes.set_title(textwrap.shorten(title(method), 30, placeholder="…"), loc="left", fontsize=7.5)
+        axes.set_title(textwrap.shorten(title(method), 30, placeholder="…"), loc="left", **PANEL_TITLE)
     _outer(panels, len(methods) + 1, maps.channel_edges(series.axis.values)[[0, -1]])
     name = textwrap.shorten(series.session_names[session], 40, placeholder="…")
     figure.suptitle(f"{title(target)}, {name}", x=0.01, ha="left", fontweight="bold", fontsize=9)

@@ -109,18 +109,26 @@ class _Path(NamedTuple):
 def _paths(axis: np.ndarray, image: np.ndarray, wanted: list[Line]) -> list[_Path]:
     """The paths of all lines; the best of those left is settled and its peak removed, until none is left."""
     settled: dict[int, _Path] = {}
+    tried: dict[int, _Path] = {}
     widths: dict[str, float] = {}  # of a phase: crystallites and instrument are the same for all its lines
     left = image.copy()
     while len(settled) < len(wanted):
-        tried = {number: _path(axis, left, line) for number, line in enumerate(wanted) if number not in settled}
+        tried |= {n: _path(axis, left, wanted[n]) for n in range(len(wanted)) if n not in settled and n not in tried}
         best = max(tried, key=lambda number: tried[number].worth)
         if not tried[best].found:
             settled |= tried
             break
-        width = widths.setdefault(wanted[best].phase, tried[best].width)
-        settled[best] = tried[best]._replace(width=width)
-        _remove(left, np.interp(tried[best].place, axis, np.arange(axis.size)), width / _step(axis))
+        path = tried.pop(best)
+        path = settled[best] = path._replace(width=widths.setdefault(wanted[best].phase, path.width))
+        _remove(left, np.interp(path.place, axis, np.arange(axis.size)), path.width / _step(axis))
+        tried = {number: other for number, other in tried.items() if not _near(wanted[number], path)}
     return [settled[number] for number in range(len(wanted))]
+
+
+def _near(line: Line, path: _Path) -> bool:
+    """True where taking the peak out may have changed what is seen of `line`."""
+    reach = REMOVED * path.width + (line.high - line.low)
+    return bool(path.place.min() - reach < line.high and path.place.max() + reach > line.low)
 
 
 def _step(axis: np.ndarray) -> float:
