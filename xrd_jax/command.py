@@ -22,6 +22,7 @@ from xrd_jax.config import Config, override
 from xrd_jax.errors import UserError
 from xrd_jax.physics.cell import PRESETS
 
+ATTENTION = {"paper": "softmax", "faithful": "faithful"}
 MODES = ("train", "inspect", "predict", "watch", "export", "explain", "information")
 
 FLAGS = flags.FLAGS
@@ -58,6 +59,13 @@ flags.DEFINE_string(
     "split", "", "random half, cycle (last of each rate held out), block, half_cycle (one held out), rows."
 )
 flags.DEFINE_string("resize", "", "spline (samples it) or bin (sums channels; keeps far more information).")
+flags.DEFINE_enum(
+    "attention",
+    None,
+    list(ATTENTION),
+    "paper: between two hidden layers. faithful: that and, for each target, attention over the pattern itself that is "
+    "taught to show what the network draws on.",
+)
 flags.DEFINE_enum(
     "precision", None, ["float32", "bfloat16"], "Precision of the products; float32 unless the experiment file differs."
 )
@@ -112,6 +120,7 @@ def flagged(config: Config) -> Config:
     """The shorthand flags, then --set; they win over the case and over the experiment file."""
     shorthand = {"prepare.split": FLAGS.split, "prepare.resize": FLAGS.resize, "train.epochs": FLAGS.epochs}
     shorthand["model.precision"] = FLAGS.precision
+    shorthand["model.attention"] = ATTENTION.get(FLAGS.attention, "")
     return override(config, [*(f"{key}={value}" for key, value in shorthand.items() if value), *FLAGS.set])
 
 

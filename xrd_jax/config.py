@@ -71,7 +71,9 @@ class ModelConfig:
       padding: 'zeros', 'edge' or 'reflect'; output length equals input length.
       norm_layer: the layer (from 1) that batch normalisation follows; 0 for none.
       norm_place: 'after' or 'before' the layer's ReLU.
-      attention: 'softmax', 'uniform' (every key weighs 1/L) or 'off' (the values go straight to the combination).
+      attention: 'softmax' (the paper's), 'faithful' (the same, and per target a map over the pattern itself that is
+        taught to show what the network draws on), 'uniform' (every key weighs 1/L) or 'off' (the values go straight to
+        the combination).
       query_layer, key_layer: layers (from 1) whose outputs are QUERY and KEY = VALUE.
       scaled: divide the logits by √width.
       projections: learned linear maps of query, key and value.
@@ -91,7 +93,7 @@ class ModelConfig:
     norm_layer: int = 7
     norm_place: Literal["after", "before"] = "after"
     norm_momentum: float = 0.9
-    attention: Literal["softmax", "uniform", "off"] = "softmax"
+    attention: Literal["softmax", "faithful", "uniform", "off"] = "softmax"
     query_layer: int = 6
     key_layer: int = 10
     scaled: bool = False
@@ -117,6 +119,7 @@ class TrainConfig:
       regression_scale: where log-cosh and Huber turn from quadratic to linear, in training standard deviations of the
         target.
       loss_weights: target name -> weight; what is not named weighs `regression_weight` or `class_weight`.
+      own_weight: of the loss of the network's own maps, where it has any.
       augment: 'none', or 'redraw': every pattern is replaced by a fresh Poisson draw around the average of its
         neighbouring training frames (counts only).
       redraw_frames: standard deviation of that average, in frames.
@@ -144,6 +147,7 @@ class TrainConfig:
     loss_weights: dict[str, float] = dataclasses.field(default_factory=dict)
     regression_weight: float = 1.0
     class_weight: float = 0.3
+    own_weight: float = 0.3
     augment: Literal["none", "redraw"] = "none"
     redraw_frames: float = 3.0
     redraw_shift: float = 0.0

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from xrd_jax.config import ModelConfig, PrepareConfig
+from xrd_jax.errors import UserError
 from xrd_jax.prepare import TargetSpec
 from xrd_jax.run import Run
 
@@ -56,6 +57,8 @@ def build(run: Run, record: dict[str, Any]) -> bytes:
     import onnx
     from onnx import helper
 
+    if run.config.model.attention == "faithful":
+        raise UserError(f"{run.path}: networks with faithful attention have no ONNX form yet; use --format=jax")
     graph, config, count = Graph(), run.config, run.config.seeds
     x = _prepared(graph, run, "patterns")
     each = [_network(graph, config.model, run.specs, jax.tree.map(lambda v, s=s: np.asarray(v[s]), run.variables), x)

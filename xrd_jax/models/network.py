@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from xrd_jax.config import ModelConfig
 from xrd_jax.models.attention import Attention
+from xrd_jax.models.faithful import Faithful
 
 
 class ConvStack(nn.Module):
@@ -91,7 +92,8 @@ class Network(nn.Module):
     def __call__(self, x: Float[Array, "B L"], train: bool = False) -> tuple[dict[str, Array], dict[str, Array]]:
         """Returns ({target: [B, K]}, {'attention': [B, L, L], 'peak': [B, L], 'query', 'key', 'combined': [B, L, D]}).
 
-        'peak' is the maximum of 'attention' over keys, had for nothing.
+        'peak' is the maximum of 'attention' over keys, had for nothing. With faithful attention there is 'own' as well:
+        {target: logarithm of its map over input channels [B, L]}.
 
         Outputs and attention are float32 whatever the precision of the products inside.
         """
@@ -103,5 +105,12 @@ class Network(nn.Module):
             combined = jnp.tanh(combined)
         flat = combined.mean(axis=1) if config.pooling == "mean" else combined.reshape(combined.shape[0], -1)
         flat = Dropout(config.dropout, self.batch_axis)(flat, train)
-        heads = {name: nn.Dense(size, name=f"head_{name}")(flat.astype(jnp.float32)) for name, size in self.outputs}
-        return heads, {"attention": attention, "peak": peak, "query": query, "key": key, "combined": combined}
+        aux = {"attention": attention, "peak": peak, "query": query, "key": key, "combined": combined}
+        flat, seen = flat.astype(jnp.float32), {}
+        if config.attention == "faithful":
+            aux["own"], seen = Faithful(config, [name for name, _ in self.outputs], name="own")(x)
+        heads = {}
+        for name, size in self.outputs:
+            features = jnp.concatenate([flat, seen[name]], axis=1) if seen else flat
+            heads[name] = nn.Dense(size, name=f"head_{name}")(features)
+        return heads, aux

@@ -12,16 +12,17 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh
 from jaxtyping import Array, Int
 
+from xrd_jax import photons
 from xrd_jax.config import PrepareConfig, TrainConfig
 from xrd_jax.errors import UserError
 from xrd_jax.models import Model
 from xrd_jax.prepare import Statistics, TargetSpec, transform
-from xrd_jax.training import devices
+from xrd_jax.training import devices, own_maps
 from xrd_jax.training.augment import Redraw, redraw
 from xrd_jax.training.losses import loss_and_metrics
 
 # Names of the random streams of a seed, folded into its key.
-INIT, SHUFFLE, DROPOUT, REDRAW = range(4)
+INIT, SHUFFLE, DROPOUT, REDRAW, OWN = range(5)
 
 
 class State(NamedTuple):
@@ -137,19 +138,30 @@ def train_step(plan: Plan, state: State, order: Int[Array, N], data: TrainingDat
     position = state.step % plan.steps_per_epoch
     chosen = jax.lax.dynamic_slice(order, (position * plan.batch,), (plan.batch,))
     patterns = data.patterns[chosen]
+    noise = jnp.ones_like(patterns)
     if plan.train.augment == "redraw":
         scales = Redraw(plan.train.redraw_flux, plan.train.redraw_shift)
         redraw_key = jax.random.fold_in(jax.random.fold_in(key, REDRAW), state.step)
         slopes = data.slopes[chosen] if plan.train.redraw_shift else jnp.zeros_like(patterns)
-        patterns = transform(data.statistics, plan.prepare, redraw(redraw_key, patterns, slopes, scales))
+        counts = redraw(redraw_key, patterns, slopes, scales)
+        patterns, noise = (
+            transform(data.statistics, plan.prepare, counts),
+            photons.variance(data.statistics, plan.prepare, counts),
+        )
     targets = {name: values[chosen] for name, values in data.targets.items()}
-    patterns, targets = _share(plan, (patterns, targets))
+    patterns, noise, targets = _share(plan, (patterns, noise, targets))
     dropout_key = jax.random.fold_in(jax.random.fold_in(key, DROPOUT), state.step)
 
     def objective(params):
         variables = {"params": params, "batch_stats": state.batch_stats}
-        outputs, _, batch_stats = plan.model.apply_train(variables, patterns, dropout_key)
+        outputs, aux, batch_stats = plan.model.apply_train(variables, patterns, dropout_key)
         loss, metrics = loss_and_metrics(outputs, targets, plan.specs, plan.train)
+        if "own" in aux:
+            few = max(1, own_maps.PATTERNS // plan.shares)
+            own_key = jax.random.fold_in(jax.random.fold_in(key, OWN), state.step)
+            maps = own_maps.wanted(plan.model, plan.specs, variables, patterns[:few], noise[:few], own_key)
+            metrics["loss/own"] = own_maps.loss(aux["own"], maps)
+            loss = loss + plan.train.own_weight * metrics["loss/own"]
         return loss, (metrics, batch_stats)
 
     gradients, (metrics, batch_stats) = jax.grad(objective, has_aux=True)(state.params)
