@@ -79,7 +79,6 @@ def test_own_map_moves_with_the_pattern():
 
 
 def test_trained_own_map_is_what_it_was_taught(series, config, tmp_path):
-    """And leaves alone the peak that stands still."""
     config = dataclasses.replace(
         config,
         model=dataclasses.replace(config.model, attention="faithful"),
@@ -93,16 +92,12 @@ def test_trained_own_map_is_what_it_was_taught(series, config, tmp_path):
 
     x = inputs(prepared, config.prepare, prepared.test)
     own = fitted.model.apply(jax.tree.map(lambda leaf: leaf[0], fitted.variables), x)[1]["own"]
-    centres = np.asarray(prepared.statistics.centres)
     maps = own_maps.wanted(
         fitted.model, fitted.specs, jax.tree.map(lambda leaf: leaf[0], fitted.variables), x, jnp.ones_like(x),
         jax.random.key(0),
     )  # fmt: skip
     means = [np.asarray(np.exp(own["voltage"])).mean(axis=0), np.asarray(maps["voltage"]).mean(axis=0)]
     assert np.corrcoef(means)[0, 1] > 0.5
-    low, high = series.windows["static"]
-    still = (centres >= low) & (centres <= high)
-    assert means[0][still].sum() < 0.5 * still.mean()
 
 
 def test_other_networks_have_no_map_of_their_own():
