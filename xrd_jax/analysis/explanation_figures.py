@@ -129,7 +129,7 @@ def mean_curves(
                 _curve(axes, centres, curves[method, target], truth.get(target), bad)
             axes.set(yticks=[], ylim=(0.0, 1.12))
             if column == 0:
-                text = textwrap.fill(title(method), 17)
+                text = textwrap.fill(title(method), 18)
                 axes.set_ylabel(text, rotation=0, ha="right", va="center", fontsize=7)
         panels[0, column].set_title(title(target), loc="left")
         _pattern(panels[count, column], series, column == 0)
@@ -209,7 +209,8 @@ def deletion(
         axes.set_ylabel((units or {}).get(target, "Error"))
         axes.grid(color="0.92", linewidth=0.5)
         axes.set_xlim(100.0 * fractions[0], 100.0 * fractions[-1])
-    figure.supxlabel("Channels given back (%)" if inserted else "Channels removed (%)", fontsize=8)
+    # Not the figure's own label, which a legend below would be written over.
+    panels[len(panels) // 2].set_xlabel("Channels given back (%)" if inserted else "Channels removed (%)")
     names = [title(method) for method in drawn]
     figure.legend(list(drawn.values()), names, loc="outside lower center", ncols=4, frameon=False, fontsize=7)
     return figure
@@ -240,8 +241,8 @@ def score_matrix(
       lower: scores that are better when they are smaller.
     """
     counts = {target: len(own) for target, own in scores.items()}
-    heights = [0.55 + 0.17 * count for count in counts.values()]
-    figure = Figure((WIDTH, 0.6 + sum(heights)), layout="constrained")
+    heights = [0.35 + 0.155 * count + 0.45 * (target == next(iter(scores))) for target, count in counts.items()]
+    figure = Figure((WIDTH, 0.1 + sum(heights)), layout="constrained")
     parts = figure.subfigures(len(scores) or 1, 1, height_ratios=heights or [1.0], squeeze=False)[:, 0]
     for number, (part, target) in enumerate(zip(parts, scores, strict=False)):
         _block(part, target, scores[target], (verdicts or {}).get(target, {}), lower, number == 0)
@@ -266,8 +267,9 @@ def _block(
             colour = "white" if shade[row, column] > 0.85 else "black"
             text = _short(float(values[row, column]))
             axes.text(column, row, text, ha="center", va="center", fontsize=6.5, color=colour)
-    heads = [textwrap.fill(title(name) + (" ↓" if name in lower else ""), 11) for name in names]
-    axes.set_xticks(range(len(names)), heads if first else [""] * len(names), fontsize=6.5)
+    heads = [title(name) + (" ↓" if name in lower else "") for name in names]
+    turned: dict[str, Any] = {"rotation": 35, "ha": "left", "rotation_mode": "anchor", "fontsize": 6.5}
+    axes.set_xticks(range(len(names)), heads if first else [""] * len(names), **turned)
     axes.set_yticks(range(len(own)), [title(method) for method in own], fontsize=7)
     axes.tick_params(length=0, top=False, bottom=False, labeltop=first, labelbottom=False)
     axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
