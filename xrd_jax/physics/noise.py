@@ -65,10 +65,9 @@ def whitened(noise: Noise, counts: Float[Array, " N"], vectors: Float[Array, "V 
     apart = [covariance[k] / size / jnp.roll(size, -k) for k in range(1, len(covariance))]
     for factor in noise.series[1:]:
         # What the roll brings round the end is multiplied by the zeros that pad the bands.
-        power = sum(
-            jnp.roll(power, -k, axis=1) * band[None, :] + jnp.roll(power * band[None, :], k, axis=1)
-            for k, band in enumerate(apart, 1)
-        )
+        above = [jnp.roll(power, -k, axis=1) * band[None, :] for k, band in enumerate(apart, 1)]
+        below = [jnp.roll(power * band[None, :], k, axis=1) for k, band in enumerate(apart, 1)]
+        power = jnp.sum(jnp.stack(above + below), axis=0)
         total += factor * power
     return total
 

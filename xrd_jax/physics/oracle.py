@@ -97,14 +97,20 @@ def draw(cell: Cell, frames: int, prepare: PrepareConfig = ANALYSED) -> tuple[Sa
 
 
 @jax.jit
+def _patterns(dictionaries: Dictionaries, states: FrameState) -> Float[Array, "C M"]:
+    return jax.lax.map(lambda state: simulate.mixture(dictionaries, state), states, batch_size=simulate.CHUNK)
+
+
+@jax.jit
 def _expansion(
-    dictionaries: Dictionaries, states: FrameState, shift: Array, step: Array
+    patterns: Float[Array, "C M"], channel: Array, shift: Array, step: Array
 ) -> tuple[Float[Array, "3 C N"], Float[Array, "3 C N"], Float[Array, " N"]]:
-    """μ less its mean over the states, log(μ / mean), both with two derivatives by the shift; and that mean."""
-    at = [
-        simulate.expected_series(dictionaries, states._replace(shift=jnp.full_like(states.shift, shift + k * step)))
-        for k in (-1, 0, 1)
-    ]
+    """μ less its mean over the states, log(μ / mean), both with two derivatives by the shift; and that mean.
+
+    Args:
+      channel: width of a channel; `step`: over which derivatives are taken; both in degrees.
+    """
+    at = [jax.vmap(simulate.shifted, (0, None, None))(patterns, shift + k * step, channel) for k in (-1, 0, 1)]
     mean = at[1].mean(axis=0)
 
     def derivatives(below: Array, here: Array, above: Array) -> Array:
@@ -181,6 +187,7 @@ def scores(
     cell = dataclasses.replace(cell, decoy=False)
     sample, whole = draw(cell, frames, prepare)
     dictionaries = profile.dictionaries(cell)
+    patterns = _patterns(dictionaries, sample.states)
     sigma = tuple(jnp.float32(max(one, LEAST_SIGMA)) for one in (cell.flux_sigma, cell.shift_sigma_deg))
     voltage = jnp.asarray(whole.voltage[sample.candidates], jnp.float32)
     classes = (values[sample.candidates] for values in (whole.mode, whole.rate))
@@ -193,7 +200,7 @@ def scores(
         own = np.flatnonzero(place == number)
         if not own.size:
             continue
-        expansion = _expansion(dictionaries, sample.states, shift, jnp.float32(0.1 * cell.step_deg))
+        expansion = _expansion(patterns, dictionaries.step, shift, jnp.float32(0.1 * cell.step_deg))
         for rows in np.array_split(own, math.ceil(own.size / CHUNK)):
             padded = np.resize(rows, CHUNK)
             said = _likelihood(jnp.asarray(sample.counts[padded], jnp.float32), expansion, members)

@@ -87,15 +87,20 @@ def shifted(pattern: Float[Array, " M"], shift: Float[Array, ""], step: Float[Ar
     return jnp.sum(jnp.stack(weights)[:, None] * jnp.stack(taps), axis=0)
 
 
-def expected_counts(dictionaries: Dictionaries, state: FrameState) -> Float[Array, " N"]:
-    """Expected counts per channel of one frame, differentiable in every field of `state`."""
+def mixture(dictionaries: Dictionaries, state: FrameState) -> Float[Array, " M"]:
+    """μ of one frame: expected counts at unit flux and without zero shift, margins included."""
     negative = splat(state.negative)
     weights = jnp.concatenate([(1 - state.discharge) * negative, state.discharge * negative, splat(state.positive)])
     patterns = jnp.concatenate([dictionaries.negative_charge, dictionaries.negative_discharge, dictionaries.positive])
     mean = weights @ patterns + dictionaries.static + state.background * dictionaries.background
     if dictionaries.decoy is not None and state.decoy is not None:
         mean += splat(state.decoy[None]) @ dictionaries.decoy
-    return state.flux * shifted(mean, state.shift, dictionaries.step)
+    return mean
+
+
+def expected_counts(dictionaries: Dictionaries, state: FrameState) -> Float[Array, " N"]:
+    """Expected counts per channel of one frame, differentiable in every field of `state`."""
+    return state.flux * shifted(mixture(dictionaries, state), state.shift, dictionaries.step)
 
 
 @jax.jit
