@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import make_series
+from xrd_jax import photons
 from xrd_jax.analysis import attribution, attribution_maps, attribution_paths, vaw
 from xrd_jax.config import CASE_TARGETS, Config, ModelConfig, PrepareConfig, TrainConfig
 from xrd_jax.errors import UserError
@@ -186,7 +187,7 @@ def test_gradient_is_the_slope_of_what_is_explained(run, few):
 def test_gradient_noise_is_the_fisher_information_of_the_outputs(run, few):
     block, x = one_block(run, few, "gradient_noise"), at_input(run, few)
     counts = jnp.asarray(few.intensity, jnp.float32)
-    variance = attribution_maps.photon_variance(run.statistics, run.config.prepare, counts)
+    variance = photons.variance(run.statistics, run.config.prepare, counts)
     variables = jax.tree.map(lambda leaf: leaf[1], run.variables)
 
     def log_p(one):
@@ -207,7 +208,7 @@ def test_photon_noise_at_the_input(scale, scale_at, resize):
     rates = 40.0 * np.asarray(series.intensity[3], np.float32) + 400.0
     draws = np.random.default_rng(1).poisson(rates, (4000, rates.size)).astype(np.float32)
     measured = np.asarray(transform(statistics, config, jnp.asarray(draws))).var(axis=0)
-    told = np.asarray(attribution_maps.photon_variance(statistics, config, jnp.asarray(rates)[None]))[0]
+    told = np.asarray(photons.variance(statistics, config, jnp.asarray(rates)[None]))[0]
     if scale == "pattern":  # the extremes, noisy themselves, are held fixed
         matrix = np.asarray(statistics.matrix)
         level = np.ptp(rates if scale_at == "input" else rates @ matrix) * float(statistics.deviation)
@@ -331,14 +332,14 @@ def test_normalised_maps_ignore_scale_sign_and_missing_channels():
 
 
 def test_unknown_method_is_one_line_that_lists_them(run, few):
-    with pytest.raises(UserError, match=r"method 'shap' is not known; use some of vaw, .*occlusion, random") as error:
+    with pytest.raises(UserError, match=r"method 'shap' is not known; use some of own_attention, vaw, .*occlusion, random") as error:
         attribution.collect(run, few, ("shap",))
     assert "\n" not in str(error.value)
 
 
 def test_attention_maps_need_attention(few):
     run = make_run(make_series(), seeds=1, attention="off")
-    with pytest.raises(UserError, match=r"vaw: this network has attention off .*; use gradient, "):
+    with pytest.raises(UserError, match=r"vaw: this network has none .*=off\); use gradient, "):
         attribution.collect(run, few, ("gradient", "vaw"))
     found = attribution.collect(run, few, attribution.available(run), patterns=4)
     assert ("grad_cam", "mode") in found.curves and ("vaw", "mode") not in found.curves
@@ -370,6 +371,7 @@ def test_built_models_share_programs(few):
 DEVICES = """
 import numpy as np, jax
 from tests.test_attribution import make_run, make_series
+from xrd_jax import photons
 from xrd_jax.analysis import attribution
 run, few = make_run(make_series()), make_series().subset(np.arange(0, 240, 30))
 assert jax.local_device_count() == 2

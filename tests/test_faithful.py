@@ -115,3 +115,20 @@ def test_onnx_is_refused_in_one_line(tmp_path):
     run = SimpleNamespace(path=tmp_path, config=SimpleNamespace(model=FAITHFUL, seeds=1))
     with pytest.raises(UserError, match="use --format=jax"):
         graph.build(run, {})
+
+
+def test_own_map_is_an_explanation_like_the_others(series, config):
+    from pathlib import Path
+
+    from xrd_jax.analysis import attribution
+    from xrd_jax.run import Run
+    from xrd_jax.training.fit import make_model
+
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, attention="faithful"))
+    prepared = prepare(series, config.prepare)
+    model, specs = make_model(config, prepared)
+    run = attribution.untrained(Run(Path("none"), config, specs, prepared.statistics, model, {}))
+    assert attribution.available(run)[0] == attribution.OWN
+    found = attribution.collect(run, series, (attribution.OWN,))
+    np.testing.assert_allclose(found.curves[attribution.OWN, "voltage"].sum(axis=1), 1.0, rtol=1e-5)
+    assert found.maps[attribution.OWN, "mode"].shape == (len(series), 32)

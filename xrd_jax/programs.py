@@ -55,9 +55,9 @@ def _heard() -> Callable[[], float]:
 
     taken: list[float] = []
 
-    def note(event: str, seconds: float, **_: object) -> None:
+    def note(event: str, duration_secs: float, **_: str | int) -> None:
         if event == "/jax/core/compile/backend_compile_duration":
-            taken.append(seconds)
+            taken.append(duration_secs)
 
     jax.monitoring.register_event_duration_secs_listener(note)
     return lambda: sum(taken)

@@ -49,6 +49,7 @@ METHODS: tuple[str, ...] = (
     "grad_cam", "occlusion",
 )  # fmt: skip
 CONTROLS: tuple[str, ...] = ("random", "intensity", "variance")
+OWN = compiled.OWN  # of networks with faithful attention: the map that is taught to show what they draw on
 HIDDEN = compiled.HIDDEN
 # Methods that cost tens of passes through the network: `collect` takes them on some patterns only.
 COSTLY = paths.COSTLY
@@ -94,9 +95,10 @@ class Explained:
 
 
 def available(run: Run) -> tuple[str, ...]:
-    """The methods that the network of `run` allows: without attention, none of its maps."""
-    off = run.config.model.attention == "off"
-    return tuple(name for name in METHODS if not (off and name in compiled.ATTENTION))
+    """The methods that the network of `run` allows: without attention, none of its maps; `OWN` if it has such maps."""
+    kind = run.config.model.attention
+    methods = tuple(name for name in METHODS if not (kind == "off" and name in compiled.ATTENTION))
+    return (OWN, *methods) if kind == "faithful" else methods
 
 
 def untrained(run: Run) -> Run:
@@ -163,14 +165,15 @@ def stream(
 
 def _checked(run: Run, methods: Sequence[str]) -> tuple[str, ...]:
     """`methods` in the order of `METHODS` and `CONTROLS`, each once."""
-    known = (*METHODS, *CONTROLS)
+    known = (OWN, *METHODS, *CONTROLS)
     for name in methods:
         if name not in known:
             raise UserError(f"method '{name}' is not known; use some of {', '.join(known)}")
-    refused = [name for name in methods if name in METHODS and name not in available(run)]
+    refused = [name for name in methods if name not in (*available(run), *CONTROLS)]
     if refused:
+        kind = run.config.model.attention
         raise UserError(
-            f"{', '.join(refused)}: this network has attention off (model.attention); use {', '.join(available(run))}"
+            f"{', '.join(refused)}: this network has none (model.attention={kind}); use {', '.join(available(run))}"
         )
     return tuple(name for name in known if name in methods)
 
@@ -182,10 +185,11 @@ def _by_seed(
     """All maps of one seed for one block; a loop in Python because a backward convolution inside one of XLA is slow."""
     direct = tuple(m for m in methods if m in compiled.HIDDEN or m in compiled.GRADIENT)
     further = bool(legs) or "occlusion" in methods
+    own = compiled.own(static, variables, x) if OWN in methods else {}
     if not direct and not further:
-        return {}
+        return jax.device_get(own)
     maps, chosen = compiled.direct(static, direct, further, variables, x, centred, variance)
-    maps = dict(maps)
+    maps = dict(maps) | own
     for method, parts in legs.items():
         for leg in parts:
             for name, part in compiled.slopes(static, leg.names, variables, leg.points, leg.weight, chosen).items():

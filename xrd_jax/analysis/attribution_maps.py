@@ -20,13 +20,14 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int
 
-from xrd_jax import preprocess
+from xrd_jax import photons
 from xrd_jax.config import ModelConfig, PrepareConfig
 from xrd_jax.models import Model, probe
 from xrd_jax.prepare import Statistics, TargetSpec, transform
 from xrd_jax.training import devices
 
 ATTENTION = ("vaw", "attention_received", "attention_norm", "attention_gradient")
+OWN = "own_attention"
 HIDDEN = (*ATTENTION, "grad_cam")
 GRADIENT = ("attention_gradient", "gradient", "gradient_noise", "gradient_input", "grad_cam")
 Maps = dict[tuple[str, str], Array]
@@ -229,39 +230,15 @@ def inputs(
     """Network inputs, the variance of their photon noise (zeros unless `counts`), and resized intensities."""
     intensity = intensity.astype(jnp.float32)
     x = transform(statistics, prepare, intensity)
-    variance = photon_variance(statistics, prepare, intensity) if counts else jnp.zeros_like(x)
+    variance = photons.variance(statistics, prepare, intensity) if counts else jnp.zeros_like(x)
     return x, variance, intensity @ statistics.matrix
 
 
-def photon_variance(statistics: Statistics, prepare: PrepareConfig, counts: Float[Array, "B N"]) -> Float[Array, "B L"]:
-    """Variance that Poisson noise of the counts has at the network's input.
+@functools.partial(jax.jit, static_argnums=0)
+def own(static: Static, variables: dict[str, Any], x: Float[Array, "B L"]) -> Maps:
+    """The maps that a network with faithful attention draws itself, of one seed."""
 
-    var(x) = Σ_n (dx/dn)² n with the counts as their own variance; the level that a pattern is scaled by (its extremes,
-    its sum) is held fixed, because it averages over many channels. Baselines are held fixed as well.
-    """
-    above = preprocess.without_baseline(counts, prepare.baseline)
-    if prepare.scale_at == "input":
-        spread = (counts * _scaling(statistics, prepare, above) ** 2) @ statistics.matrix**2
-    else:
-        slope = _scaling(statistics, prepare, above @ statistics.matrix)
-        spread = (counts @ statistics.matrix**2) * slope**2
-    return spread / statistics.deviation**2
+    def local(variables, x):
+        return {(OWN, name): jnp.exp(log) for name, log in static.model.apply(variables, x)[1]["own"].items()}
 
-
-def _scaling(statistics: Statistics, prepare: PrepareConfig, x: Float[Array, "B C"]) -> Float[Array, "B C"]:
-    """Slope of the scaling of `prepare` at `x`, its level held fixed."""
-    tiny = jnp.finfo(x.dtype).tiny
-    if prepare.scale == "dataset":
-        return jnp.broadcast_to(1.0 / jnp.maximum(statistics.high - statistics.low, tiny), x.shape)
-    if prepare.scale == "none":
-        return jnp.ones_like(x)
-    if prepare.scale == "pattern":
-        level = 1.0 / jnp.maximum(x.max(axis=1, keepdims=True) - x.min(axis=1, keepdims=True), tiny)
-    elif prepare.scale == "snv":
-        level = 1.0 / jnp.maximum(x.std(axis=1, keepdims=True), tiny)
-    else:
-        level = 1.0 / jnp.maximum(x.sum(axis=1, keepdims=True), tiny)
-    if prepare.scale == "sqrt":  # d/dn of 2 √(n f + 3/8) is f / √(n f + 3/8)
-        factor = level * statistics.total
-        return factor / jnp.sqrt(jnp.maximum(x * factor, 0.0) + 0.375)
-    return jnp.broadcast_to(level, x.shape)
+    return over_rows(static.mesh, local, variables, x)

@@ -28,8 +28,8 @@ class Model:
     """
 
     init: Callable[[PRNGKeyArray], Variables]
-    apply: Callable[[Variables, Array], tuple[dict[str, Array], dict[str, Array]]]
-    apply_train: Callable[[Variables, Array, PRNGKeyArray], tuple[dict[str, Array], dict[str, Array], Variables]]
+    apply: Callable[[Variables, Array], tuple[dict[str, Array], dict[str, Any]]]
+    apply_train: Callable[[Variables, Array, PRNGKeyArray], tuple[dict[str, Array], dict[str, Any], Variables]]
     lag: float
 
 

@@ -144,10 +144,8 @@ def train_step(plan: Plan, state: State, order: Int[Array, N], data: TrainingDat
         redraw_key = jax.random.fold_in(jax.random.fold_in(key, REDRAW), state.step)
         slopes = data.slopes[chosen] if plan.train.redraw_shift else jnp.zeros_like(patterns)
         counts = redraw(redraw_key, patterns, slopes, scales)
-        patterns, noise = (
-            transform(data.statistics, plan.prepare, counts),
-            photons.variance(data.statistics, plan.prepare, counts),
-        )
+        patterns = transform(data.statistics, plan.prepare, counts)
+        noise = photons.variance(data.statistics, plan.prepare, counts)
     targets = {name: values[chosen] for name, values in data.targets.items()}
     patterns, noise, targets = _share(plan, (patterns, noise, targets))
     dropout_key = jax.random.fold_in(jax.random.fold_in(key, DROPOUT), state.step)
