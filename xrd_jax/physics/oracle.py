@@ -6,7 +6,7 @@ integrated out with Laplace's method,
 
     log p(n | s) = max_{f, d} [a log f - f b_s(d) + c_s(d) - (f - 1)²/2σ_f² - d²/2σ_d²] - ½ log det(-Hessian),
 
-with a = Σ n, b = Σ μ, c = Σ n log μ over the chosen channels; b and c are quadratic about the nearest of a few shifts.
+with a = Σ n, b = Σ μ, c = Σ n log μ over the chosen channels; b and c are the polynomials in d through a few shifts.
 All three add up over channels, so what every window says is computed once and put together for any set of windows.
 """
 
@@ -35,25 +35,26 @@ from xrd_jax.physics.simulate import FrameState
 ANALYSED = PrepareConfig(window_target="voltage", window_low=3.6)
 REST = "rest"
 MOST_WINDOWS = 7  # their subsets, and those with the rest, are all tried
-SHIFTS = (-2.0, -1.0, 0.0, 1.0, 2.0)  # in standard deviations: about which the posterior is expanded
+NODES = np.array([-3.0, -1.5, 0.0, 1.5, 3.0])  # shifts in standard deviations, between which there are polynomials
+FARTHEST = 4.0  # standard deviations of shift that are looked at
 CHUNK = 40
-STEPS = 3  # of Newton's method
+STEPS = 4  # of Newton's method
 LEAST_SIGMA = 1e-6  # a drift that is switched off
 
 
 class Likelihood(NamedTuple):
-    """What groups of channels (G) say of test frames (B) and candidate states (C), about a shift d0; it adds up over G.
+    """What groups of channels (G) say of test frames (B) and candidate states (C), for any shift; it adds up over G.
 
     Attributes:
       photons: [G, B] Σ n.
-      level: [3, G, C] Σ μ - reference, and its first two derivatives by the shift.
-      match: [3, G, B, C] Σ n log(μ / reference), and derivatives.
+      level: [P, G, C] coefficients of Σ μ - reference as a polynomial in the shift, in its standard deviations.
+      match: [P, G, B, C] the same of Σ n log(μ / reference).
       reference: [G] Σ of the reference pattern.
     """
 
     photons: Float[Array, "G B"]
-    level: Float[Array, "3 G C"]
-    match: Float[Array, "3 G B C"]
+    level: Float[Array, "P G C"]
+    match: Float[Array, "P G B C"]
     reference: Float[Array, " G"]
 
 
@@ -61,13 +62,12 @@ class Sample(NamedTuple):
     """Frames that are tested and the states they may be in.
 
     Attributes:
-      counts: [B, N] drawn photons; shift: [B] in degrees, in force while they were drawn.
+      counts: [B, N] drawn photons.
       states: of the C candidates, without drifts.
       tested, candidates: indices into the passage.
     """
 
     counts: np.ndarray
-    shift: np.ndarray
     states: FrameState
     tested: np.ndarray
     candidates: np.ndarray
@@ -93,7 +93,7 @@ def draw(cell: Cell, frames: int, prepare: PrepareConfig = ANALYSED) -> tuple[Sa
     states = states._replace(flux=flux.astype(np.float32), shift=shift.astype(np.float32))
     expected = np.asarray(simulate.expected_series(profile.dictionaries(cell), states), np.float64)
     kept = jax.tree.map(lambda leaf: leaf[candidates], whole.states)
-    return Sample(rng.poisson(expected), shift, kept, tested, candidates), whole
+    return Sample(rng.poisson(expected), kept, tested, candidates), whole
 
 
 @jax.jit
@@ -103,24 +103,18 @@ def _patterns(dictionaries: Dictionaries, states: FrameState) -> Float[Array, "C
 
 @jax.jit
 def _expansion(
-    patterns: Float[Array, "C M"], channel: Array, shift: Array, step: Array
-) -> tuple[Float[Array, "3 C N"], Float[Array, "3 C N"], Float[Array, " N"]]:
-    """μ less its mean over the states, log(μ / mean), both with two derivatives by the shift; and that mean.
+    patterns: Float[Array, "C M"], channel: Array, sigma: Array
+) -> tuple[Float[Array, "P C N"], Float[Array, "P C N"], Float[Array, " N"]]:
+    """μ less its mean over the states and log(μ / mean), as polynomials in the shift; and that mean.
 
     Args:
-      channel: width of a channel; `step`: over which derivatives are taken; both in degrees.
+      channel: its width; `sigma`: standard deviation of the shift; both in degrees.
     """
-    at = [jax.vmap(simulate.shifted, (0, None, None))(patterns, shift + k * step, channel) for k in (-1, 0, 1)]
-    mean = at[1].mean(axis=0)
-
-    def derivatives(below: Array, here: Array, above: Array) -> Array:
-        return jnp.stack([here, (above - below) / (2 * step), (above - 2 * here + below) / step**2])
-
-    return (
-        derivatives(*(one - mean[None, :] for one in at)),
-        derivatives(*(jnp.log(one / mean[None, :]) for one in at)),
-        mean,
-    )
+    at = jnp.stack([jax.vmap(simulate.shifted, (0, None, None))(patterns, sigma * k, channel) for k in NODES])
+    mean = at[len(NODES) // 2].mean(axis=0)
+    through = jnp.asarray(np.linalg.inv(np.vander(NODES, increasing=True)), jnp.float32)
+    levels, logs = at - mean[None, None, :], jnp.log(at / mean[None, None, :])
+    return jnp.tensordot(through, levels, 1), jnp.tensordot(through, logs, 1), mean
 
 
 @jax.jit
@@ -130,36 +124,42 @@ def _likelihood(
     levels, logs, mean = expansion
     return Likelihood(
         photons=jnp.einsum("bn,gn->gb", counts, groups),
-        level=jnp.einsum("dcn,gn->dgc", levels, groups),
+        level=jnp.einsum("pcn,gn->pgc", levels, groups),
         match=jnp.stack([jnp.stack([(counts * group[None, :]) @ log.T for group in groups]) for log in logs]),
         reference=groups @ mean,
     )
 
 
+def _polynomial(coefficients: Float[Array, "P B C"], x: Float[Array, "B C"]) -> tuple[Array, Array, Array]:
+    """Value and two derivatives at x (Horner)."""
+    value, first, second = jnp.zeros_like(x), jnp.zeros_like(x), jnp.zeros_like(x)
+    for one in coefficients[::-1]:
+        second = second * x + 2.0 * first
+        first = first * x + value
+        value = value * x + one
+    return value, first, second
+
+
 @jax.jit
-def _posterior(
-    likelihood: Likelihood, chosen: Float[Array, " G"], shift: Array, sigma: tuple[Array, Array]
-) -> Float[Array, "B C"]:
+def _posterior(likelihood: Likelihood, chosen: Float[Array, " G"], flux_sigma: Array) -> Float[Array, "B C"]:
     """Posterior of the candidates from the groups that are `chosen` (1 or 0), flux and shift integrated out."""
-    flux_weight, shift_weight = 1.0 / sigma[0] ** 2, 1.0 / sigma[1] ** 2
+    stiff = 1.0 / flux_sigma**2
     photons = (chosen @ likelihood.photons)[:, None]
-    b0, b1, b2 = jnp.einsum("dgc,g->dc", likelihood.level, chosen)[:, None, :]
-    c0, c1, c2 = jnp.einsum("dgbc,g->dbc", likelihood.match, chosen)
+    levels = jnp.einsum("pgc,g->pc", likelihood.level, chosen)[:, None, :]
+    matches = jnp.einsum("pgbc,g->pbc", likelihood.match, chosen)
     base = chosen @ likelihood.reference
-    e, x = jnp.zeros_like(c0), jnp.zeros_like(c0)  # f = 1 + e, d = shift + x
-    for _ in range(STEPS + 1):
-        level, slope = base + b0 + x * b1 + 0.5 * x**2 * b2, b1 + x * b2
-        by_e = photons / (1 + e) - level - flux_weight * e
-        by_x = c1 + x * c2 - (1 + e) * slope - shift_weight * (shift + x)
-        ee, ex = photons / (1 + e) ** 2 + flux_weight, slope
-        xx = jnp.maximum((1 + e) * b2 - c2, 0.0) + shift_weight
-        determinant = jnp.maximum(ee * xx - ex**2, 0.5 * ee * xx)
-        value = (
-            photons * jnp.log1p(e) - e * level - (level - base) + c0 + x * c1 + 0.5 * x**2 * c2
-            - 0.5 * (flux_weight * e**2 + shift_weight * (shift + x) ** 2 + jnp.log(determinant))
-        )  # fmt: skip
-        e = jnp.clip(e + (xx * by_e - ex * by_x) / determinant, -0.5, 1.0)
-        x = x + (ee * by_x - ex * by_e) / determinant
+    e, x = jnp.zeros_like(matches[0]), jnp.zeros_like(matches[0])  # f = 1 + e, d = x σ_d
+    for step in range(STEPS + 1):
+        b, b1, b2 = _polynomial(levels, x)
+        c, c1, c2 = _polynomial(matches, x)
+        ee, xx = photons / (1 + e) ** 2 + stiff, jnp.maximum((1 + e) * b2 - c2, 0.0) + 1.0
+        determinant = jnp.maximum(ee * xx - b1**2, 0.1 * ee * xx)
+        if step < STEPS:
+            by_e = photons / (1 + e) - (base + b) - stiff * e
+            by_x = c1 - (1 + e) * b1 - x
+            e = jnp.clip(e + (xx * by_e - b1 * by_x) / determinant, -0.5, 1.0)
+            x = jnp.clip(x + (ee * by_x - b1 * by_e) / determinant, -FARTHEST, FARTHEST)
+    value = photons * jnp.log1p(e) - e * (base + b) - b + c - 0.5 * (stiff * e**2 + x**2 + jnp.log(determinant))
     return jax.nn.softmax(value, axis=1)
 
 
@@ -188,25 +188,19 @@ def scores(
     sample, whole = draw(cell, frames, prepare)
     dictionaries = profile.dictionaries(cell)
     patterns = _patterns(dictionaries, sample.states)
-    sigma = tuple(jnp.float32(max(one, LEAST_SIGMA)) for one in (cell.flux_sigma, cell.shift_sigma_deg))
+    flux_sigma, shift_sigma = (jnp.float32(max(x, LEAST_SIGMA)) for x in (cell.flux_sigma, cell.shift_sigma_deg))
+    expansion = _expansion(patterns, dictionaries.step, shift_sigma)
     voltage = jnp.asarray(whole.voltage[sample.candidates], jnp.float32)
     classes = (values[sample.candidates] for values in (whole.mode, whole.rate))
     one_hot = [jax.nn.one_hot(jnp.asarray(values), int(values.max()) + 1) for values in classes]
     members = jnp.asarray(groups, jnp.float32)
-    grid = np.array(SHIFTS) * max(cell.shift_sigma_deg, LEAST_SIGMA)
-    place = np.abs(sample.shift[:, None] - grid[None, :]).argmin(axis=1)
     found = np.empty((3, len(sets), sample.tested.size))
-    for number, shift in enumerate(jnp.asarray(grid, jnp.float32)):
-        own = np.flatnonzero(place == number)
-        if not own.size:
-            continue
-        expansion = _expansion(patterns, dictionaries.step, shift, jnp.float32(0.1 * cell.step_deg))
-        for rows in np.array_split(own, math.ceil(own.size / CHUNK)):
-            padded = np.resize(rows, CHUNK)
-            said = _likelihood(jnp.asarray(sample.counts[padded], jnp.float32), expansion, members)
-            for index, chosen in enumerate(jnp.asarray(sets, jnp.float32)):
-                decided = _decided(_posterior(said, chosen, shift, sigma), voltage, *one_hot)
-                found[:, index, rows] = np.stack(decided)[:, : rows.size]
+    for begin in range(0, sample.tested.size, CHUNK):
+        rows = np.arange(begin, min(begin + CHUNK, sample.tested.size))
+        said = _likelihood(jnp.asarray(sample.counts[np.resize(rows, CHUNK)], jnp.float32), expansion, members)
+        for index, chosen in enumerate(jnp.asarray(sets, jnp.float32)):
+            decided = _decided(_posterior(said, chosen, flux_sigma), voltage, *one_hot)
+            found[:, index, rows] = np.stack(decided)[:, : rows.size]
     out = {"voltage": np.abs(found[0] - whole.voltage[sample.tested][None, :]).mean(axis=1)}
     out["mode"] = (found[1] == whole.mode[sample.tested][None, :]).mean(axis=1)
     if len(cell.rates) > 1:
