@@ -332,7 +332,9 @@ def test_normalised_maps_ignore_scale_sign_and_missing_channels():
 
 
 def test_unknown_method_is_one_line_that_lists_them(run, few):
-    with pytest.raises(UserError, match=r"method 'shap' is not known; use some of own_attention, vaw, .*occlusion, random") as error:
+    with pytest.raises(
+        UserError, match=r"method 'shap' is not known; use some of own_attention, vaw, .*occlusion, random"
+    ) as error:
         attribution.collect(run, few, ("shap",))
     assert "\n" not in str(error.value)
 
