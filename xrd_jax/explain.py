@@ -26,7 +26,7 @@ from xrd_jax.run import Run, open_run
 from xrd_jax.series import PatternSeries
 
 DEFAULT = "gradient_noise"  # what experiments/truth.py supports
-MAPPED, DELETED = 2000, 400  # evenly spaced verification patterns that are explained, and that channels are deleted in
+MAPPED, DELETED = 2000, 128  # evenly spaced verification patterns that are explained, and that channels are deleted in
 SUMMARY = "explain.json"
 LOWER = ("decoy_mass", "auprc_untrained", "randomisation", "edge_mass")  # better when smaller
 Key = tuple[str, str]
@@ -189,6 +189,7 @@ def judged(
         true = truth.carriers[target]
         own["auprc_fisher"] = faithfulness.auprc(curve, true)
         own["auprc_decoy"] = faithfulness.auprc(lured.curves[key].mean(axis=0), true)
+        own["auprc_seed_std"] = float(np.std([faithfulness.auprc(seed, true) for seed in lured.curves[key]]))
         if key in bare.curves:
             own["auprc_untrained"] = faithfulness.auprc(bare.curves[key].mean(axis=0), true)
         own["mass_in_truth"] = faithfulness.mass_inside(curve, true)
@@ -205,8 +206,8 @@ def judged(
     if method in CONTROLS:
         verdict = faithfulness.Verdict("control", "knows no network")
     names = (
-        "auprc_fisher", "auprc_decoy", "auprc_untrained", "mass_in_truth", "overlap", "decoy_mass", "spearman_shapley",
-        "stability", "deletion_auc", "randomisation", "edge_mass",
+        "auprc_fisher", "auprc_decoy", "auprc_seed_std", "auprc_untrained", "mass_in_truth", "overlap", "decoy_mass",
+        "spearman_shapley", "stability", "deletion_auc", "randomisation", "edge_mass",
     )  # fmt: skip
     row: dict[str, Any] = {name: _or_none(own.get(name, math.nan)) for name in names}
     return row | {"verdict": verdict.word}, verdict.reason
@@ -275,8 +276,10 @@ def drawn(findings: Findings) -> list[tuple[str, Figure]]:
     errors = {key: one.error for key, one in findings.erased.items()}
     units = {s.name: f"MAE ({s.unit})" if not s.classes else "wrong" for s in findings.run.specs}
     result.append(("deletion", explanation_figures.deletion(fractions, errors, units)))
+    hidden = ("verdict", "auprc_seed_std")
     numbers = {
-        t: {m: {k: v for k, v in r.items() if k != "verdict"} for m, r in o.items()} for t, o in findings.scores.items()
+        t: {m: {k: v for k, v in r.items() if k not in hidden} for m, r in o.items()}
+        for t, o in findings.scores.items()
     }
     words = {t: {m: r["verdict"] for m, r in o.items()} for t, o in findings.scores.items()}
     result.append(("scores", explanation_figures.score_matrix(numbers, words, LOWER)))
