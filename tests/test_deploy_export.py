@@ -129,7 +129,7 @@ def test_every_choice_of_network_is_covered():
     assert typing.get_args(hints["scale"]) == ("pattern", "dataset", "total", "sqrt", "snv", "none")
     hints = typing.get_type_hints(ModelConfig)
     assert typing.get_args(hints["padding"]) == ("zeros", "edge", "reflect")
-    assert typing.get_args(hints["attention"]) == ("softmax", "uniform", "off")
+    assert typing.get_args(hints["attention"]) == ("softmax", "faithful", "uniform", "off")  # faithful: refused
 
 
 def test_one_seed_is_that_seed(tmp_path):

@@ -132,7 +132,7 @@ class TrainConfig:
       batch_devices: devices that share every batch and take the mean of their gradients. 0: as many processor cores as
         have 16 patterns each, one accelerator or, where several processes train together, all that seeds leave idle.
       checkpoint_every: epochs between checkpoints.
-      log_maps: epochs between VAW images in TensorBoard.
+      log_maps: epochs between VAW images in TensorBoard; 0 for none.
     """
 
     epochs: int = 60

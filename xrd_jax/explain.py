@@ -175,7 +175,7 @@ def judged(
     """The scores of one map, None where there is none, with its verdict; and the reason in one line."""
     key = method, target
     curve = explained.curves[key].mean(axis=0)
-    area = {name: float(np.nanmean(erased[name, target].auc)) for name in (method, "intensity", "random")}
+    area = {name: _mean(erased[name, target].auc) for name in (method, "intensity", "random")}
     own: dict[str, float] = {
         "stability": faithfulness.stability(explained.curves[key]),
         "deletion_auc": area[method],
@@ -211,6 +211,12 @@ def judged(
     )  # fmt: skip
     row: dict[str, Any] = {name: _or_none(own.get(name, math.nan)) for name in names}
     return row | {"verdict": verdict.word}, verdict.reason
+
+
+def _mean(values: np.ndarray) -> float:
+    """Mean of what is not NaN; NaN if all is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else math.nan
 
 
 def _or_none(value: float) -> float | None:

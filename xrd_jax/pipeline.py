@@ -160,7 +160,7 @@ class _Watch:
         monitor = self._open(step)
         monitor.scalars(step, {f"train/{name}": values for name, values in means.items()})
         every = self._config.train.log_maps
-        if epoch % every and epoch != self._config.train.epochs:
+        if every < 1 or (epoch % every and epoch != self._config.train.epochs):
             return
         run = self._look(variables)
         outputs = run.predict(self._sample)

@@ -187,8 +187,9 @@ class Decoy(NamedTuple):
     width: float
 
     def inside(self, axis: np.ndarray) -> Bool[np.ndarray, "T L"]:
-        """The channels of `axis` [L] within one full width of the peak."""
-        return np.abs(axis[None, :] - self.centres[:, None]) <= self.width
+        """The channels of `axis` [L] within one full width of the peak, at least the nearest."""
+        reach = max(self.width, 0.5 * float(np.diff(axis).max()))
+        return np.abs(axis[None, :] - self.centres[:, None]) <= reach
 
 
 def inject(

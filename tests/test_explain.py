@@ -1,0 +1,100 @@
+"""A finished run explained: what is written, what is left out where nothing is known, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+
+from tests.conftest import make_series
+from xrd_jax import explain, pipeline
+from xrd_jax.analysis import peaks
+from xrd_jax.config import CASE_TARGETS, Config, ModelConfig, PrepareConfig, TrainConfig
+from xrd_jax.errors import UserError
+
+METHODS = ("vaw", "gradient_noise", "occlusion")
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """Two small networks trained on a saved series."""
+    folder = tmp_path_factory.mktemp("explained")
+    make_series().save(folder / "series.h5")
+    config = Config(
+        name="tiny",
+        data=str(folder / "series.h5"),
+        targets=CASE_TARGETS[3],
+        seeds=2,
+        prepare=PrepareConfig(channels=32),
+        model=ModelConfig(depth=4, width=8, query_layer=2, key_layer=4, norm_layer=3),
+        train=TrainConfig(epochs=2, batch_size=32, log_maps=0),
+    )
+    series, _, _ = pipeline.acquire(config)
+    pipeline.fit(series, config, folder / "run", progress=False)
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def findings(workdir):
+    return explain.explain(workdir, METHODS)
+
+
+def test_everything_is_written(findings, workdir):
+    record = json.loads((workdir / "explain.json").read_text())
+    assert set(record["targets"]) == {"voltage", "mode", "rate"} and record["seeds"] == 2
+    for target in record["targets"].values():
+        assert set(target["methods"]) == {*METHODS, "random", "intensity", "variance"}
+        for scores in target["methods"].values():
+            assert scores["auprc_fisher"] is None and scores["mass_in_truth"] is None  # nothing is known: absent, not 0
+            assert -1.0 <= scores["stability"] <= 1.0 and 0.0 <= scores["decoy_mass"] <= 1.0
+            assert scores["verdict"] and scores["reason"] and "\n" not in scores["reason"]
+    for name in ("curves", "deletion", "scores", "importance", "maps_voltage_1C"):
+        assert (workdir / "figures" / f"explain_{name}.png").stat().st_size > 5000
+    with open(workdir / "explain_curves.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    own = [float(row["mean"]) for row in rows if (row["method"], row["target"]) == ("vaw", "mode")]
+    assert len(own) == 32 and math.isclose(sum(own), 1.0, rel_tol=1e-4)
+
+
+def test_shares_of_named_peaks_sum_to_one(findings, workdir):
+    rows = peaks.read(workdir / "importance.csv")
+    for target in ("voltage", "mode", "rate"):
+        own = [row for row in rows if row.target == target]
+        assert own[-1].label == peaks.ELSEWHERE and math.isclose(sum(row.share for row in own), 1.0, abs_tol=1e-3)
+    assert any("static" in row.label for row in rows)
+
+
+def test_masses_follow_the_maps(findings):
+    """Shares summed block by block while maps are made equal those of the mean curves for windows that stand still."""
+    for window in findings.found:
+        if (window.mask == window.mask[:1]).all():
+            for key in (("gradient_noise", "voltage"), ("occlusion", "mode")):
+                share = findings.explained.shares[key][window.label]
+                if len(findings.explained.frames[key[0]]) == len(findings.part):
+                    curves = findings.explained.curves[key]
+                    np.testing.assert_allclose(share, curves[:, window.mask[0]].sum(axis=1), atol=1e-4)
+
+
+def test_decoy_is_added_where_the_data_have_none(findings):
+    lure, inside = explain.decoy(findings.run, findings.part)
+    assert lure is not findings.part and lure.intensity.sum() > findings.part.intensity.sum()
+    assert inside.shape == (len(findings.part), 32) and inside.any(axis=1).all() and inside.mean() < 0.3
+
+
+def test_bad_requests_are_one_line(workdir, tmp_path):
+    with pytest.raises(UserError, match="method 'shap' is not known"):
+        explain.explain(workdir, ("shap",))
+    with pytest.raises(UserError, match="--importance=occlusion: not among"):
+        explain.explain(workdir, ("vaw",), by="occlusion")
+    with pytest.raises(UserError, match="not a run directory"):
+        explain.explain(tmp_path)
+
+
+def test_truth_is_for_simulated_cells_alone(findings):
+    assert explain.known(findings.run.config, findings.run.axis) is None
+    simulated = dataclasses.replace(findings.run.config, data="")
+    assert explain.known(simulated, findings.run.axis) is None  # other channels than the cell's
