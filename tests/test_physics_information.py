@@ -242,8 +242,8 @@ def test_posterior_is_that_of_a_sum_over_flux_and_shift(span):
     exact = np.exp(total - total.max(axis=1, keepdims=True))
     exact /= exact.sum(axis=1, keepdims=True)
     expansion = oracle._expansion(oracle._patterns(dictionaries, states), dictionaries.step, jnp.float32(sigma[1]))
-    group = jnp.asarray(chosen[None, :], jnp.float32)
-    said = oracle._likelihood(jnp.asarray(sample.counts, jnp.float32), expansion, group)
+    counts = [jnp.asarray(counts, jnp.float32)]
+    said = oracle._likelihood(counts, oracle._grouped(expansion, chosen[None, :]))
     found = np.asarray(oracle._posterior(said, jnp.ones(1), jnp.float32(sigma[0])))
     assert (0.5 * np.abs(found - exact).sum(axis=1)).max() < 0.02
 

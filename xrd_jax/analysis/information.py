@@ -132,7 +132,7 @@ def sentence(target: str, one: Standing) -> str:
     if one.network is not None:
         text += f"; the network's is {one.network / max(one.posterior, 1e-9):.1f} times the posterior's"
     if one.way is not None:
-        text += f", {100 * one.way:.0f} % of the way there from the look-up"
+        text += f", {100 * one.way:.0f} % of the way there from the look-up" if one.way > 0 else ", behind the look-up"
     return text
 
 
@@ -205,10 +205,10 @@ def figure(cell: Cell, known: information.Information) -> Figure:
         axes.stairs(carrying, edges, fill=True, color=figures.BLUE, linewidth=0, label="channels that carry 90 %")
         right = axes.twinx()
         right.plot(known.centres, known.mutual[target], color=figures.RED, linewidth=0.7)
-        right.set_ylim(0.0, None)
+        right.set_ylim(0.0, 1.3 * known.mutual[target].max())
         right.set_ylabel("One channel (bit)", color=figures.RED)
         right.tick_params(axis="y", labelcolor=figures.RED)
-        axes.set(ylabel="Share (% per °)", ylim=(0.0, 1.22 * density.max()))
+        axes.set(ylabel="Share (% per °)", ylim=(0.0, 1.3 * density.max()))
         axes.set_title(maps.caption(target, ""), loc="left")
         _labels(axes, windows, information.shares(known, target, windows))
         if number == 0:
