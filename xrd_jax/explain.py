@@ -273,9 +273,8 @@ def drawn(findings: Findings) -> list[tuple[str, Figure]]:
             if (part.session == session).any():
                 figure = explanation_figures.map_panels(part, session, axis, found, target)
                 result.append((f"maps_{_plain(target)}_{_plain(name)}", figure))
-    unstable = {key: faithfulness.unsettled(curves) for key, curves in shown.items()} if len(own.curves) else {}
-    if findings.run.config.seeds < 2:
-        unstable = {}
+    many = findings.run.config.seeds > 1  # one seed cannot disagree
+    unstable = {key: faithfulness.unsettled(curves) for key, curves in shown.items()} if many else {}
     known_curves = findings.truth.curves if findings.truth else {}
     result.append(("curves", explanation_figures.mean_curves(part, axis, shown, known_curves, unstable)))
     fractions = next(iter(findings.erased.values())).fractions
