@@ -1,35 +1,45 @@
 """Is VAW faithful? Where, for which target, and what should be used instead?
 
-    python -m experiments.truth --cells=3-bin-paper,3-bin-faithful --seeds=16
-    python -m experiments.truth --cells=1-spline-paper,1-bin-paper,2-spline-paper,2-bin-paper,3-spline-paper,3-bin-paper
+    python -m experiments.truth --cells=3-bin-paper,3-bin-faithful,3-bin-shuffled --seeds=16
+    python -m experiments.truth --cells=1-spline-paper,1-bin-paper,2-spline-paper,2-bin-paper,3-spline-paper --seeds=16
 
 Every cell is a case, a resizing and an attention, trained on the simulated cell with a decoy: a peak that wanders at
-random and carries nothing. Its networks are trained by one `launch.py` and explained by another with `--mode=explain`;
-finished parts are read again, not repeated. Prints the accuracies and, for every cell, target and map, its scores
-against the known information beside its controls, and writes them as JSON and markdown.
+random and carries nothing. `shuffled` is the paper's attention on labels that were dealt out at random, which leaves
+nothing to learn. Its networks are trained by one `launch.py` and explained by another with `--mode=explain`; finished
+parts are read again, not repeated. Prints the accuracies and, for every cell and map, its scores against the known
+information beside its controls; writes them as truth.md and truth.json, and the figures truth_CELL.png and .svg.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from absl import app, flags
+from matplotlib.figure import Figure
+
+from xrd_jax.analysis import explanation_figures, figures
+from xrd_jax.directory import write_bytes
 
 ROOT = Path(__file__).resolve().parents[1]
+SHUFFLED = "shuffled"
+CONTROLS = ("random", "intensity", "variance")
 SCORES = {
-    "auprc_decoy": "AUPRC", "auprc_seed_std": "± seeds", "auprc_untrained": "untrained",
-    "mass_in_truth": "mass in truth",
-    "decoy_mass": "on decoy", "spearman_shapley": "ρ Shapley", "stability": "stability", "deletion_auc": "deletion",
+    "auprc_decoy": "AUPRC", "auprc_seed_std": "± seeds", "auprc_untrained": "untrained", SHUFFLED: "shuffled",
+    "mass_in_truth": "mass in truth", "decoy_mass": "on decoy", "spearman_shapley": "ρ Shapley",
+    "stability": "stability", "deletion_auc": "deletion",
 }  # fmt: skip
 
 _CELLS = flags.DEFINE_list("cells", ["3-bin-paper", "3-bin-faithful"], "case-resize-attention, comma separated.")
 _SEEDS = flags.DEFINE_integer("seeds", 16, "Networks per cell.")
 _RUNS = flags.DEFINE_string("runs", "runs/truth", "Where the run directories go.")
+_OUT = flags.DEFINE_string("out", "", "Where tables and figures go; the same place if empty.")
 _METHODS = flags.DEFINE_string("methods", "", "Explanations, comma separated; all of them if empty.")
 
 
@@ -37,9 +47,11 @@ def run(cell: str) -> Path:
     """The run directory of a cell, trained and explained."""
     case, resize, attention = cell.split("-")
     workdir = Path(_RUNS.value) / cell
-    own = [f"--case={case}", f"--resize={resize}", f"--attention={attention}", f"--seeds={_SEEDS.value}"]
+    learnt = ["--attention=paper", "--set", "prepare.shuffle_labels=true"]
+    own = [f"--case={case}", f"--resize={resize}", f"--seeds={_SEEDS.value}", "--set", "cell.decoy=true"]
+    own += learnt if attention == SHUFFLED else [f"--attention={attention}"]
     if not (workdir / "metrics.json").exists():
-        command = [sys.executable, str(ROOT / "launch.py"), *own, "--set", "cell.decoy=true", f"--workdir={workdir}"]
+        command = [sys.executable, str(ROOT / "launch.py"), *own, f"--workdir={workdir}"]
         subprocess.run(command, check=True)
     if not (workdir / "explain.json").exists():
         chosen = [f"--methods={_METHODS.value}"] if _METHODS.value else []
@@ -48,44 +60,104 @@ def run(cell: str) -> Path:
     return workdir
 
 
-def accuracy(cell: str, metrics: dict[str, Any]) -> str:
+def accuracy(cell: str, found: Mapping[str, Any]) -> str:
     """A row of the table of accuracies: mean and standard deviation over seeds."""
-    cells = [cell]
+    cells = [cell, str(found["explained"]["seeds"])]
     for name in ("voltage", "mode", "rate"):
-        found = metrics["targets"].get(name)
-        if found is None:
+        own = found["targets"].get(name)
+        if own is None:
             cells.append("–")
             continue
-        scale, kind = (1e3, "mae") if found["kind"] == "regression" else (1e2, "accuracy")
-        cells.append(f"{scale * found[kind]['mean']:.1f} ± {scale * found[kind]['std']:.1f}")
+        scale, kind = (1e3, "mae") if own["kind"] == "regression" else (1e2, "accuracy")
+        cells.append(f"{scale * own[kind]['mean']:.1f} ± {scale * own[kind]['std']:.1f}")
     return "| " + " | ".join(cells) + " |"
 
 
-def table(explained: dict[str, Any]) -> str:
-    """A row per target and map."""
-    lines = ["| target | map | " + " | ".join(SCORES.values()) + " | verdict |", "|" + "---|" * (len(SCORES) + 3)]
-    for target, found in explained["targets"].items():
-        for method, scores in found["methods"].items():
-            shown = ["–" if scores.get(name) is None else f"{scores[name]:.2f}" for name in SCORES]
-            lines.append(f"| {target} | {method} | " + " | ".join(shown) + f" | {scores['verdict']} |")
+def table(explained: Mapping[str, Any]) -> str:
+    """A row per map; numbers of several targets are parted by strokes, in the order voltage, mode, rate."""
+    targets = explained["targets"]
+    lines = ["| map | " + " | ".join(SCORES.values()) + " | verdict |", "|" + "---|" * (len(SCORES) + 2)]
+    for method in next(iter(targets.values()))["methods"]:
+        own = [found["methods"][method] for found in targets.values()]
+        shown = [" / ".join(_short(row.get(name)) for row in own) for name in SCORES]
+        words = [row["verdict"] for row in own]
+        verdict = words[0] if len(set(words)) == 1 else " / ".join(words)
+        lines.append(
+            f"| {method} | " + " | ".join("–" if set(s) <= set("– /") else s for s in shown) + f" | {verdict} |"
+        )
     return "\n".join(lines)
+
+
+def _short(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}".replace("0.", ".", 1)
+
+
+@figures._styled
+def precisions(cell: str, explained: Mapping[str, Any]) -> Figure:
+    """Average precision of every map, of the same map of untrained networks, and of what knows no network."""
+    targets = explained["targets"]
+    names = [m for m in next(iter(targets.values()))["methods"] if m not in CONTROLS]
+    order = sorted(names, key=lambda m: -np.mean([own["methods"][m]["auprc_decoy"] for own in targets.values()]))
+    drawn = Figure((figures.WIDTH, 1.0 + 0.2 * len(order)), layout="constrained")
+    panels = drawn.subplots(1, len(targets), sharey=True, squeeze=False)[0]
+    place = np.arange(len(order))
+    for axes, (target, found) in zip(panels, targets.items(), strict=True):
+        rows = found["methods"]
+        for control, dashes in zip(CONTROLS, explanation_figures.DASHES, strict=True):
+            axes.axvline(rows[control]["auprc_decoy"], color="0.6", linewidth=0.9, linestyle=dashes, label=control)
+        bare = [_number(rows[m]["auprc_untrained"]) for m in order]
+        learnt = [_number(rows[m]["auprc_decoy"]) for m in order]
+        spread = [_number(rows[m]["auprc_seed_std"]) for m in order]
+        axes.hlines(place, bare, learnt, color="0.8", linewidth=1.2, zorder=1)
+        axes.plot(bare, place, "o", markerfacecolor="white", color=figures.RED, markersize=4.5, label="untrained")
+        axes.errorbar(learnt, place, xerr=spread, fmt="o", color=figures.BLUE, markersize=4.5, label="trained")
+        axes.set_title(explanation_figures.title(target), loc="left")
+        axes.set_xlim(0.0, 1.02)
+        axes.grid(axis="x", color="0.92", linewidth=0.5)
+        axes.tick_params(axis="y", length=0)
+    panels[0].set_yticks(place, [explanation_figures.title(m) for m in order])
+    panels[0].invert_yaxis()
+    drawn.supxlabel("Average precision for the channels that carry 90 % of the information", fontsize=8)
+    handles, labels = panels[0].get_legend_handles_labels()
+    drawn.legend(handles, labels, loc="outside upper center", ncols=5, frameon=False)
+    return drawn
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def with_shuffled(record: Mapping[str, dict[str, Any]]) -> None:
+    """Puts the average precision of networks that learnt shuffled labels beside that of the others."""
+    for cell, found in record.items():
+        case, resize, _ = cell.split("-")
+        control = record.get(f"{case}-{resize}-{SHUFFLED}")
+        if control is None or control is found:
+            continue
+        for target, own in found["explained"]["targets"].items():
+            rows = control["explained"]["targets"][target]["methods"]
+            for method, row in own["methods"].items():
+                row[SHUFFLED] = rows.get(method, {}).get("auprc_decoy") if method not in CONTROLS else None
 
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    rows, parts, record = [], [], {}
+    out, record = Path(_OUT.value or _RUNS.value), {}
     for cell in _CELLS.value:
         workdir = run(cell)
-        metrics = json.loads((workdir / "metrics.json").read_text())
-        explained = json.loads((workdir / "explain.json").read_text())
-        rows.append(accuracy(cell, metrics))
-        parts.append(f"**{cell}**, {explained['seeds']} seeds, {explained['patterns']} patterns\n\n{table(explained)}")
+        metrics, explained = (json.loads((workdir / name).read_text()) for name in ("metrics.json", "explain.json"))
         record[cell] = {"targets": metrics["targets"], "explained": explained}
-    head = ["| cell | voltage MAE (mV) | mode (%) | rate (%) |", "|---|---|---|---|"]
-    text = "\n\n".join(["\n".join([*head, *rows]), *parts])
+    with_shuffled(record)
+    head = ["| cell | seeds | voltage MAE (mV) | mode (%) | rate (%) |", "|---|---|---|---|---|"]
+    parts = ["\n".join([*head, *(accuracy(cell, found) for cell, found in record.items())])]
+    for cell, found in record.items():
+        own = found["explained"]
+        parts.append(f"**{cell}**, {own['seeds']} seeds, {own['patterns']} patterns\n\n{table(own)}")
+        figures.save(precisions(cell, own), out, f"truth_{cell}", write_bytes)
+    text = "\n\n".join(parts)
     print(text)
-    (Path(_RUNS.value) / "truth.md").write_text(text + "\n")
-    (Path(_RUNS.value) / "truth.json").write_text(json.dumps(record, indent=1) + "\n")
+    write_bytes(out / "truth.md", (text + "\n").encode())
+    write_bytes(out / "truth.json", (json.dumps(record, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -15,6 +15,9 @@ from xrd_jax import explain, pipeline
 from xrd_jax.analysis import peaks
 from xrd_jax.config import CASE_TARGETS, Config, ModelConfig, PrepareConfig, TrainConfig
 from xrd_jax.errors import UserError
+from xrd_jax.physics import truth
+from xrd_jax.physics.cell import Cell
+from xrd_jax.physics.simulate import simulate
 
 METHODS = ("vaw", "gradient_noise", "occlusion")
 
@@ -85,6 +88,18 @@ def test_decoy_is_added_where_the_data_have_none(findings):
     assert inside.shape == (len(findings.part), 32) and inside.any(axis=1).all() and inside.mean() < 0.3
 
 
+def test_decoy_of_the_cell_is_followed(findings):
+    """Its window moves with it: in every pattern it holds the highest channel of what the decoy adds."""
+    cell = Cell(decoy=True, rates=("1C",))
+    bare, series = (simulate(one).subset(slice(0, None, 400)) for one in (dataclasses.replace(cell, decoy=False), cell))
+    config = dataclasses.replace(findings.run.config, data="", cell=cell)
+    statistics = findings.run.statistics._replace(centres=series.axis.values)
+    run = dataclasses.replace(findings.run, config=config, statistics=statistics)
+    lure, inside = explain.decoy(run, series)
+    added = series.intensity.astype(float) - bare.intensity
+    assert lure is series and inside[np.arange(len(series)), added.argmax(axis=1)].all() and inside.mean() < 0.1
+
+
 def test_bad_requests_are_one_line(workdir, tmp_path):
     with pytest.raises(UserError, match="method 'shap' is not known"):
         explain.explain(workdir, ("shap",))
@@ -95,6 +110,6 @@ def test_bad_requests_are_one_line(workdir, tmp_path):
 
 
 def test_truth_is_for_simulated_cells_alone(findings):
-    assert explain.known(findings.run.config, findings.run.axis) is None
+    assert truth.known(findings.run.config, findings.run.axis) is None
     simulated = dataclasses.replace(findings.run.config, data="")
-    assert explain.known(simulated, findings.run.axis) is None  # other channels than the cell's
+    assert truth.known(simulated, findings.run.axis) is None  # other channels than the cell's

@@ -258,6 +258,14 @@ def test_the_oracle_reaches_the_bound_where_the_posterior_is_narrow():
     assert 0.7 * bound < found["voltage"] < 3.0 * bound
 
 
+def test_estimates_of_a_posterior_that_is_known():
+    posterior, voltage = jnp.array([[0.6, 0.1, 0.3], [0.0, 0.2, 0.8]]), jnp.array([3.0, 3.5, 4.0])
+    modes, rates = jnp.eye(3), jnp.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    median, mode, rate = oracle._decided("median", posterior, voltage, modes, rates)
+    assert (median.tolist(), mode.tolist(), rate.tolist()) == ([3.0, 4.0], [0, 2], [0, 1])
+    np.testing.assert_allclose(oracle._decided("mean", posterior, voltage, modes, rates)[0], [3.35, 3.9], rtol=1e-6)
+
+
 def test_no_channels_tell_nothing_and_more_tell_more():
     window = dataclasses.replace(TOP, window_low=4.0)
     groups = np.stack([FINE_AXIS < 23.0, FINE_AXIS >= 23.0])

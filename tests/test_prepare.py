@@ -153,6 +153,21 @@ def test_half_cycle_split_holds_out_one_charge_or_discharge_of_each_session(seri
         np.testing.assert_array_equal(split(only, config, seed=0)[1], test)
 
 
+def test_shuffled_labels_are_those_of_other_training_patterns(series):
+    """A control that has nothing to learn; verification patterns keep theirs, labels of a pattern stay together."""
+    plain, dealt = (prepare(series, PrepareConfig(channels=32, shuffle_labels=on)) for on in (False, True))
+    np.testing.assert_array_equal(plain.train, dealt.train)
+    assert dealt.series.intensity is plain.series.intensity
+
+    def labels(prepared, rows):
+        return list(zip(*(own.values[rows].tolist() for own in prepared.series.targets.values()), strict=True))
+
+    assert labels(dealt, dealt.test) == labels(plain, plain.test)
+    assert sorted(labels(dealt, dealt.train)) == sorted(labels(plain, plain.train))
+    voltage = [one.series.targets["voltage"].values[one.train] for one in (plain, dealt)]
+    assert abs(np.corrcoef(*voltage)[0, 1]) < 0.3
+
+
 def test_rows_are_those_that_were_named(series):
     train, test = split(series, PrepareConfig(split="rows", train_rows="0-99, 120", test_rows="101-110"), seed=0)
     np.testing.assert_array_equal(train, [*range(100), 120])

@@ -40,6 +40,7 @@ class PrepareConfig:
       blocks: number of contiguous blocks per session for 'block'.
       half_cycle: which half cycle 'half_cycle' holds out; 0 is the first of a session, -1 the last.
       train_rows, test_rows: patterns of the series for 'rows', such as '0-171, 180'; rows in neither are not used.
+      shuffle_labels: deal the training patterns' targets out anew among them: a control that has nothing to learn.
     """
 
     window_target: str = ""
@@ -60,6 +61,7 @@ class PrepareConfig:
     half_cycle: int = -1
     train_rows: str = ""
     test_rows: str = ""
+    shuffle_labels: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

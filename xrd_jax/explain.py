@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -17,34 +17,18 @@ from matplotlib.figure import Figure
 from xrd_jax import pipeline
 from xrd_jax.analysis import attribution, explanation_figures, faithfulness, figures, interventions, peaks
 from xrd_jax.analysis.attribution import CONTROLS, Explained
-from xrd_jax.config import Config
 from xrd_jax.directory import write_bytes
 from xrd_jax.errors import UserError
-from xrd_jax.physics import information, oracle
+from xrd_jax.physics.truth import Truth, known
 from xrd_jax.prepare import prepare
 from xrd_jax.run import Run, open_run
 from xrd_jax.series import PatternSeries
 
 DEFAULT = "gradient_noise"  # what experiments/truth.py supports
-MAPPED, DELETED = 2000, 128  # evenly spaced verification patterns that are explained, and that channels are deleted in
+MAPPED, DELETED, BARE = 2000, 128, 512  # verification patterns explained, deleted from, shown to untrained networks
 SUMMARY = "explain.json"
 LOWER = ("decoy_mass", "auprc_untrained", "randomisation", "edge_mass")  # better when smaller
 Key = tuple[str, str]
-
-
-class Truth(NamedTuple):
-    """What is known of a simulated cell, on the network's channels.
-
-    Attributes:
-      curves: target -> [L] share of the information.
-      carriers: target -> bool [L], the fewest channels with 90 % of it.
-      windows: name -> bool [L]; shapley: target -> window -> what it adds to the exact posterior.
-    """
-
-    curves: dict[str, np.ndarray]
-    carriers: dict[str, np.ndarray]
-    windows: dict[str, np.ndarray]
-    shapley: dict[str, dict[str, float]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +88,7 @@ def look(run: Run, methods: Sequence[str], cifs: Sequence[str], by: str, say: Ca
     masks = {one.label: one.mask for one in found}
     explained = attribution.collect(run, part, (*methods, *CONTROLS), masks)
     say("the same of untrained networks, and with a decoy")
-    bare = attribution.collect(attribution.untrained(run), part, methods)
+    bare = attribution.collect(attribution.untrained(run), part.subset(part.thinned(BARE)), methods, reference=part)
     lure, inside = decoy(run, part)
     lured = explained if lure is part else attribution.collect(run, lure, (*methods, *CONTROLS), reference=part)
     truth = known(run.config, run.axis)
@@ -146,26 +130,9 @@ def _reflections(cifs: Sequence[str], part: PatternSeries) -> Sequence[Any]:
 def decoy(run: Run, part: PatternSeries) -> tuple[PatternSeries, np.ndarray]:
     """Patterns with a peak that carries nothing, and where it is, bool [T, L]: the cell's own decoy, or one added."""
     if not run.config.data and run.config.cell.decoy:
-        low, high = part.windows["decoy"]
-        return part, np.broadcast_to((run.axis >= low) & (run.axis <= high), (len(part), run.axis.size))
+        return part, next(one.mask for one in peaks.windows(part, run.axis) if one.label == "decoy")
     lure = interventions.inject(part)
     return lure.series, lure.inside(run.axis)
-
-
-def known(config: Config, axis: np.ndarray) -> Truth | None:
-    """The truth about a simulated cell; None for measured data and for channels that it is not computed on."""
-    if config.data:
-        return None
-    of = information.information(config.cell, config.prepare)
-    if of.centres.size != axis.size or np.abs(of.centres - axis).max() > 1e-3:
-        return None
-    windows = oracle.default_windows(config.cell)
-    masks = {name: (axis >= low) & (axis <= high) for name, (low, high) in windows.items()}
-    values = oracle.shapley(config.cell, windows)
-    return Truth(
-        {target: information.curve(of, target) for target in of.per_frame},
-        {target: information.carriers(of, target) for target in of.per_frame}, masks, values,
-    )  # fmt: skip
 
 
 def judged(

@@ -64,7 +64,17 @@ def prepare(series: PatternSeries, config: PrepareConfig, split_seed: int = 0) -
     """
     series = window(series, config)
     train, test = split(series, config, split_seed)
+    if config.shuffle_labels:
+        series = shuffled(series, train, split_seed)
     return Prepared(series, train, test, fit_statistics(series, train, config))
+
+
+def shuffled(series: PatternSeries, train: np.ndarray, seed: int) -> PatternSeries:
+    """The targets' values dealt out anew among the training patterns, those of a pattern together."""
+    order = np.arange(len(series))
+    order[train] = np.random.default_rng([seed, 0x5FF1E]).permutation(train)
+    targets = {name: dataclasses.replace(own, values=own.values[order]) for name, own in series.targets.items()}
+    return dataclasses.replace(series, targets=targets)
 
 
 def window(series: PatternSeries, config: PrepareConfig) -> PatternSeries:

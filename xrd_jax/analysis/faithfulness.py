@@ -89,7 +89,7 @@ def interval(
     curves: Float[np.ndarray, "S L"], level: float = 0.95
 ) -> tuple[Float[np.ndarray, " L"], Float[np.ndarray, " L"]]:
     """Where the mean of many seeds lies per channel: mean ± t s / √S of curves that sum to 1; NaN for one seed."""
-    own = _unit(curves)
+    own = unit(curves)
     count, mean = len(own), own.mean(axis=0)
     if count < 2:
         return np.full_like(mean, np.nan), np.full_like(mean, np.nan)
@@ -110,18 +110,23 @@ def randomisation(trained: Float[np.ndarray, "S L"], untrained: Float[np.ndarray
 
     Source: J. Adebayo et al., "Sanity checks for saliency maps", arXiv:1810.03292.
     """
-    return spearman(_unit(trained).mean(axis=0), _unit(untrained).mean(axis=0))
+    return spearman(unit(trained).mean(axis=0), unit(untrained).mean(axis=0))
 
 
 def edge_mass(curve: Float[np.ndarray, " L"], width: int = EDGE) -> float:
     """Share of the map's area in the `width` channels at either end."""
-    at = np.arange(len(curve))
-    return mass_inside(curve, (at < width) | (at >= len(curve) - width))
+    return mass_inside(curve, ends(len(curve), width))
+
+
+def ends(length: int, width: int = EDGE) -> Bool[np.ndarray, " L"]:
+    """The `width` channels at either end."""
+    at = np.arange(length)
+    return (at < width) | (at >= length - width)
 
 
 def decoy_mass(maps: Float[np.ndarray, "T L"], inside: Bool[np.ndarray, "T L"]) -> float:
     """Mean over patterns of the share of a map on a peak that carries nothing; `inside` follows the peak."""
-    own = _unit(maps)
+    own = unit(maps)
     return float((own * np.asarray(inside, bool)).sum(axis=1).mean())
 
 
@@ -130,7 +135,8 @@ def _size(curve: np.ndarray) -> np.ndarray:
     return np.abs(np.nan_to_num(np.asarray(curve, np.float64)))
 
 
-def _unit(curves: np.ndarray) -> np.ndarray:
+def unit(curves: np.ndarray) -> np.ndarray:
+    """Absolute values [..., L] that sum to 1, where there are any."""
     size = _size(curves)
     total = size.sum(axis=-1, keepdims=True)
     return size / np.where(total > 0, total, 1.0)

@@ -149,7 +149,7 @@ def of_cell(cell: Cell, series: PatternSeries) -> tuple[Track, ...]:
     """
     frames = len(series)
     found: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]] = {}
-    for where, state in _states(cell, series):
+    for where, state in states(cell, series):
         for track in _tracks(cell, state):
             key = track.phase, track.hkl
             if key not in found:
@@ -160,8 +160,12 @@ def of_cell(cell: Cell, series: PatternSeries) -> tuple[Track, ...]:
     return tuple(track for track in tracks if np.any((track.centre >= low) & (track.centre <= high)))
 
 
-def _states(cell: Cell, series: PatternSeries) -> Iterator[tuple[np.ndarray, simulate.FrameState]]:
-    """(indices into the series, the states of the cell in those frames), some thousand at a time."""
+def states(cell: Cell, series: PatternSeries) -> Iterator[tuple[np.ndarray, simulate.FrameState]]:
+    """(indices into the series, the states of the cell in those frames), some thousand at a time.
+
+    Raises:
+      UserError: the series was not made from this cell.
+    """
     for number, name in enumerate(series.session_names):
         where = np.flatnonzero(series.session == number)
         if not where.size:
