@@ -296,6 +296,45 @@ def test_seeds_differ_and_are_those_alone(run, few):
         assert np.abs(block.maps[method, "mode"][0] - block.maps[method, "mode"][1]).max() > 1e-3
 
 
+def linear_runs(series: PatternSeries, weights: np.ndarray) -> Run:
+    """Networks y = w · x, one for each row of `weights`."""
+    run = linear_run(series, weights[0])
+    config = dataclasses.replace(run.config, seeds=len(weights))
+    return dataclasses.replace(run, config=config, variables={"w": jnp.asarray(weights, jnp.float32)})
+
+
+def test_what_seeds_do_not_share_drops_out_of_the_ensemble():
+    """Networks that share one channel and have one each to themselves: the mean uses the others a quarter as much."""
+    series, common = make_series(), 20
+    weights = np.zeros((4, 32), np.float32)
+    weights[:, common] = 1.0
+    weights[np.arange(4), np.arange(4)] = 1.0
+    found = attribution.collect(
+        linear_runs(series, weights), series, ("gradient_noise", "ensemble_noise"), {"own": np.arange(32) < 4}
+    )
+    single, together = (found.curves[name, "voltage"].mean(axis=0) for name in ("gradient_noise", "ensemble_noise"))
+    assert found.curves["ensemble_noise", "voltage"].shape == (2, 32)  # two halves of the seeds
+    maps = found.maps["ensemble_noise", "voltage"]
+    variance = single[:4].sum() / single[common]
+    np.testing.assert_allclose(maps[:, :4].sum() / maps[:, common].sum(), variance / 4, rtol=0.3)
+    assert together[:4].sum() < 0.6 * single[:4].sum()
+    shares = found.shares["ensemble_noise", "voltage"]["own"]
+    assert shares.shape == (4,) and shares.mean() < 0.6 * found.shares["gradient_noise", "voltage"]["own"].mean()
+
+
+def test_an_ensemble_of_equals_is_one_of_them(few):
+    weights = np.tile(np.random.default_rng(1).normal(size=32), (3, 1))
+    found = attribution.collect(linear_runs(make_series(), weights), few, ("gradient_noise", "ensemble_noise"))
+    one = found.curves["gradient_noise", "voltage"][0]
+    for curve in found.curves["ensemble_noise", "voltage"]:
+        np.testing.assert_allclose(curve, one, rtol=1e-4, atol=1e-7)
+
+
+def test_pseudo_values_of_a_mean_are_the_values():
+    values = np.random.default_rng(2).normal(size=(6, 1, 1))
+    np.testing.assert_allclose(attribution._pseudo(attribution._without_one(values)[:, 0, 0]), values[:, 0, 0])
+
+
 def test_untrained_networks_are_those_that_training_began_with(run):
     key = jax.random.fold_in(jax.random.key(6), 0)
     np.testing.assert_array_equal(

@@ -19,7 +19,7 @@ from xrd_jax.physics import truth
 from xrd_jax.physics.cell import Cell
 from xrd_jax.physics.simulate import simulate
 
-METHODS = ("vaw", "gradient_noise", "occlusion")
+METHODS = ("vaw", "gradient_noise", "ensemble_noise", "occlusion")
 
 
 @pytest.fixture(scope="module")

@@ -199,7 +199,7 @@ def run_explain() -> None:
     from xrd_jax import explain
     from xrd_jax.analysis import peaks
 
-    findings = explain.explain(FLAGS.workdir, FLAGS.methods, FLAGS.cif, FLAGS.importance, say)
+    findings = explain.explain(FLAGS.workdir, FLAGS.methods, FLAGS.cif, FLAGS.importance, say, FLAGS.progress)
     say("")
     say(explain.table(findings))
     say("")

@@ -24,8 +24,11 @@ from xrd_jax.prepare import prepare
 from xrd_jax.run import Run, open_run
 from xrd_jax.series import PatternSeries
 
-DEFAULT = "gradient_noise"  # what experiments/truth.py supports
-MAPPED, DELETED, BARE = 2000, 128, 512  # verification patterns explained, deleted from, shown to untrained networks
+DEFAULT = (attribution.ENSEMBLE, "gradient_noise")  # what experiments/truth.py supports, of many networks and of one
+MAPPED = 2000  # evenly spaced verification patterns that are explained
+# Pairs of pattern and seed that costly methods explain, that untrained networks see, and that lose channels.
+COSTLY, BARE, DELETED = 2048, 1024, 1024
+FEWEST, MOST = 32, 512  # patterns that these are for however many seeds
 SUMMARY = "explain.json"
 LOWER = ("decoy_mass", "auprc_untrained", "randomisation", "edge_mass")  # better when smaller
 Key = tuple[str, str]
@@ -58,7 +61,7 @@ class Findings:
 
 def explain(
     workdir: str | Path, methods: Sequence[str] = (), cifs: Sequence[str] = (), by: str = "",
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = lambda line: None, progress: bool = False,
 ) -> Findings:  # fmt: skip
     """Explains a run and writes explain.json, importance.csv and figures/explain_*.png|svg into its directory.
 
@@ -71,30 +74,41 @@ def explain(
       UserError: no finished run, an unknown method, a CIF that cannot be read or used, data that have gone.
     """
     run = open_run(workdir)
-    chosen = tuple(methods) or attribution.available(run)
-    by = by or (DEFAULT if DEFAULT in chosen else chosen[0])
+    chosen = tuple(methods) or tuple(
+        name for name in attribution.available(run) if name != attribution.ENSEMBLE or run.config.seeds > 1
+    )
+    by = by or next((name for name in DEFAULT if name in chosen), chosen[0])
     if by not in chosen:
         raise UserError(f"--importance={by}: not among the methods that are explained ({', '.join(chosen)})")
-    findings = look(run, chosen, cifs, by, say)
+    findings = look(run, chosen, cifs, by, say, progress)
     write(findings)
     return findings
 
 
-def look(run: Run, methods: Sequence[str], cifs: Sequence[str], by: str, say: Callable[[str], None]) -> Findings:
+def look(
+    run: Run, methods: Sequence[str], cifs: Sequence[str], by: str, say: Callable[[str], None], progress: bool = False
+) -> Findings:
     """Everything but the writing."""
     part = verification(run)
     found = peaks.windows(part, run.axis, _reflections(cifs, part))
     say(f"explaining {len(part)} verification patterns by {len(methods)} methods, {run.config.seeds} seed(s)")
     masks = {one.label: one.mask for one in found}
-    explained = attribution.collect(run, part, (*methods, *CONTROLS), masks)
+    everything = (*methods, *CONTROLS)
+    costly, unlearnt, deleted = (min(MOST, max(FEWEST, of // run.config.seeds)) for of in (COSTLY, BARE, DELETED))
+    words = [word if progress else "" for word in ("explaining", "untrained", "decoy", "deleting")]
+    explained = attribution.collect(run, part, everything, masks, None, costly, progress=words[0])
     say("the same of untrained networks, and with a decoy")
-    bare = attribution.collect(attribution.untrained(run), part.subset(part.thinned(BARE)), methods, reference=part)
+    some = part.subset(part.thinned(unlearnt))
+    bare = attribution.collect(attribution.untrained(run), some, methods, reference=part, progress=words[1])
     lure, inside = decoy(run, part)
-    lured = explained if lure is part else attribution.collect(run, lure, (*methods, *CONTROLS), reference=part)
+    lured = explained
+    if lure is not part:
+        lured = attribution.collect(run, lure, everything, None, part, costly, progress=words[2])
     truth = known(run.config, run.axis)
     say("deleting channels in the order of every map")
-    few = part.subset(part.thinned(DELETED))
-    erased = {key: interventions.deletion(run, few, key[1], curve) for key, curve in explained.curves.items()}
+    some = part.subset(part.thinned(deleted))
+    ranked = {k: c if len(c) == run.config.seeds else c.mean(axis=0) for k, c in explained.curves.items()}
+    erased = interventions.deletions(run, some, ranked, progress=words[3])
     scores: dict[str, dict[str, dict[str, Any]]] = {}
     reasons: dict[str, dict[str, str]] = {}
     for method, target in explained.curves:
@@ -241,7 +255,8 @@ def drawn(findings: Findings) -> list[tuple[str, Figure]]:
                 figure = explanation_figures.map_panels(part, session, axis, found, target)
                 result.append((f"maps_{_plain(target)}_{_plain(name)}", figure))
     many = findings.run.config.seeds > 1  # one seed cannot disagree
-    unstable = {key: faithfulness.unsettled(curves) for key, curves in shown.items()} if many else {}
+    alone = {key: curves for key, curves in shown.items() if key[0] != attribution.ENSEMBLE}  # halves tell no interval
+    unstable = {key: faithfulness.unsettled(curves) for key, curves in alone.items()} if many else {}
     known_curves = findings.truth.curves if findings.truth else {}
     result.append(("curves", explanation_figures.mean_curves(part, axis, shown, known_curves, unstable)))
     fractions = next(iter(findings.erased.values())).fractions

@@ -9,6 +9,7 @@ registered to input channels; all others live there. What is explained is said i
   attention_gradient    weights times their positive gradient, summed over queries (Chefer et al. 2021)
   gradient              dy/dx
   gradient_noise        (dy/dx)² var(x), the Fisher information that the network draws from noisy channels
+  ensemble_noise        (d<y>/dx)² var(x) of the mean <y> over seeds: what single networks do by chance drops out
   gradient_input        (dy/dx) (x - mean)
   integrated_gradients  along the line from the mean pattern (Sundararajan et al. 2017)
   contrast_gradients    along the line from the nearest pattern of another label
@@ -31,6 +32,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
+from jaxtyping import Float
+from tqdm import tqdm
 
 from xrd_jax import run as runs
 from xrd_jax import stored
@@ -45,12 +48,13 @@ from xrd_jax.training import devices, step
 
 METHODS: tuple[str, ...] = (
     "vaw", "attention_received", "attention_norm", "attention_gradient", "gradient", "gradient_noise",
-    "gradient_input", "integrated_gradients", "contrast_gradients", "expected_gradients", "smooth_gradient",
-    "grad_cam", "occlusion",
+    "ensemble_noise", "gradient_input", "integrated_gradients", "contrast_gradients", "expected_gradients",
+    "smooth_gradient", "grad_cam", "occlusion",
 )  # fmt: skip
 CONTROLS: tuple[str, ...] = ("random", "intensity", "variance")
 OWN = compiled.OWN  # of networks with faithful attention: the map that is taught to show what they draw on
 HIDDEN = compiled.HIDDEN
+ENSEMBLE = "ensemble_noise"
 # Methods that cost tens of passes through the network: `collect` takes them on some patterns only.
 COSTLY = paths.COSTLY
 PATTERNS = 512
@@ -62,7 +66,8 @@ class Block(NamedTuple):
     Attributes:
       begin: index of the first pattern in the series.
       maps: (method, target) -> [S, b, L] at input channels, 0 where a hidden layer has no feature; what does not
-        depend on the target is the same array for each.
+        depend on the target is the same array for each. Of `ENSEMBLE` it is dy/dx √var(x), whose mean over seeds is
+        squared when the blocks are summed up.
       raw: the same for methods of hidden layers, at their own index.
     """
 
@@ -79,10 +84,11 @@ class Explained:
 
     Attributes:
       centres: [L] positions of the input channels.
-      curves: [S, L] means over patterns.
+      curves: [S, L] means over patterns; of `ENSEMBLE` those of two disjoint halves of the seeds.
       maps: [t, L] float32, means over seeds, for the patterns `frames` of the method.
       raw_curves: as `curves`, before registration, for methods of hidden layers.
-      shares: {window: [S]} mean over patterns of the map's mass inside the window.
+      shares: {window: [S]} mean over patterns of the map's mass inside the window; of `ENSEMBLE` the jackknife's
+        pseudo-values, which have its mean and the spread that seeds give it.
       frames: method -> [t] indices of the patterns that were explained.
     """
 
@@ -160,6 +166,10 @@ def stream(
         own = [_by_seed(static, methods, one, x, centred, variance, legs, known) for one in seeds]
         maps = {key: np.stack([one[key][: len(rows)] for one in own]) for key in own[0]}
         maps |= _controls(run, methods, np.asarray(level)[: len(rows)], np.asarray(centred)[: len(rows)])
+        if ENSEMBLE in methods:
+            noise = np.sqrt(np.asarray(variance)[None, : len(rows)])
+            maps |= {(ENSEMBLE, spec.name): maps["gradient", spec.name] * noise for spec in run.specs}
+            maps = {key: values for key, values in maps.items() if key[0] in methods}
         yield _registered(run, begin, maps)
 
 
@@ -183,7 +193,9 @@ def _by_seed(
     variance: jax.Array, legs: Mapping[str, Sequence[paths.Leg]], known: paths.Known,
 ) -> dict[tuple[str, str], np.ndarray]:  # fmt: skip
     """All maps of one seed for one block; a loop in Python because a backward convolution inside one of XLA is slow."""
-    direct = tuple(m for m in methods if m in compiled.HIDDEN or m in compiled.GRADIENT)
+    slope = ENSEMBLE in methods
+    direct = tuple(m for m in METHODS if m in methods or (slope and m == "gradient"))
+    direct = tuple(m for m in direct if m in compiled.HIDDEN or m in compiled.GRADIENT)
     further = bool(legs) or "occlusion" in methods
     own = compiled.own(static, variables, x) if OWN in methods else {}
     if not direct and not further:
@@ -231,7 +243,7 @@ def _registered(run: Run, begin: int, found: dict[tuple[str, str], np.ndarray]) 
 def collect(
     run: Run, series: PatternSeries, methods: Sequence[str] = METHODS,
     windows: Mapping[str, np.ndarray] | None = None, reference: PatternSeries | None = None,
-    patterns: int | None = PATTERNS, chunk: int | None = None,
+    patterns: int | None = PATTERNS, chunk: int | None = None, progress: str = "",
 ) -> Explained:  # fmt: skip
     """Explanations of a series, summed up while they are made.
 
@@ -239,6 +251,7 @@ def collect(
       windows: name -> bool [T, L] or [L], the channels whose share of each map is wanted.
       patterns: how many evenly spaced patterns the methods `COSTLY` explain; None for all of them. Their mean curve
         needs no more, and they cost ten to fifty times as much as the others.
+      progress: what a progress bar says; none if empty.
 
     Raises:
       UserError: as `stream`.
@@ -247,7 +260,7 @@ def collect(
     some = np.arange(len(series)) if patterns is None else series.thinned(patterns)
     costly = tuple(m for m in methods if m in COSTLY)
     rest = tuple(m for m in methods if m not in COSTLY)
-    sums = _Sums(run, dict(windows or {}))
+    sums = _Sums(run, dict(windows or {}), progress)
     if rest:
         sums.add(stream(run, series, rest, reference, chunk), np.arange(len(series)), rest)
     if costly:
@@ -259,8 +272,8 @@ def collect(
 class _Sums:
     """What `collect` keeps."""
 
-    def __init__(self, run: Run, windows: dict[str, np.ndarray]):
-        self._axis, self._windows = run.axis, windows
+    def __init__(self, run: Run, windows: dict[str, np.ndarray], progress: str):
+        self._axis, self._windows, self._progress = run.axis, windows, progress
         self._curves: dict[tuple[str, str], np.ndarray] = {}
         self._raw: dict[tuple[str, str], np.ndarray] = {}
         self._maps: dict[tuple[str, str], np.ndarray] = {}
@@ -270,27 +283,53 @@ class _Sums:
     def add(self, blocks: Iterator[Block], frames: np.ndarray, methods: tuple[str, ...]) -> None:
         """Takes the blocks of the patterns `frames`, for methods that no earlier call had."""
         self._frames |= dict.fromkeys(methods, frames)
+        off, unit = not self._progress, " patterns"
+        bar = tqdm(total=len(frames), desc=self._progress, unit=unit, disable=off, leave=False, dynamic_ncols=True)
         for block in blocks:
-            units = {id(values): normalised(values) for values in block.maps.values()}
+            units = {id(values): normalised(values) for (name, _), values in block.maps.items() if name != ENSEMBLE}
             for key, values in block.maps.items():
-                own = units[id(values)]
+                together = key[0] == ENSEMBLE
+                own = normalised(_halves(values) ** 2) if together else units[id(values)]
+                every = normalised(_without_one(values) ** 2) if together else own
                 here = slice(block.begin, block.begin + own.shape[1])
                 if key not in self._maps:
                     self._maps[key] = np.zeros((len(frames), own.shape[2]), np.float32)
-                self._maps[key][here] = own.mean(axis=0)
+                self._maps[key][here] = normalised(values.mean(axis=0) ** 2) if together else own.mean(axis=0)
                 _gather(self._curves, key, own, len(frames))
                 shares = self._shares.setdefault(key, {})
                 for name, mask in self._windows.items():
                     inside = mask if mask.ndim == 1 else mask[frames[here]]
-                    share = (own * np.broadcast_to(inside, own.shape[1:])[None]).sum(axis=(1, 2)) / len(frames)
+                    share = (every * np.broadcast_to(inside, own.shape[1:])[None]).sum(axis=(1, 2)) / len(frames)
                     shares[name] = shares.get(name, 0.0) + share.astype(np.float64)
             for key, values in block.raw.items():
                 _gather(self._raw, key, normalised(values), len(frames))
+            bar.update(next(iter(block.maps.values())).shape[1])
+        bar.close()
 
     def explained(self) -> Explained:
-        return Explained(self._axis, self._curves, self._maps, self._raw, self._shares, self._frames)
+        shares = {
+            key: {name: _pseudo(share) for name, share in own.items()} if key[0] == ENSEMBLE else own
+            for key, own in self._shares.items()
+        }
+        return Explained(self._axis, self._curves, self._maps, self._raw, shares, self._frames)
 
 
 def _gather(sums: dict[tuple[str, str], np.ndarray], key: tuple[str, str], own: np.ndarray, count: int) -> None:
     part = own.sum(axis=1, dtype=np.float64) / count
     sums[key] = sums[key] + part if key in sums else part
+
+
+def _halves(values: Float[np.ndarray, "S b L"]) -> Float[np.ndarray, "R b L"]:
+    """Means over the even and over the odd seeds; of one seed itself."""
+    return np.stack([values[begin::2].mean(axis=0) for begin in range(min(2, len(values)))])
+
+
+def _without_one(values: Float[np.ndarray, "S b L"]) -> Float[np.ndarray, "S b L"]:
+    """Means over all seeds but one; of one seed itself."""
+    return values if len(values) == 1 else (values.sum(axis=0) - values) / (len(values) - 1)
+
+
+def _pseudo(without: Float[np.ndarray, " S"]) -> Float[np.ndarray, " S"]:
+    """The jackknife's pseudo-values: independent values, so to speak, of what is known with each seed left out."""
+    mean = without.mean()
+    return mean + (len(without) - 1) * (mean - without)

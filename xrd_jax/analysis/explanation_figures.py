@@ -111,13 +111,13 @@ def mean_curves(
     """Mean map of every method (rows) and target (columns), with the known information, above the mean pattern.
 
     Args:
-      curves: (method, target) -> [S, L], any scale. Each seed is brought to the same area; the band is the standard
-        deviation over seeds, and each panel reaches from 0 to its highest mean.
+      curves: (method, target) -> [S, L], or fewer groups of seeds, any scale. Each is brought to the same area; the
+        band is the standard deviation over them, and each panel reaches from 0 to its highest mean.
       truth: target -> [L] known information; targets without are drawn without.
       unstable: (method, target) -> [L], True where seeds disagree: hatched, and the curve is left out.
     """
     methods, targets = methods_of(curves), targets_of(curves)
-    count = len(methods)
+    count, seeds = len(methods), max((len(own) for own in curves.values()), default=0)
     figure = Figure((WIDTH, 0.9 + 0.5 * count + 0.8), layout="constrained")
     ratios = [1.0] * count + [1.6]
     panels = figure.subplots(count + 1, len(targets), sharex=True, squeeze=False, height_ratios=ratios)
@@ -126,7 +126,7 @@ def mean_curves(
             axes = panels[row, column]
             if (method, target) in curves:
                 bad = (unstable or {}).get((method, target))
-                _curve(axes, centres, curves[method, target], truth.get(target), bad)
+                _curve(axes, centres, curves[method, target], truth.get(target), bad, seeds)
             axes.set(yticks=[], ylim=(0.0, 1.12))
             if column == 0:
                 text = textwrap.fill(title(method), 18)
@@ -142,8 +142,9 @@ def mean_curves(
 
 
 def _curve(
-    axes: Axes, centres: np.ndarray, curves: np.ndarray, truth: np.ndarray | None, unstable: np.ndarray | None
-) -> None:
+    axes: Axes, centres: np.ndarray, curves: np.ndarray, truth: np.ndarray | None, unstable: np.ndarray | None,
+    seeds: int,
+) -> None:  # fmt: skip
     areas = np.nansum(np.abs(curves), axis=1, keepdims=True)
     even = np.abs(curves) / np.where(areas > 0, areas, 1.0)
     mean, deviation = even.mean(axis=0), even.std(axis=0)
@@ -155,7 +156,7 @@ def _curve(
     mean, deviation = (np.where(kept, values / high, np.nan) for values in (mean, deviation))
     axes.plot(centres, mean, color=BLUE, linewidth=0.9, label="explanation")
     if len(curves) > 1:
-        label = f"std over {len(curves)} seeds"
+        label = f"std over {len(curves)} seeds" if len(curves) == seeds else f"of {len(curves)} groups"
         low, top = np.maximum(mean - deviation, 0.0), mean + deviation
         axes.fill_between(centres, low, top, color=BLUE, alpha=0.25, linewidth=0, label=label)
     if unstable is not None:

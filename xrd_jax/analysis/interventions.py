@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float
+from tqdm import tqdm
 
 from xrd_jax import run as runs
 from xrd_jax import stored
@@ -54,25 +55,51 @@ def deletion(
     run: Run, series: PatternSeries, target: str, curve: np.ndarray, fractions: Sequence[float] = FRACTIONS,
     insertion: bool = False, chunk: int | None = None,
 ) -> Erased:  # fmt: skip
-    """Errors when channels take their mean value in falling order of `curve` [L] or, per seed, [S, L].
+    """`deletions` of one curve."""
+    return deletions(run, series, {("", target): curve}, fractions, insertion, chunk)["", target]
+
+
+def deletions(
+    run: Run, series: PatternSeries, curves: Mapping[tuple[str, str], np.ndarray],
+    fractions: Sequence[float] = FRACTIONS, insertion: bool = False, chunk: int | None = None, progress: str = "",
+) -> dict[tuple[str, str], Erased]:  # fmt: skip
+    """Errors when channels take their mean value in falling order of a curve.
 
     Args:
+      curves: (method, target) -> [L] or, per seed, [S, L]; what is the same for several targets is done once.
       insertion: begin with all channels at their mean and give them back in that order.
       fractions: increasing, from 0 to 1.
+      progress: what a progress bar says; none if empty.
 
     Raises:
-      UserError: the patterns have no values of `target`.
+      UserError: the patterns have no values of a target.
     """
-    orders = np.argsort(-np.abs(np.atleast_2d(np.nan_to_num(curve))), axis=1, kind="stable")
-    ranks = np.broadcast_to(np.argsort(orders, axis=1), (run.config.seeds, orders.shape[1]))
-    counts = np.round(np.asarray(fractions) * ranks.shape[1])
-    masks = (ranks[:, None, :] < counts[None, :, None]) ^ insertion
-    error = errors(run, series, lambda seed, _: masks[seed][:, None, :], (target,), chunk)[target]
+    orders: dict[bytes, tuple[np.ndarray, list[tuple[str, str]]]] = {}
+    for key, curve in curves.items():
+        order = np.argsort(-np.abs(np.atleast_2d(np.nan_to_num(curve))), axis=1, kind="stable")
+        orders.setdefault(order.tobytes(), (order, []))[1].append(key)
+    targets = tuple(dict.fromkeys(target for _, target in curves))
+    found: dict[tuple[str, str], Erased] = {}
+    steps = tqdm(orders.values(), desc=progress, unit=" maps", disable=not progress, leave=False, dynamic_ncols=True)
+    for order, keys in steps:
+        ranks = np.broadcast_to(np.argsort(order, axis=1), (run.config.seeds, order.shape[1]))
+        counts = np.round(np.asarray(fractions) * ranks.shape[1])
+        masks = (ranks[:, None, :] < counts[None, :, None]) ^ insertion
+        error = errors(run, series, _of_seed(masks), targets, chunk)
+        found |= {key: _erased(error[key[1]], np.asarray(fractions), insertion) for key in keys}
+    return {key: found[key] for key in curves}
+
+
+def _of_seed(masks: Bool[np.ndarray, "S F L"]) -> Callable[[int, np.ndarray], np.ndarray]:
+    """The same masks for every pattern."""
+    return lambda seed, _: masks[seed][:, None, :]
+
+
+def _erased(error: Float[np.ndarray, "S F"], fractions: np.ndarray, insertion: bool) -> Erased:
     harm = error[:, -1:] - error[:, :1]
     share = (error - error[:, :1]) / np.where(harm == 0, np.nan, harm)
     bad = (harm[:, 0] <= 0) ^ insertion
-    auc = np.where(bad, np.nan, np.trapezoid(share, np.asarray(fractions), axis=1))
-    return Erased(np.asarray(fractions), error, auc)
+    return Erased(fractions, error, np.where(bad, np.nan, np.trapezoid(share, fractions, axis=1)))
 
 
 def knock_out(
