@@ -273,7 +273,7 @@ class _Sums:
     """What `collect` keeps."""
 
     def __init__(self, run: Run, windows: dict[str, np.ndarray], progress: str):
-        self._axis, self._windows, self._progress = run.axis, windows, progress
+        self._axis, self._specs, self._windows, self._progress = run.axis, run.specs, windows, progress
         self._curves: dict[tuple[str, str], np.ndarray] = {}
         self._raw: dict[tuple[str, str], np.ndarray] = {}
         self._maps: dict[tuple[str, str], np.ndarray] = {}
@@ -311,7 +311,15 @@ class _Sums:
             key: {name: _pseudo(share) for name, share in own.items()} if key[0] == ENSEMBLE else own
             for key, own in self._shares.items()
         }
-        return Explained(self._axis, self._curves, self._maps, self._raw, shares, self._frames)
+        order = self._in_order
+        return Explained(
+            self._axis, order(self._curves), order(self._maps), order(self._raw), order(shares), self._frames
+        )  # fmt: skip
+
+    def _in_order(self, found: dict[tuple[str, str], Any]) -> dict[tuple[str, str], Any]:
+        """Targets in the order of the run, for each the methods in the order of `METHODS`, controls last."""
+        names, methods = [spec.name for spec in self._specs], (OWN, *METHODS, *CONTROLS)
+        return {(m, t): found[m, t] for t in names for m in methods if (m, t) in found}
 
 
 def _gather(sums: dict[tuple[str, str], np.ndarray], key: tuple[str, str], own: np.ndarray, count: int) -> None:

@@ -16,7 +16,7 @@ class Truth(NamedTuple):
     Attributes:
       curves: target -> [L] share of the information.
       carriers: target -> bool [L], the fewest channels with 90 % of it.
-      windows: name -> bool [L]; shapley: target -> window -> what it adds to the exact posterior.
+      windows: name -> bool [L], 'rest' last; shapley: target -> window -> what it adds to the exact posterior.
     """
 
     curves: dict[str, np.ndarray]
@@ -34,6 +34,7 @@ def known(config: Config, axis: np.ndarray) -> Truth | None:
         return None
     windows = oracle.default_windows(config.cell)
     masks = {name: (axis >= low) & (axis <= high) for name, (low, high) in windows.items()}
+    masks[oracle.REST] = ~np.any(list(masks.values()), axis=0)
     values = oracle.shapley(config.cell, windows)
     return Truth(
         {target: information.curve(of, target) for target in of.per_frame},
