@@ -18,13 +18,13 @@ from jaxtyping import Bool, Float
 from scipy import stats
 
 EDGE = 8  # channels at either end that padding reaches
-# Thresholds of the verdict.
+# Thresholds of the verdict, set where `docs/truth.md` found gaps between maps that are near the truth and others.
 ABOVE_CHANCE = 0.10  # least average precision above that of a random map
 DECOY_MOST = 0.10  # largest share of a map on a peak that carries nothing
-ALIKE_MOST = 0.80  # largest rank correlation with the map of untrained networks
+ALIKE_MOST = 0.55  # largest rank correlation with the map of untrained networks
 GAIN = 0.15  # least average precision above the untrained networks' map
 MARGIN = 0.05  # least average precision above plain intensity
-DELETION_MARGIN = 0.02  # least deletion area above that of plain intensity
+DELETION_SLACK = 0.03  # largest deletion area below that of plain intensity, which deletes very well
 STABLE = 0.70  # least mean rank correlation between seeds
 
 
@@ -188,7 +188,7 @@ def verdict(evidence: Evidence) -> Verdict:
     fails randomisation        it ranks channels like untrained networks (above ALIKE_MOST) or, where the truth is
                                known, finds less than GAIN more of it than they do
     no better than intensity   its precision is less than MARGIN above that of plain intensity or, where no truth is
-                               known, its deletion area less than DELETION_MARGIN above
+                               known, its deletion area more than DELETION_SLACK below
     unstable                   seeds agree less than STABLE
 
     What is NaN objects to nothing, but a map of which neither precision nor deletion is known is not supported.
@@ -214,7 +214,7 @@ def verdict(evidence: Evidence) -> Verdict:
                 f"average precision {e.auprc:.2f}, intensity {e.auprc_intensity:.2f}",
             ),
             (
-                not known and e.deletion < e.deletion_intensity + DELETION_MARGIN,
+                not known and e.deletion < e.deletion_intensity - DELETION_SLACK,
                 f"deletion {e.deletion:.2f}, intensity {e.deletion_intensity:.2f}",
             ),
             (not known and math.isnan(e.deletion), "neither precision nor deletion was measured"),
