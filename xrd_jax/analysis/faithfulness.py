@@ -18,10 +18,10 @@ from jaxtyping import Bool, Float
 from scipy import stats
 
 EDGE = 8  # channels at either end that padding reaches
-# Thresholds of the verdict, set where `docs/truth.md` found gaps between maps that are near the truth and others.
+# Thresholds of the verdict; `docs/truth.md` tells how far they separate maps that are near the truth from others.
 ABOVE_CHANCE = 0.10  # least average precision above that of a random map
 DECOY_MOST = 0.10  # largest share of a map on a peak that carries nothing
-ALIKE_MOST = 0.55  # largest rank correlation with the map of untrained networks
+ALIKE_MOST = 0.80  # largest rank correlation with the map of untrained networks
 GAIN = 0.15  # least average precision above the untrained networks' map
 MARGIN = 0.05  # least average precision above plain intensity
 DELETION_SLACK = 0.03  # largest deletion area below that of plain intensity, which deletes very well
