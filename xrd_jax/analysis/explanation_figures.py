@@ -156,7 +156,7 @@ def _curve(
     mean, deviation = (np.where(kept, values / high, np.nan) for values in (mean, deviation))
     axes.plot(centres, mean, color=BLUE, linewidth=0.9, label="explanation")
     if len(curves) > 1:
-        label = f"std over {len(curves)} seeds" if len(curves) == seeds else f"of {len(curves)} groups"
+        label = "std over seeds or halves of them" if len(curves) < seeds else "std over seeds"
         low, top = np.maximum(mean - deviation, 0.0), mean + deviation
         axes.fill_between(centres, low, top, color=BLUE, alpha=0.25, linewidth=0, label=label)
     if unstable is not None:
