@@ -11,6 +11,14 @@ from xrd_jax.series import Axis, PatternSeries, Target
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+# Files that take minutes: begun first, so that no process is left alone with one of them at the end.
+LONG = ("test_attribution", "test_training", "test_explain", "test_streaming", "test_distributed", "test_devices")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {f"{name}.py": number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
 
 def make_series(frames: int = 240, channels: int = 96, seed: int = 0) -> PatternSeries:
     """Two sessions of two cycles: a peak that moves with the voltage, one that stays, Poisson noise."""
