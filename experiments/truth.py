@@ -24,7 +24,7 @@ import numpy as np
 from absl import app, flags
 from matplotlib.figure import Figure
 
-from xrd_jax.analysis import explanation_figures, figures
+from xrd_jax.analysis import explanation_figures, faithfulness, figures
 from xrd_jax.directory import write_bytes
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -127,6 +127,35 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
+def hidden(record: Mapping[str, dict[str, Any]]) -> str:
+    """How verdicts that know nothing of the truth compare with those that do."""
+    both, wrongly, missed, count = 0, [], [], 0
+    for cell, found in record.items():
+        for target, own in found["explained"]["targets"].items():
+            rows = own["methods"]
+            for method in (m for m in rows if m not in CONTROLS):
+                blind = faithfulness.verdict(_blind(rows, method)).word == "supported"
+                seen = rows[method]["verdict"] == "supported"
+                count, both = count + 1, both + (blind and seen)
+                if blind != seen:
+                    (wrongly if blind else missed).append(f"{cell} {target} {method}")
+    return (
+        f"{count} verdicts; supported with and without the truth: {both}; only without it: {len(wrongly)} "
+        f"({', '.join(wrongly)}); only with it: {len(missed)} ({', '.join(missed)})"
+    )
+
+
+def _blind(rows: Mapping[str, Mapping[str, Any]], method: str) -> faithfulness.Evidence:
+    """What would be known of a map on measured data."""
+    own = rows[method]
+    return faithfulness.Evidence(
+        randomisation=_number(own["randomisation"]), stability=_number(own["stability"]),
+        decoy=_number(own["decoy_mass"]), deletion=_number(own["deletion_auc"]),
+        deletion_intensity=_number(rows["intensity"]["deletion_auc"]),
+        deletion_random=_number(rows["random"]["deletion_auc"]),
+    )  # fmt: skip
+
+
 def with_shuffled(record: Mapping[str, dict[str, Any]]) -> None:
     """Puts the average precision of networks that learnt shuffled labels beside that of the others."""
     for cell, found in record.items():
@@ -154,7 +183,7 @@ def main(argv: Sequence[str]) -> None:
         own = found["explained"]
         parts.append(f"**{cell}**, {own['seeds']} seeds, {own['patterns']} patterns\n\n{table(own)}")
         figures.save(precisions(cell, own), out, f"truth_{cell}", write_bytes)
-    text = "\n\n".join(parts)
+    text = "\n\n".join([*parts, hidden(record)])
     print(text)
     write_bytes(out / "truth.md", (text + "\n").encode())
     write_bytes(out / "truth.json", (json.dumps(record, indent=1) + "\n").encode())

@@ -193,9 +193,8 @@ def _by_seed(
     variance: jax.Array, legs: Mapping[str, Sequence[paths.Leg]], known: paths.Known,
 ) -> dict[tuple[str, str], np.ndarray]:  # fmt: skip
     """All maps of one seed for one block; a loop in Python because a backward convolution inside one of XLA is slow."""
-    slope = ENSEMBLE in methods
-    direct = tuple(m for m in METHODS if m in methods or (slope and m == "gradient"))
-    direct = tuple(m for m in direct if m in compiled.HIDDEN or m in compiled.GRADIENT)
+    wanted = {*methods, "gradient"} if ENSEMBLE in methods else {*methods}
+    direct = tuple(m for m in METHODS if m in wanted and m in (*compiled.HIDDEN, *compiled.GRADIENT))
     further = bool(legs) or "occlusion" in methods
     own = compiled.own(static, variables, x) if OWN in methods else {}
     if not direct and not further:
