@@ -2,12 +2,14 @@
 
     python -m experiments.causal --workdirs=runs/truth/3-bin-paper,runs/truth/3-bin-faithful
     python -m experiments.causal --parts=build --seeds=2 --epochs=25
+    python -m experiments.causal --parts=retrain --workdirs=runs/truth/1-bin-paper --seeds=2 --epochs=25
 
 `peaks` shows finished networks of the simulated cell patterns in which one group of reflections is absent, half as
 high, or 0.1° further right: the change of every prediction, and where each map's mass goes. Patterns are expected
 counts without noise, so that nothing but the peak differs. `build` trains case 1 with the paddings, an odd kernel and
 a zero that wanders by 0.03°, and asks of what is trained and untrained how much of each map lies at the ends and on
-Al 111, beside what the exact information says of it.
+Al 111, beside what the exact information says of it. `retrain` takes the channels that a map of a finished run calls
+important from training and verification patterns alike and lets networks learn anew: what the others can still tell.
 """
 
 from __future__ import annotations
@@ -24,17 +26,18 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from xrd_jax import explain
-from xrd_jax.analysis import attribution, faithfulness, peaks
+from xrd_jax import explain, pipeline
+from xrd_jax.analysis import attribution, faithfulness, interventions, peaks
 from xrd_jax.directory import write_bytes
 from xrd_jax.physics import crystal, information, landmarks, profile, reflections, simulate
 from xrd_jax.physics.cell import Cell
+from xrd_jax.prepare import prepare
 from xrd_jax.run import Run, open_run
 from xrd_jax.series import PatternSeries
 
 ROOT = Path(__file__).resolve().parents[1]
 MOVED = 0.1  # degrees
-MAPS = ("own_attention", "gradient_noise", "vaw")
+MAPS = ("own_attention", "gradient_noise", "ensemble_noise", "vaw")
 BUILT = {
     "paper": [],
     "padding edge": ["model.padding=edge"],
@@ -43,13 +46,16 @@ BUILT = {
     "zero wanders 0.03°": ["cell.shift_sigma_deg=0.03"],
 }
 ALUMINIUM = "Al 111 + NMC 012"
+LOST, LOSSES = ("ensemble_noise", "vaw", "intensity", "random"), (0.05, 0.15, 0.3)
 
-_PARTS = flags.DEFINE_list("parts", ["peaks", "build"], "Which of peaks, build.")
-_WORKDIRS = flags.DEFINE_list("workdirs", [], "Finished runs on the simulated cell with a decoy, for peaks.")
+_PARTS = flags.DEFINE_list("parts", ["peaks", "build"], "Which of peaks, build, retrain.")
+_WORKDIRS = flags.DEFINE_list(
+    "workdirs", [], "Finished runs on the simulated cell with a decoy, for peaks and retrain."
+)
 _FRAMES = flags.DEFINE_integer("frames", 400, "Verification patterns, evenly spaced.")
 _RUNS = flags.DEFINE_string("runs", "runs/causal", "Where the runs of build go.")
-_SEEDS = flags.DEFINE_integer("seeds", 2, "Networks per variant of build.")
-_EPOCHS = flags.DEFINE_integer("epochs", 25, "Epochs of build.")
+_SEEDS = flags.DEFINE_integer("seeds", 2, "Networks per variant of build, and of every retraining.")
+_EPOCHS = flags.DEFINE_integer("epochs", 25, "Epochs of build and retrain.")
 _OUT = flags.DEFINE_string("out", "", "Folder for causal.json; the tables alone are printed if empty.")
 
 
@@ -135,7 +141,7 @@ def _response(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     return 100.0 * (after.argmax(axis=2) != before.argmax(axis=2)).mean(axis=1)
 
 
-def _spread(values: Sequence[float]) -> str:
+def _spread(values: Sequence[float] | np.ndarray) -> str:
     return f"{np.mean(values):.1f} ± {np.std(values):.1f}"
 
 
@@ -193,6 +199,29 @@ def artefacts(frames: int) -> tuple[list[str], list[dict[str, Any]]]:
     return lines, record
 
 
+def retrained(run: Run) -> tuple[list[str], list[dict[str, Any]]]:
+    """Errors of networks that learn without the channels that a map ranks first, a row per map."""
+    series, _, _ = pipeline.acquire(run.config)
+    prepared = prepare(series, run.config.prepare, run.config.split_seed)
+    train = dataclasses.replace(run.config.train, epochs=_EPOCHS.value)
+    config = dataclasses.replace(run.config, seeds=_SEEDS.value, train=train)
+    curves = attribution.collect(run, explain.verification(run), LOST).curves
+    spec = run.specs[0]
+    scale, unit = (1e3, "mV") if spec.unit == "V" else (1.0, spec.unit or "wrong")
+    whole = scale * interventions.retrain(prepared, config, np.ones(run.axis.size), 0.0)[spec.name]
+    lines = [f"{spec.name} ({unit}), all channels: {_spread(whole)}; without the first channels of a map:", ""]
+    lines += ["| map | " + " | ".join(f"{100 * loss:.0f} %" for loss in LOSSES) + " |", "|---|" + "---|" * len(LOSSES)]
+    record = [{"map": "all channels", "lost": 0.0, "error": whole.tolist()}]
+    for method in LOST:
+        curve, cells = curves[method, spec.name].mean(axis=0), []
+        for loss in LOSSES:
+            error = scale * interventions.retrain(prepared, config, curve, loss)[spec.name]
+            record.append({"map": method, "lost": loss, "error": error.tolist()})
+            cells.append(_spread(error))
+        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    return lines, record
+
+
 def main(argv: Sequence[str]) -> None:
     del argv
     record: dict[str, Any] = {}
@@ -200,6 +229,10 @@ def main(argv: Sequence[str]) -> None:
         for workdir in _WORKDIRS.value:
             lines, record[Path(workdir).name] = answers(open_run(workdir), _FRAMES.value)
             print(f"\n**{Path(workdir).name}**\n", *lines, sep="\n")
+    if "retrain" in _PARTS.value:
+        for workdir in _WORKDIRS.value:
+            lines, record[f"{Path(workdir).name}, retrained"] = retrained(open_run(workdir))
+            print(f"\n**{Path(workdir).name}, retrained**\n", *lines, sep="\n")
     if "build" in _PARTS.value:
         lines, record["build"] = artefacts(_FRAMES.value)
         print("", *lines, sep="\n")

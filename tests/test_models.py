@@ -12,7 +12,7 @@ import pytest
 from xrd_jax.analysis import vaw
 from xrd_jax.config import ModelConfig
 from xrd_jax.errors import UserError
-from xrd_jax.models import build, fused
+from xrd_jax.models import build, convolution, fused
 
 SMALL = ModelConfig(depth=4, width=8, query_layer=2, key_layer=4, norm_layer=3)
 OUTPUTS = (("voltage", 1), ("mode", 4))
@@ -137,3 +137,18 @@ def test_bfloat16_stays_near_float32_and_gives_float32():
     for name, exact in outputs.items():
         np.testing.assert_allclose(coarse[name], exact, atol=0.1 * float(jnp.abs(exact).max()))
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(half.init(jax.random.key(0))))
+
+
+@pytest.mark.parametrize("kernel", [1, 4, 5])
+def test_a_convolution_as_a_product_is_the_same_convolution(kernel):
+    keys = jax.random.split(jax.random.key(kernel), 3)
+    x, weights = jax.random.normal(keys[0], (3, 20, 6)), jax.random.normal(keys[1], (kernel, 6, 5))
+    padding = ((kernel - 1) // 2, kernel // 2)
+
+    def through(form):
+        weight = jax.random.normal(keys[2], (3, 20, 5))
+        return jax.value_and_grad(lambda *own: (form(*own, padding) * weight).sum(), (0, 1))(x, weights)
+
+    ours, theirs = through(convolution.as_product), through(convolution.direct)
+    for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)

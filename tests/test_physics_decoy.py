@@ -57,6 +57,9 @@ def test_place_is_uniform_smooth_and_alike_at_every_rate():
     assert np.allclose(np.histogram(path, 5, (0, 1))[0] / path.size, 0.2, atol=0.01)
     assert np.abs(np.diff(path)).max() < 0.1
     assert abs(np.corrcoef(path[:-200], path[200:])[0, 1]) < 0.05
+    fresh = simulate.wander(rng, 200_000, 0.0)
+    assert np.allclose(np.histogram(fresh, 5, (0, 1))[0] / fresh.size, 0.2, atol=0.01)
+    assert abs(np.corrcoef(fresh[:-1], fresh[1:])[0, 1]) < 0.01
     paces = [np.abs(np.diff(simulate.session(CELL, rate).decoy)).mean() for rate in CELL.rates]
     assert paces[0] == pytest.approx(paces[1], rel=0.15)
 
@@ -72,7 +75,7 @@ def test_the_command_line_can_switch_it_on():
     assert override(Config(), ["cell.decoy=true"]).cell == CELL
 
 
-@pytest.mark.parametrize("changes", [{"decoy_deg": (33.0, 28.0)}, {"decoy_frames": 0.0}, {"decoy_counts": -1.0}])
+@pytest.mark.parametrize("changes", [{"decoy_deg": (33.0, 28.0)}, {"decoy_frames": -1.0}, {"decoy_counts": -1.0}])
 def test_impossible_decoys_are_refused(changes):
     with pytest.raises(UserError):
         Cell(decoy=True, **changes)

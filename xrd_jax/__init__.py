@@ -59,6 +59,7 @@ def simulate(preset: str = "default", path: str | os.PathLike[str] | None = None
     Raises:
       UserError: an unknown preset or field.
     """
+    from xrd_jax import programs
     from xrd_jax.config import replace_fields
     from xrd_jax.errors import UserError
     from xrd_jax.physics import simulate as simulation
@@ -66,5 +67,6 @@ def simulate(preset: str = "default", path: str | os.PathLike[str] | None = None
 
     if preset not in PRESETS:
         raise UserError(f"preset '{preset}': the presets are {', '.join(PRESETS)}")
+    programs.exact()
     cell = replace_fields(PRESETS[preset], fields)
     return simulation.write(cell, path) if path else simulation.simulate(cell)

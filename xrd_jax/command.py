@@ -149,6 +149,7 @@ def ready(most: int = 0) -> None:
     from xrd_jax.training import devices
 
     devices.emulate(most or devices.cores())
+    programs.exact()
     if FLAGS.compile_cache:
         programs.keep()
 

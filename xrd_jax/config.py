@@ -124,7 +124,7 @@ class TrainConfig:
       own_weight: of the loss of the network's own maps, where it has any.
       augment: 'none', or 'redraw': every pattern is replaced by a fresh Poisson draw around the average of its
         neighbouring training frames (counts only).
-      redraw_frames: standard deviation of that average, in frames.
+      redraw_frames: standard deviation of that average, in frames; 0: no average. What moves within it is blurred.
       redraw_shift: standard deviation of an extra zero shift, in axis units.
       redraw_flux: standard deviation of an extra relative flux.
       steps_per_call: optimisation steps per compiled call; 1 is fastest on a CPU, where a backward convolution inside

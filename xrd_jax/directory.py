@@ -21,9 +21,11 @@ from xrd_jax.config import Config, to_dict
 from xrd_jax.errors import UserError
 from xrd_jax.prepare import Prepared, TargetSpec
 
-# What a training writes beside folders; a new one into the same directory removes them first.
+# What a training, and explanations of it, write; a new one into the same directory removes them first.
+FOLDERS = ("checkpoints", "tensorboard", "figures", "information")
 FILES = (
     "config.json", "metrics.json", "table.md", "predictions.csv", "vaw.npz", "preparation.npz", "reference.npz",
+    "explain.json", "importance.csv", "explain_curves.csv",
 )  # fmt: skip
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 
@@ -87,7 +89,7 @@ def start(
     if path.exists() and not path.is_dir():
         raise UserError(f"{path}: is a file; choose another --workdir")
     if overwrite and found.exists():
-        for name in ("checkpoints", "tensorboard", "figures"):
+        for name in FOLDERS:
             shutil.rmtree(path / name, ignore_errors=True)
         for name in FILES:
             (path / name).unlink(missing_ok=True)

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from xrd_jax import pipeline
-from xrd_jax.analysis import attribution, explanation_figures, faithfulness, figures, interventions, peaks
+from xrd_jax.analysis import attribution, explanation_figures, faithfulness, figures, interventions, peaks, scoring
 from xrd_jax.analysis.attribution import CONTROLS, Explained
 from xrd_jax.directory import write_bytes
 from xrd_jax.errors import UserError
@@ -27,11 +27,9 @@ from xrd_jax.series import PatternSeries
 DEFAULT = (attribution.ENSEMBLE, "gradient_noise")  # what experiments/truth.py supports, of many networks and of one
 MAPPED = 2000  # evenly spaced verification patterns that are explained
 # Pairs of pattern and seed that costly methods explain, that untrained networks see, and that lose channels.
-COSTLY, BARE, DELETED = 2048, 1024, 1024
+COSTLY, BARE, DELETED = 2048, 1024, 512
 FEWEST, MOST = 32, 512  # patterns that these are for however many seeds
 SUMMARY = "explain.json"
-LOWER = ("decoy_mass", "auprc_untrained", "randomisation", "edge_mass")  # better when smaller
-Key = tuple[str, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Findings:
     Attributes:
       part: the patterns that were explained.
       explained, bare, lured: maps of the networks, of untrained ones, and with a decoy in the patterns.
-      erased: (method, target) -> errors while channels are deleted in the order of the map.
+      harm: errors while channels are deleted, or given back, in the order of every map, and without named peaks.
       scores: target -> method -> score -> number, None where there is none; reasons: the same -> one line.
       rows: of importance.csv.
     """
@@ -53,7 +51,7 @@ class Findings:
     explained: Explained
     bare: Explained
     lured: Explained
-    erased: dict[Key, interventions.Erased]
+    harm: scoring.Harm
     scores: dict[str, dict[str, dict[str, Any]]]
     reasons: dict[str, dict[str, str]]
     rows: list[peaks.Row]
@@ -95,7 +93,7 @@ def look(
     masks = {one.label: one.mask for one in found}
     everything = (*methods, *CONTROLS)
     costly, unlearnt, deleted = (min(MOST, max(FEWEST, of // run.config.seeds)) for of in (COSTLY, BARE, DELETED))
-    words = [word if progress else "" for word in ("explaining", "untrained", "decoy", "deleting")]
+    words = [word if progress else "" for word in ("explaining", "untrained", "decoy", "deleting", "giving back")]
     explained = attribution.collect(run, part, everything, masks, None, costly, progress=words[0])
     say("the same of untrained networks, and with a decoy")
     some = part.subset(part.thinned(unlearnt))
@@ -105,20 +103,33 @@ def look(
     if lure is not part:
         lured = attribution.collect(run, lure, everything, None, part, costly, progress=words[2])
     truth = known(run.config, run.axis)
-    say("deleting channels in the order of every map")
-    some = part.subset(part.thinned(deleted))
-    ranked = {k: c if len(c) == run.config.seeds else c.mean(axis=0) for k, c in explained.curves.items()}
-    erased = interventions.deletions(run, some, ranked, progress=words[3])
+    say("deleting channels in the order of every map, and giving them back")
+    harm = tested(run, part, part.thinned(deleted), explained, masks, words[3:])
     scores: dict[str, dict[str, dict[str, Any]]] = {}
     reasons: dict[str, dict[str, str]] = {}
     for method, target in explained.curves:
-        row, reason = judged(method, target, explained, bare, lured, inside, erased, truth)
+        row, reason = scoring.judged((method, target), explained, bare, lured, inside, harm, truth)
         scores.setdefault(target, {})[method] = row
         reasons.setdefault(target, {})[method] = reason
     verdicts = {target: own[by]["verdict"] for target, own in scores.items()}
     shares = {target: _with_rest(explained.shares[by, target]) for target in scores}
     rows = peaks.importance(shares, found, verdicts)
-    return Findings(run, part, found, truth, explained, bare, lured, erased, scores, reasons, rows)
+    return Findings(run, part, found, truth, explained, bare, lured, harm, scores, reasons, rows)
+
+
+def tested(
+    run: Run, part: PatternSeries, rows: np.ndarray, explained: Explained, masks: Mapping[str, np.ndarray],
+    words: Sequence[str],
+) -> scoring.Harm:  # fmt: skip
+    """What the networks do without some channels of the patterns `rows`; `words`: what two progress bars say."""
+    some = part.subset(rows)
+    ranked = {k: c if len(c) == run.config.seeds else c.mean(axis=0) for k, c in explained.curves.items()}
+    erased, restored = (
+        interventions.deletions(run, some, ranked, insertion=back, progress=word)
+        for back, word in zip((False, True), words, strict=True)
+    )
+    knocked = interventions.knock_out(run, some, {name: mask[rows] for name, mask in masks.items()}) if masks else {}
+    return scoring.Harm(erased, restored, knocked)
 
 
 def verification(run: Run, most: int = MAPPED) -> PatternSeries:
@@ -149,61 +160,6 @@ def decoy(run: Run, part: PatternSeries) -> tuple[PatternSeries, np.ndarray]:
     return lure.series, lure.inside(run.axis)
 
 
-def judged(
-    method: str, target: str, explained: Explained, bare: Explained, lured: Explained, inside: np.ndarray,
-    erased: Mapping[Key, interventions.Erased], truth: Truth | None,
-) -> tuple[dict[str, Any], str]:  # fmt: skip
-    """The scores of one map, None where there is none, with its verdict; and the reason in one line."""
-    key = method, target
-    curve = explained.curves[key].mean(axis=0)
-    area = {name: _mean(erased[name, target].auc) for name in (method, "intensity", "random")}
-    own: dict[str, float] = {
-        "stability": faithfulness.stability(explained.curves[key]),
-        "deletion_auc": area[method],
-        "decoy_mass": faithfulness.decoy_mass(lured.maps[key], inside[lured.frames[method]]),
-        "edge_mass": faithfulness.edge_mass(curve),
-    }
-    if key in bare.curves:
-        own["randomisation"] = faithfulness.randomisation(explained.curves[key], bare.curves[key])
-    intensity = chance = math.nan
-    if truth is not None and target in truth.carriers:
-        true = truth.carriers[target]
-        own["auprc_fisher"] = faithfulness.auprc(curve, true)
-        own["auprc_decoy"] = faithfulness.auprc(lured.curves[key].mean(axis=0), true)
-        own["auprc_seed_std"] = float(np.std([faithfulness.auprc(seed, true) for seed in lured.curves[key]]))
-        if key in bare.curves:
-            own["auprc_untrained"] = faithfulness.auprc(bare.curves[key].mean(axis=0), true)
-        own["mass_in_truth"] = faithfulness.mass_inside(curve, true)
-        own["overlap"] = faithfulness.overlap(curve, true)
-        if target in truth.shapley:
-            own["spearman_shapley"] = faithfulness.agreement(curve, truth.windows, truth.shapley[target])
-        intensity, chance = faithfulness.auprc(explained.curves["intensity", target].mean(axis=0), true), true.mean()
-    verdict = faithfulness.verdict(faithfulness.Evidence(
-        auprc=own.get("auprc_fisher", math.nan), auprc_untrained=own.get("auprc_untrained", math.nan),
-        auprc_intensity=intensity, chance=float(chance), randomisation=own.get("randomisation", math.nan),
-        stability=own["stability"], decoy=own["decoy_mass"], deletion=area[method],
-        deletion_intensity=area["intensity"], deletion_random=area["random"],
-    ))  # fmt: skip
-    if method in CONTROLS:
-        verdict = faithfulness.Verdict("control", "knows no network")
-    names = (
-        "auprc_fisher", "auprc_decoy", "auprc_seed_std", "auprc_untrained", "mass_in_truth", "overlap", "decoy_mass",
-        "spearman_shapley", "stability", "deletion_auc", "randomisation", "edge_mass",
-    )  # fmt: skip
-    row: dict[str, Any] = {name: _or_none(own.get(name, math.nan)) for name in names}
-    return row | {"verdict": verdict.word}, verdict.reason
-
-
-def _mean(values: np.ndarray) -> float:
-    """Mean of what is not NaN; NaN if all is."""
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if known.size else math.nan
-
-
-def _or_none(value: float) -> float | None:
-    return round(float(value), 4) if math.isfinite(value) else None
-
-
 def _with_rest(shares: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Shares of the windows and, last, of what lies in none."""
     rest = 1.0 - sum(shares.values(), np.zeros_like(next(iter(shares.values()), np.zeros(1))))
@@ -214,7 +170,13 @@ def write(findings: Findings) -> list[Path]:
     """explain.json, importance.csv, curves and figures, into the run's directory."""
     path = findings.run.path
     targets = {
-        target: {"methods": {m: row | {"reason": findings.reasons[target][m]} for m, row in own.items()}}
+        target: {
+            "methods": {m: row | {"reason": findings.reasons[target][m]} for m, row in own.items()},
+            "knock_out": {
+                name: {"mean": float(taken[target].mean()), "std": float(taken[target].std())}
+                for name, taken in findings.harm.knocked.items()
+            },
+        }
         for target, own in findings.scores.items()
     }
     record = {"seeds": findings.run.config.seeds, "patterns": len(findings.part), "targets": targets}
@@ -228,17 +190,20 @@ def write(findings: Findings) -> list[Path]:
 
 
 def _curves_csv(findings: Findings) -> bytes:
-    """Mean map and standard deviation over seeds, a row per method, target and channel."""
+    """Mean map and standard deviation over seeds, a row per method, target and channel.
+
+    Maps of hidden layers stand at input channels; `raw` is what they were at that index before.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["method", "target", "channel", "mean", "std", "untrained", "information"])
+    writer.writerow(["method", "target", "channel", "mean", "std", "raw", "untrained", "information"])
+    known_curves = findings.truth.curves if findings.truth else {}
+    nothing = np.full((1, findings.run.axis.size), np.nan)
     for key, curves in findings.explained.curves.items():
-        bare = (
-            findings.bare.curves[key].mean(axis=0) if key in findings.bare.curves else np.full(curves.shape[1], np.nan)
-        )
-        truth = findings.truth.curves.get(key[1]) if findings.truth else None
-        for at, place in enumerate(findings.run.axis):
-            numbers = [curves[:, at].mean(), curves[:, at].std(), bare[at], np.nan if truth is None else truth[at]]
+        raw, bare = findings.explained.raw_curves.get(key, nothing), findings.bare.curves.get(key, nothing)
+        means = (raw.mean(axis=0), bare.mean(axis=0), known_curves.get(key[1], nothing[0]))
+        columns = (findings.run.axis, curves.mean(axis=0), curves.std(axis=0), *means)
+        for place, *numbers in zip(*columns, strict=True):
             writer.writerow([*key, f"{place:.5g}", *("" if math.isnan(x) else f"{x:.6g}" for x in numbers)])
     return text.getvalue().encode()
 
@@ -259,17 +224,18 @@ def drawn(findings: Findings) -> list[tuple[str, Figure]]:
     unstable = {key: faithfulness.unsettled(curves) for key, curves in alone.items()} if many else {}
     known_curves = findings.truth.curves if findings.truth else {}
     result.append(("curves", explanation_figures.mean_curves(part, axis, shown, known_curves, unstable)))
-    fractions = next(iter(findings.erased.values())).fractions
-    errors = {key: one.error for key, one in findings.erased.items()}
     units = {s.name: f"MAE ({s.unit})" if not s.classes else "wrong" for s in findings.run.specs}
-    result.append(("deletion", explanation_figures.deletion(fractions, errors, units)))
+    for name, curves in (("deletion", findings.harm.erased), ("insertion", findings.harm.restored)):
+        fractions = next(iter(curves.values())).fractions
+        errors = {key: one.error for key, one in curves.items()}
+        result.append((name, explanation_figures.deletion(fractions, errors, units, name == "insertion")))
     hidden = ("verdict", "auprc_seed_std")
     numbers = {
         t: {m: {k: v for k, v in r.items() if k not in hidden} for m, r in o.items()}
         for t, o in findings.scores.items()
     }
     words = {t: {m: r["verdict"] for m, r in o.items()} for t, o in findings.scores.items()}
-    result.append(("scores", explanation_figures.score_matrix(numbers, words, LOWER)))
+    result.append(("scores", explanation_figures.score_matrix(numbers, words, scoring.LOWER)))
     result.append(("importance", explanation_figures.importance(findings.rows)))
     return result
 

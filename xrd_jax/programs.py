@@ -41,6 +41,18 @@ def keep() -> Path | None:
     return own
 
 
+def exact() -> None:
+    """Lets accelerators multiply float32 in float32, where they would round factors to 10 bits (TF32) by themselves.
+
+    Attention takes the exponential of large products, and photon noise is a hundredth of a count: both need the digits.
+    What the user says in JAX_DEFAULT_MATMUL_PRECISION is left as it is; a processor has no coarser products.
+    """
+    import jax
+
+    if jax.config.values.get("jax_default_matmul_precision") is None and jax.default_backend() != "cpu":
+        jax.config.update("jax_default_matmul_precision", "highest")
+
+
 def compiler_s() -> Callable[[], float]:
     """A clock of the seconds that the compiler, or reading what it made before, has taken since this call."""
     total = _heard()

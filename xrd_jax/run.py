@@ -18,7 +18,7 @@ from jax import Array
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from xrd_jax import stored
+from xrd_jax import programs, stored
 from xrd_jax.analysis import vaw as vaw_maps
 from xrd_jax.config import Config, PrepareConfig, from_dict
 from xrd_jax.errors import UserError
@@ -42,6 +42,7 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     Warns:
       UserWarning: the newest checkpoint is damaged, and the one before it was taken.
     """
+    programs.exact()
     path = Path(path)
     try:
         record = json.loads((path / "config.json").read_text())

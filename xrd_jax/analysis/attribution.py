@@ -9,7 +9,8 @@ registered to input channels; all others live there. What is explained is said i
   attention_gradient    weights times their positive gradient, summed over queries (Chefer et al. 2021)
   gradient              dy/dx
   gradient_noise        (dy/dx)² var(x), the Fisher information that the network draws from noisy channels
-  ensemble_noise        (d<y>/dx)² var(x) of the mean <y> over seeds: what single networks do by chance drops out
+  ensemble_noise        (dy_i/dx) (dy_j/dx) var(x), mean over all pairs of seeds, 0 where negative: the information that
+                        networks agree on; what each does by chance drops out
   gradient_input        (dy/dx) (x - mean)
   integrated_gradients  along the line from the mean pattern (Sundararajan et al. 2017)
   contrast_gradients    along the line from the nearest pattern of another label
@@ -32,14 +33,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Float
 from tqdm import tqdm
 
 from xrd_jax import run as runs
 from xrd_jax import stored
 from xrd_jax.analysis import attribution_maps as compiled
 from xrd_jax.analysis import attribution_paths as paths
-from xrd_jax.analysis import vaw
+from xrd_jax.analysis import ensemble, vaw
 from xrd_jax.errors import UserError
 from xrd_jax.prepare import to_device
 from xrd_jax.run import Run
@@ -66,8 +66,8 @@ class Block(NamedTuple):
     Attributes:
       begin: index of the first pattern in the series.
       maps: (method, target) -> [S, b, L] at input channels, 0 where a hidden layer has no feature; what does not
-        depend on the target is the same array for each. Of `ENSEMBLE` it is dy/dx √var(x), whose mean over seeds is
-        squared when the blocks are summed up.
+        depend on the target is the same array for each. Of `ENSEMBLE` it is dy/dx √var(x), from which
+        `ensemble.shared` makes the map when the blocks are summed up.
       raw: the same for methods of hidden layers, at their own index.
     """
 
@@ -288,12 +288,12 @@ class _Sums:
             units = {id(values): normalised(values) for (name, _), values in block.maps.items() if name != ENSEMBLE}
             for key, values in block.maps.items():
                 together = key[0] == ENSEMBLE
-                own = normalised(_halves(values) ** 2) if together else units[id(values)]
-                every = normalised(_without_one(values) ** 2) if together else own
+                own = normalised(ensemble.halves(values)) if together else units[id(values)]
+                every = normalised(ensemble.without_one(values)) if together else own
                 here = slice(block.begin, block.begin + own.shape[1])
                 if key not in self._maps:
                     self._maps[key] = np.zeros((len(frames), own.shape[2]), np.float32)
-                self._maps[key][here] = normalised(values.mean(axis=0) ** 2) if together else own.mean(axis=0)
+                self._maps[key][here] = normalised(ensemble.shared(values)) if together else own.mean(axis=0)
                 _gather(self._curves, key, own, len(frames))
                 shares = self._shares.setdefault(key, {})
                 for name, mask in self._windows.items():
@@ -307,7 +307,7 @@ class _Sums:
 
     def explained(self) -> Explained:
         shares = {
-            key: {name: _pseudo(share) for name, share in own.items()} if key[0] == ENSEMBLE else own
+            key: {name: ensemble.pseudo(share) for name, share in own.items()} if key[0] == ENSEMBLE else own
             for key, own in self._shares.items()
         }
         order = self._in_order
@@ -324,19 +324,3 @@ class _Sums:
 def _gather(sums: dict[tuple[str, str], np.ndarray], key: tuple[str, str], own: np.ndarray, count: int) -> None:
     part = own.sum(axis=1, dtype=np.float64) / count
     sums[key] = sums[key] + part if key in sums else part
-
-
-def _halves(values: Float[np.ndarray, "S b L"]) -> Float[np.ndarray, "R b L"]:
-    """Means over the even and over the odd seeds; of one seed itself."""
-    return np.stack([values[begin::2].mean(axis=0) for begin in range(min(2, len(values)))])
-
-
-def _without_one(values: Float[np.ndarray, "S b L"]) -> Float[np.ndarray, "S b L"]:
-    """Means over all seeds but one; of one seed itself."""
-    return values if len(values) == 1 else (values.sum(axis=0) - values) / (len(values) - 1)
-
-
-def _pseudo(without: Float[np.ndarray, " S"]) -> Float[np.ndarray, " S"]:
-    """The jackknife's pseudo-values: independent values, so to speak, of what is known with each seed left out."""
-    mean = without.mean()
-    return mean + (len(without) - 1) * (mean - without)

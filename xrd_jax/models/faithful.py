@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from xrd_jax.config import ModelConfig
+from xrd_jax.models.convolution import Convolution
 
 WIDTH, KERNEL, DEPTH = 16, 9, 3
 
@@ -36,7 +37,8 @@ class Faithful(nn.Module):
         dtype = jnp.dtype(self.config.precision)
         hidden = x[:, :, None].astype(dtype)
         for layer in range(1, DEPTH + 1):
-            hidden = jax.nn.relu(nn.Conv(WIDTH, (KERNEL,), dtype=dtype, name=f"conv{layer}")(hidden))
+            ends = (KERNEL // 2, KERNEL // 2)
+            hidden = jax.nn.relu(Convolution(WIDTH, KERNEL, ends, dtype=dtype, name=f"conv{layer}")(hidden))
         count = len(self.targets)
         # What a channel means depends on where it is: every channel has a bias of its own.
         place = self.param("place", nn.initializers.zeros_init(), (x.shape[1], count))

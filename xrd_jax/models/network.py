@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from xrd_jax.config import ModelConfig
 from xrd_jax.models.attention import Attention
+from xrd_jax.models.convolution import Convolution
 from xrd_jax.models.faithful import Faithful
 
 
@@ -35,14 +36,8 @@ class ConvStack(nn.Module):
         hidden, layers = x[:, :, None].astype(dtype), []
         for layer in range(1, config.depth + 1):
             padded = hidden if zeros else jnp.pad(hidden, ((0, 0), ends, (0, 0)), mode=config.padding)
-            hidden = nn.Conv(
-                config.width,
-                (config.kernel,),
-                padding=(ends if zeros else (0, 0),),
-                kernel_init=init,
-                dtype=dtype,
-                name=f"conv{layer}",
-            )(padded)
+            padding = ends if zeros else (0, 0)
+            hidden = Convolution(config.width, config.kernel, padding, init, dtype, name=f"conv{layer}")(padded)
             if layer == config.norm_layer:
                 norm = nn.BatchNorm(
                     use_running_average=not train,

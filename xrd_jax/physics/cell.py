@@ -108,11 +108,12 @@ class Cell:
       flux_sigma, flux_tau_s, shift_sigma_deg, shift_tau_s: Ornstein-Uhlenbeck drifts of flux (relative) and 2θ zero.
       session_offset_deg, session_background: fixed 2θ offset, and factor on the background, of each entry of `rates`;
         empty: none.
-      decoy: adds a reflection that says nothing: its place wanders at random whatever the cell does, alike at every
-        rate. An explanation that points at it is wrong. It has a random stream of its own, so that the states are
-        those of the cell without it.
+      decoy: adds a reflection that says nothing: its place is random whatever the cell does, alike at every rate. An
+        explanation that points at it is wrong. It has a random stream of its own, so that the states are those of the
+        cell without it.
       decoy_counts, decoy_deg, decoy_frames: its height; the ends of its range (Cu Kα1), where it is equally often
-        everywhere; frames over which its place is correlated (standard deviation of the kernel that smooths it).
+        everywhere; frames over which its place is correlated (standard deviation of the kernel that smooths it), 0: a
+        new place in every frame.
       seed: of drifts, decoy and photons.
     """
 
@@ -197,7 +198,7 @@ def _validate(cell: Cell) -> None:
     positive = (
         "step_deg", "channels", "exposure_s", "reference_exposure_s", "small_angle_decay_deg", "hump_width_deg",
         "texture", "caglioti_0", "nmc_size", "graphite_size", "aluminium_size", "flux_tau_s", "shift_tau_s",
-        "aluminium", "start_deg", "repeats", "decoy_frames",
+        "aluminium", "start_deg", "repeats",
     )  # fmt: skip
     for name in positive:
         if getattr(cell, name) <= 0:
@@ -205,6 +206,7 @@ def _validate(cell: Cell) -> None:
     not_negative = (
         "graphite_counts", "nmc_counts", "aluminium_counts", "fluorescence", "small_angle", "hump", "caglioti_tan2",
         "microstrain", "smear", "absorption", "flux_sigma", "shift_sigma_deg", "seed", "decoy_counts",
+        "decoy_frames",
     )  # fmt: skip
     for name in not_negative:
         if getattr(cell, name) < 0:

@@ -121,10 +121,15 @@ def drift(rng: np.random.Generator, time: np.ndarray, sigma: float, tau: float) 
 
 
 def wander(rng: np.random.Generator, frames: int, smooth: float) -> np.ndarray:
-    """A smooth random path [frames] through 0…1 that is equally often everywhere: Φ of smoothed white noise.
+    """A random path [frames] through 0…1 that is equally often everywhere: Φ of white noise, smoothed where asked.
 
     Its pace is counted in frames, so that it does not tell a slow session from a fast one.
+
+    Args:
+      smooth: standard deviation of the smoothing kernel in frames; 0 for places that know nothing of each other.
     """
+    if smooth == 0:
+        return scipy.special.ndtr(rng.standard_normal(frames))
     reach = math.ceil(4 * smooth)
     noise = rng.standard_normal(frames + 2 * reach)
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / smooth) ** 2)

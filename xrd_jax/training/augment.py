@@ -27,7 +27,7 @@ def smooth(series: PatternSeries, train: np.ndarray, frames: float) -> np.ndarra
     distance in patterns of `series`; no verification pattern enters.
 
     Args:
-      frames: σ, in patterns.
+      frames: σ, in patterns; 0 leaves every pattern as it is.
 
     Returns:
       [n, N] float32 expected intensities of the training patterns.

@@ -100,6 +100,7 @@ def fit(
     Raises:
       UserError: the loss of a seed is not finite; the message names seed and step, the last good checkpoint is kept.
     """
+    programs.exact()
     started, compiler_s = time.perf_counter(), programs.compiler_s()
     batch = min(config.train.batch_size, prepared.train.size)
     grid = devices.grid(config.seeds, config.train.batch_devices, batch)

@@ -1,0 +1,77 @@
+"""How long do all explanations of many patterns by many networks take, and VAW alone?
+
+    python -m experiments.benchmarks.explaining --json=docs/benchmarks/explaining-cpu.json
+
+Every pattern of the simulated cell at both rates, networks of case 3 on 256 bins before their first step (what they
+have learnt does not change the time), all targets. Methods that need tens of passes explain evenly spaced patterns, as
+`attribution.collect` does by default. Compilation is part of every figure: each group of methods runs once.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from absl import app, flags
+
+from experiments.benchmarks.speed import machine
+from xrd_jax.analysis import attribution
+from xrd_jax.training import devices
+
+_PATTERNS = flags.DEFINE_integer("patterns", 8000, "Patterns of the simulated cell, the first ones.")
+_SEEDS = flags.DEFINE_integer("seeds", 8, "Networks.")
+_JSON = flags.DEFINE_string("json", "", "Where to write the results.")
+
+
+def networks(seeds: int) -> tuple[Any, Any]:
+    """A run of case 3 with new networks, and the patterns of its cell."""
+    from experiments.case3 import config
+    from xrd_jax.config import override
+    from xrd_jax.physics.simulate import simulate
+    from xrd_jax.prepare import prepare
+    from xrd_jax.run import Run
+    from xrd_jax.training.fit import make_model
+
+    chosen = override(config(), ["prepare.resize=bin", f"seeds={seeds}"])
+    series = simulate(chosen.cell)
+    prepared = prepare(series, chosen.prepare)
+    model, specs = make_model(chosen, prepared)
+    begun = [jax.jit(model.init)(jax.random.key(seed)) for seed in chosen.seed_list()]
+    variables = jax.tree.map(lambda *leaves: jnp.stack(leaves), *begun)
+    return Run(Path(), chosen, specs, prepared.statistics, model, variables), series
+
+
+def main(argv: Sequence[str]) -> None:
+    del argv
+    devices.emulate(devices.cores())
+    run, series = networks(_SEEDS.value)
+    series = series.subset(slice(0, _PATTERNS.value))
+    some = len(series.thinned(attribution.PATTERNS))
+    everything = attribution.available(run)
+    groups = {
+        "VAW alone": (("vaw",), len(series)),
+        "all methods of few passes": (tuple(m for m in everything if m not in attribution.COSTLY), len(series)),
+        "all methods of many passes": (tuple(m for m in everything if m in attribution.COSTLY), some),
+    }
+    targets = len(run.specs)
+    record: dict[str, Any] = {"machine": machine(), "patterns": len(series), "seeds": _SEEDS.value, "targets": targets}
+    print(f"{len(series)} patterns, {_SEEDS.value} networks, {targets} targets\n\n| what | patterns | time (s) |")
+    print("|---|---|---|")
+    for name, (methods, count) in groups.items():
+        begun = time.perf_counter()
+        attribution.collect(run, series, methods)
+        record[name] = round(time.perf_counter() - begun, 1)
+        print(f"| {name} | {count} | {record[name]:.1f} |", flush=True)
+    total = sum(record[name] for name in list(groups)[1:])
+    print(f"| all explanations | | {total:.1f} |")
+    if _JSON.value:
+        Path(_JSON.value).write_text(json.dumps(record | {"all explanations": round(total, 1)}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    app.run(main)
