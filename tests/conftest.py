@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+
 import jax
 import numpy as np
 import pytest
@@ -13,6 +16,17 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Files that take minutes: begun first, so that no process is left alone with one of them at the end.
 LONG = ("test_attribution", "test_training", "test_explain", "test_streaming", "test_distributed", "test_devices")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What one test compiles serves all others, in whichever process they run: half of the time is the compiler's."""
+    if hasattr(config, "workerinput") or "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    home = tempfile.TemporaryDirectory(prefix="compiled")
+    config.add_cleanup(home.cleanup)
+    os.environ |= {"JAX_COMPILATION_CACHE_DIR": home.name, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1"}
+    jax.config.update("jax_compilation_cache_dir", home.name)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,12 +2,14 @@
 
     python -m experiments.benchmarks.speed --quick
     python -m experiments.benchmarks.speed --rounds=7 --json=docs/benchmarks/speed-cpu.json
+    python -m experiments.benchmarks.speed --parts=forms --seeds=16
 
 The network of case 3 (256 channels, ten convolutions, attention, three heads), batches of 64 from a set that lives on
 the device, Adam with a one-cycle schedule. Every contestant is a process of its own and takes turns with the others
 (`contest`), so that ratios are of the same moments; `--quick` leaves out torch.compile and takes fewer turns. PyTorch
 trains many seeds one after the other, so that its rate per pattern for eight seeds is that for one. The share of the
 matrix-product peak counts 82 MFLOP per training pattern over the rate of 4096 × 4096 products, a contestant too.
+`forms` trains with both forms of `models.convolution` side by side.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ _QUICK = flags.DEFINE_bool("quick", False, "Under a minute on two idle cores: fe
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Turns of every contestant.")
 _PRECISION = flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "Of the products.")
 _JSON = flags.DEFINE_string("json", "", "Where to write the results.")
-_PARTS = flags.DEFINE_list("parts", ["train", "seeds", "predict", "rest"], "What to measure.")
+_PARTS = flags.DEFINE_list("parts", ["train", "seeds", "predict", "rest"], "What to measure; there is forms as well.")
 _SEEDS = flags.DEFINE_integer("seeds", 8, "Networks of the contest of many seeds.")
 _WORKER = flags.DEFINE_string("worker", "", "Used by the benchmark itself: the contestant of this process.")
 
@@ -66,17 +68,25 @@ def case3():
     return chosen, specs, patterns, targets
 
 
-def jax_trainer(seeds: int) -> Callable[[int], None]:
-    """n steps of `seeds` networks, with the groups, devices and programs of `fit`."""
+def jax_trainer(seeds: int, form: str = "") -> Callable[[int], None]:
+    """n steps of `seeds` networks, with the groups, devices and programs of `fit`.
+
+    Args:
+      form: 'direct' or 'as_product' of `models.convolution`; what it chooses for the device if empty.
+    """
     import jax
     import jax.numpy as jnp
 
-    from xrd_jax.models import build
+    from xrd_jax import programs
+    from xrd_jax.models import build, convolution
     from xrd_jax.prepare import Statistics
     from xrd_jax.training import devices, step
     from xrd_jax.training.fit import Crew
 
     devices.emulate(devices.cores())
+    programs.exact()
+    if form:
+        convolution.direct = convolution.as_product = getattr(convolution, form)
     config, specs, patterns, targets = case3()
     grid = devices.grid(seeds, config.train.batch_devices, BATCH)
     outputs = tuple((s.name, s.size) for s in specs)
@@ -170,7 +180,7 @@ def worker(name: str) -> None:
     elif kind.startswith("torch"):
         contest.serve(torch_worker(part, kind == "torch_compile"))
     elif part == "train":
-        contest.serve(jax_trainer(int(rest[0])))
+        contest.serve(jax_trainer(int(rest[0]), *rest[1:]))
     else:
         contest.serve(jax_predictor(part == "predict_vaw", 128))
 
@@ -203,6 +213,19 @@ def measure(part: str, per_unit: int, units: int, seeds: int = 1) -> dict[str, A
         rates[name] = round(patterns / statistics.median(taken), 1)
     ratio = contest.ratios(seconds, "jax", TORCH)
     rates["ratio_vs_best_torch"] = None if ratio is None else round(ratio * seeds, 3)
+    return rates
+
+
+def forms(seeds: int) -> dict[str, float]:
+    """Patterns per second of training with either form of convolution, one network and `seeds`."""
+    own, rates = ("-m", "experiments.benchmarks.speed", f"--precision={_PRECISION.value}"), {}
+    for count in (1, seeds):
+        contestants = {
+            form: contest.Contestant((*own, f"--worker=jax:train:{count}:{form}"), environment())
+            for form in ("direct", "as_product")
+        }
+        for form, taken in contest.compete(contestants, 4, _ROUNDS.value).items():
+            rates[f"{form}, {count} networks"] = round(4 * count * BATCH / statistics.median(taken), 1)
     return rates
 
 
@@ -265,6 +288,9 @@ def main(argv: Sequence[str]) -> None:
     if "predict" in _PARTS.value:
         results["predict"] = measure("predict", 128, 8)
         results["predict_vaw"] = measure("predict_vaw", 128, 8)
+    if "forms" in _PARTS.value:
+        results["forms"] = forms(_SEEDS.value)
+        print("\n".join(f"{form}: {rate:.0f} patterns/s" for form, rate in results["forms"].items()))
     if "rest" in _PARTS.value:
         results |= rest()
     print(table(results))
