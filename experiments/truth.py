@@ -86,6 +86,27 @@ def accuracy(cell: str, found: Mapping[str, Any]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
+def overview(record: Mapping[str, dict[str, Any]]) -> str:
+    """A row per cell and target: is VAW faithful there, and what should be used instead?"""
+    lines = [
+        "| cell | target | VAW | untrained | intensity | ensemble_noise | untrained | on decoy | agree | its verdict |",
+        "|" + "---|" * 10,
+    ]
+    for cell, found in record.items():
+        if cell.rpartition("-")[2] in VARIANTS:
+            continue
+        for target, own in found["explained"]["targets"].items():
+            vaw, best, plain = (own["methods"][name] for name in ("vaw", "ensemble_noise", "intensity"))
+            cells = [cell, target, _with_spread(vaw), _short(vaw["auprc_untrained"]), _short(plain["auprc_decoy"])]
+            cells += [_with_spread(best), *(_short(best[k]) for k in ("auprc_untrained", "decoy_mass", "stability"))]
+            lines.append("| " + " | ".join([*cells, best["verdict"]]) + " |")
+    return "\n".join(lines)
+
+
+def _with_spread(row: Mapping[str, Any]) -> str:
+    return f"{_short(row['auprc_decoy'])} ± {_short(row['auprc_seed_std'])}"
+
+
 def table(explained: Mapping[str, Any]) -> str:
     """A row per map; numbers of several targets are parted by strokes, in the order voltage, mode, rate."""
     targets = explained["targets"]
@@ -194,7 +215,7 @@ def main(argv: Sequence[str]) -> None:
         record[cell] = {"targets": metrics["targets"], "explained": explained}
     with_variants(record)
     head = ["| cell | seeds | voltage MAE (mV) | mode (%) | rate (%) |", "|---|---|---|---|---|"]
-    parts = ["\n".join([*head, *(accuracy(cell, found) for cell, found in record.items())])]
+    parts = ["\n".join([*head, *(accuracy(cell, found) for cell, found in record.items())]), overview(record)]
     for cell, found in record.items():
         own = found["explained"]
         parts.append(f"**{cell}**, {own['seeds']} seeds, {own['patterns']} patterns\n\n{table(own)}")
