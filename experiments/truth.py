@@ -16,6 +16,8 @@ networks a blurred decoy that no pattern has. Here it is taken over one.
 
 from __future__ import annotations
 
+import csv
+import dataclasses
 import json
 import math
 import subprocess
@@ -29,11 +31,14 @@ from absl import app, flags
 from matplotlib.figure import Figure
 
 from xrd_jax.analysis import explanation_figures, faithfulness, figures
+from xrd_jax.config import Config, from_dict
 from xrd_jax.directory import write_bytes
+from xrd_jax.physics import oracle
 
 ROOT = Path(__file__).resolve().parents[1]
 PLAIN, SHUFFLED = "plain", "shuffled"
 CONTROLS = ("random", "intensity", "variance")
+SHARED = ("own_attention", "ensemble_noise", "gradient_noise", "contrast_gradients", "vaw")  # set beside Shapley values
 SCORES = {
     "auprc_decoy": "AUPRC", "auprc_seed_std": "± seeds", "auprc_untrained": "untrained", SHUFFLED: "shuffled",
     PLAIN: "no decoy",
@@ -101,6 +106,34 @@ def overview(record: Mapping[str, dict[str, Any]]) -> str:
             cells += [_with_spread(best), *(_short(best[k]) for k in ("auprc_untrained", "decoy_mass", "stability"))]
             lines.append("| " + " | ".join([*cells, best["verdict"]]) + " |")
     return "\n".join(lines)
+
+
+def misplaced(cell: str) -> list[str]:
+    """Rows: how much of a map, in %, would have to move to another window to be as the Shapley values are.
+
+    Half the sum over windows (those of `--mode=information` and the rest) of the difference between a map's share and
+    that of the window in what all of them add to the exact posterior. Unlike a rank correlation, it does not ask for
+    the order of windows that add nearly the same.
+    """
+    workdir = Path(_RUNS.value) / cell
+    config = from_dict(Config, json.loads((workdir / "config.json").read_text())["config"])
+    bare = dataclasses.replace(config.cell, decoy=False)  # which the oracle is told of
+    spans, values = oracle.default_windows(bare), oracle.shapley(bare)
+    curves: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    with open(workdir / "explain_curves.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            curves.setdefault((row["method"], row["target"]), []).append((float(row["channel"]), float(row["mean"])))
+    lines = []
+    for method in (*SHARED, *CONTROLS):
+        cells = []
+        for target, parts in ((t, v) for t, v in values.items() if (method, t) in curves):
+            place, mass = np.array(curves[method, target]).T
+            own = [mass[(place >= low) & (place <= high)].sum() / mass.sum() for low, high in spans.values()]
+            wanted = np.array([*parts.values()]) / sum(parts.values())
+            cells.append(f"{50 * np.abs(np.array([*own, 1 - sum(own)]) - wanted).sum():.0f}")
+        if cells:
+            lines.append(f"| {cell} | {method} | " + " / ".join(cells) + " |")
+    return lines
 
 
 def _with_spread(row: Mapping[str, Any]) -> str:
@@ -220,6 +253,8 @@ def main(argv: Sequence[str]) -> None:
         own = found["explained"]
         parts.append(f"**{cell}**, {own['seeds']} seeds, {own['patterns']} patterns\n\n{table(own)}")
         figures.save(precisions(cell, own), out, f"truth_{cell}", write_bytes)
+    moved = ["| cell | map | % misplaced: voltage / mode / rate |", "|---|---|---|"]
+    parts.append("\n".join(moved + [line for cell in record for line in misplaced(cell)]))
     text = "\n\n".join([*parts, hidden(record)])
     print(text)
     write_bytes(out / "truth.md", (text + "\n").encode())
