@@ -95,6 +95,7 @@ VARIANTS = {
         {"attention": "off", "kernel": 5},
         {"scale": "snv", "savgol": 7, "derivative": 1, "scale_at": "input"},
     ),
+    "faithful": ({"attention": "faithful"}, {"scale": "pattern"}),
     "every channel": ({"dropout": 0.3}, {"scale": "none", "resize": "none"}),
     "min–max at input": ({}, {"scale": "pattern", "scale_at": "input", "savgol": 5}),
 }
@@ -129,7 +130,7 @@ def test_every_choice_of_network_is_covered():
     assert typing.get_args(hints["scale"]) == ("pattern", "dataset", "total", "sqrt", "snv", "none")
     hints = typing.get_type_hints(ModelConfig)
     assert typing.get_args(hints["padding"]) == ("zeros", "edge", "reflect")
-    assert typing.get_args(hints["attention"]) == ("softmax", "faithful", "uniform", "off")  # faithful: refused
+    assert typing.get_args(hints["attention"]) == ("softmax", "faithful", "uniform", "off")
 
 
 def test_one_seed_is_that_seed(tmp_path):

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from xrd_jax.config import ModelConfig, PrepareConfig
-from xrd_jax.errors import UserError
+from xrd_jax.models import faithful
 from xrd_jax.prepare import TargetSpec
 from xrd_jax.run import Run
 
@@ -57,8 +57,6 @@ def build(run: Run, record: dict[str, Any]) -> bytes:
     import onnx
     from onnx import helper
 
-    if run.config.model.attention == "faithful":
-        raise UserError(f"{run.path}: networks with faithful attention have no ONNX form yet; use --format=jax")
     graph, config, count = Graph(), run.config, run.config.seeds
     x = _prepared(graph, run, "patterns")
     each = [_network(graph, config.model, run.specs, jax.tree.map(lambda v, s=s: np.asarray(v[s]), run.variables), x)
@@ -143,16 +141,35 @@ def _network(
         flat = graph.reshape(graph.reduced("ReduceMean", combined, 1), [0, -1])
     else:
         flat = graph.reshape(combined, [0, -1])
+    seen = _over_pattern(graph, params["own"], len(specs), x) if config.attention == "faithful" else [""] * len(specs)
     outputs = {}
-    for spec in specs:
+    for spec, own in zip(specs, seen, strict=True):
         head = params[f"head_{spec.name}"]
-        y = graph.add("Gemm", flat, graph.constant(head["kernel"]), graph.constant(head["bias"]))
+        features = graph.add("Concat", flat, own, axis=1) if own else flat
+        y = graph.add("Gemm", features, graph.constant(head["kernel"]), graph.constant(head["bias"]))
         if spec.kind == "regression":
             y = graph.add("Mul", graph.reshape(y, [-1]), graph.constant(spec.deviation))
             outputs[spec.name] = graph.add("Add", y, graph.constant(spec.mean))
         else:
             outputs[spec.name] = graph.add("Softmax", y, axis=-1)
     return outputs
+
+
+def _over_pattern(graph: Graph, params: Any, targets: int, x: str) -> list[str]:
+    """[b, L] -> what faithful attention gathers for each target, [b, D]."""
+    hidden = graph.add("Unsqueeze", x, graph.constant([1], np.int64))
+    for number in range(1, faithful.DEPTH + 1):
+        layer = params[f"conv{number}"]
+        weights, bias = graph.constant(np.transpose(layer["kernel"], (2, 1, 0))), graph.constant(layer["bias"])
+        ends = [faithful.KERNEL // 2, faithful.KERNEL // 2]
+        convolved = graph.add("Conv", hidden, weights, bias, kernel_shape=[faithful.KERNEL], pads=ends)
+        hidden = graph.add("Relu", convolved)
+    rows, query = graph.add("Transpose", hidden, perm=[0, 2, 1]), params["query"]
+    logits = graph.add("MatMul", rows, graph.constant(query["kernel"]))
+    logits = graph.add("Add", logits, graph.constant(query["bias"] + params["place"]))
+    weights = graph.add("Transpose", graph.add("Softmax", logits, axis=1), perm=[0, 2, 1])
+    gathered = graph.add("MatMul", weights, rows)
+    return [graph.add("Gather", gathered, graph.constant(at, np.int64), axis=1) for at in range(targets)]
 
 
 def _stack(graph: Graph, config: ModelConfig, params: Any, averages: Any, x: str) -> list[str]:
