@@ -10,8 +10,8 @@ its scores against the known information beside its controls; writes them as tru
 truth_CELL.png and .svg.
 
 The recipe is that of the cases but for one number. Fresh photons are drawn around an average of neighbouring frames;
-the decoy moves on by a third of its width from one to the next, so that the average over three of the cases shows the
-networks a blurred decoy that no pattern has. Here it is taken over one.
+the decoy moves on by a ninth of its width from one to the next, and the average of the cases (Gaussian, three frames)
+widens it by half: a decoy that no pattern has. Here it is taken over one frame.
 """
 
 from __future__ import annotations
