@@ -5,14 +5,16 @@ Turns cancel what a shared machine does to all of them; ratios are medians over 
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
+import platform
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -72,3 +74,19 @@ def ratios(seconds: Mapping[str, list[float]], of: str, over: Sequence[str]) -> 
         return None
     best = min(present, key=lambda name: statistics.median(seconds[name]))
     return statistics.median(theirs / ours for theirs, ours in zip(seconds[best], seconds[of], strict=True))
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores and versions."""
+    model = platform.processor()
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    versions: dict[str, str | None] = {}
+    for package in ("jax", "flax", "torch"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    return {"processor": model, "cores": os.cpu_count(), "python": platform.python_version(), **versions}

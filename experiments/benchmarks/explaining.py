@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from absl import app, flags
 
-from experiments.benchmarks.speed import machine
+from experiments.benchmarks.contest import machine
 from xrd_jax.analysis import attribution
 from xrd_jax.training import devices
 

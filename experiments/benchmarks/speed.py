@@ -14,10 +14,8 @@ matrix-product peak counts 82 MFLOP per training pattern over the rate of 4096 Ã
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -247,22 +245,6 @@ def rest() -> dict[str, Any]:
     return {k: round(v, 1) for k, v in found.items()} | {"cold_start_s": round(time.perf_counter() - begun, 2)}
 
 
-def machine() -> dict[str, Any]:
-    """Processor, cores and versions."""
-    model = platform.processor()
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
-        if line.startswith("model name"):
-            model = line.partition(":")[2].strip()
-            break
-    versions: dict[str, str | None] = {}
-    for package in ("jax", "flax", "torch"):
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = None
-    return {"processor": model, "cores": os.cpu_count(), "python": platform.python_version(), **versions}
-
-
 def table(results: dict[str, Any]) -> str:
     """A row per contest: patterns per second and the ratio."""
     lines = ["| | jax | torch eager | torch.compile | ratio to the best torch |", "|---|---|---|---|---|"]
@@ -279,7 +261,7 @@ def main(argv: Sequence[str]) -> None:
     if _WORKER.value:
         worker(_WORKER.value)
         return
-    results: dict[str, Any] = {"machine": machine(), "precision": _PRECISION.value}
+    results: dict[str, Any] = {"machine": contest.machine(), "precision": _PRECISION.value}
     if "train" in _PARTS.value:
         results["train_1seed"] = measure("train", BATCH, 6)
         results |= {k: results["train_1seed"].pop(k) for k in ("matmul_gflops", "share_of_matmul_peak")}
