@@ -23,7 +23,7 @@ from experiments.benchmarks.contest import machine
 from xrd_jax.analysis import attribution
 from xrd_jax.training import devices
 
-_PATTERNS = flags.DEFINE_integer("patterns", 8000, "Patterns of the simulated cell, the first ones.")
+_PATTERNS = flags.DEFINE_integer("patterns", 8000, "Patterns of the simulated cell, evenly spaced.")
 _SEEDS = flags.DEFINE_integer("seeds", 8, "Networks.")
 _JSON = flags.DEFINE_string("json", "", "Where to write the results.")
 
@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     devices.emulate(devices.cores())
     run, series = networks(_SEEDS.value)
-    series = series.subset(slice(0, _PATTERNS.value))
+    series = series.subset(series.thinned(_PATTERNS.value))
     some = len(series.thinned(attribution.PATTERNS))
     everything = attribution.available(run)
     groups = {
