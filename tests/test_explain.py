@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import make_series
 from xrd_jax import explain, pipeline
-from xrd_jax.analysis import peaks
+from xrd_jax.analysis import peaks, scoring
 from xrd_jax.config import CASE_TARGETS, Config, ModelConfig, PrepareConfig, TrainConfig
 from xrd_jax.errors import UserError
 from xrd_jax.physics import truth
@@ -55,12 +55,17 @@ def test_everything_is_written(findings, workdir):
             assert scores["auprc_fisher"] is None and scores["mass_in_truth"] is None  # nothing is known: absent, not 0
             assert -1.0 <= scores["stability"] <= 1.0 and 0.0 <= scores["decoy_mass"] <= 1.0
             assert scores["verdict"] and scores["reason"] and "\n" not in scores["reason"]
-    for name in ("curves", "deletion", "scores", "importance", "maps_voltage_1C"):
+            assert scores["insertion_auc"] is None or math.isfinite(scores["insertion_auc"])
+        assert set(target["knock_out"]) == {one.label for one in findings.found}
+        assert all(math.isfinite(harm["mean"]) and harm["std"] >= 0 for harm in target["knock_out"].values())
+    for name in ("curves", "deletion", "insertion", "scores", "importance", "maps_voltage_1C"):
         assert (workdir / "figures" / f"explain_{name}.png").stat().st_size > 5000
     with open(workdir / "explain_curves.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     own = [float(row["mean"]) for row in rows if (row["method"], row["target"]) == ("vaw", "mode")]
     assert len(own) == 32 and math.isclose(sum(own), 1.0, rel_tol=1e-4)
+    raw = {method: {row["raw"] for row in rows if row["method"] == method} for method in METHODS}
+    assert len(raw["vaw"]) > 16 and raw["gradient_noise"] == {""}  # only hidden layers had to be moved
 
 
 def test_shares_of_named_peaks_sum_to_one(findings, workdir):
@@ -80,6 +85,20 @@ def test_masses_follow_the_maps(findings):
                 if len(findings.explained.frames[key[0]]) == len(findings.part):
                     curves = findings.explained.curves[key]
                     np.testing.assert_allclose(share, curves[:, window.mask[0]].sum(axis=1), atol=1e-4)
+
+
+@pytest.mark.parametrize(("shares", "score"), [((0.7, 0.2, 0.1), 1.0), ((0.1, 0.2, 0.7), -1.0), ((0.7, 0.3), None)])
+def test_a_map_that_ranks_windows_as_their_loss_harms_agrees_with_knock_out(findings, shares, score):
+    """Harms of both seeds count; with fewer than three windows there is no rank correlation."""
+    key, names = ("vaw", "voltage"), ("a", "b", "c")[: len(shares)]
+    own = {name: np.array([share, share]) for name, share in zip(names, shares, strict=True)}
+    explained = dataclasses.replace(findings.explained, shares={**findings.explained.shares, key: own})
+    harms = dict(zip("abc", (0.3, 0.2, -0.1), strict=True))
+    knocked = {name: {"voltage": np.array([harm - 0.02, harm + 0.02])} for name, harm in harms.items()}
+    harm = findings.harm._replace(knocked=knocked)
+    _, inside = explain.decoy(findings.run, findings.part)
+    row, _ = scoring.judged(key, explained, findings.bare, findings.explained, inside, harm, None)
+    assert row["spearman_knockout"] == score and set(row) == {*scoring.SCORES, "verdict"}
 
 
 def test_decoy_is_added_where_the_data_have_none(findings):
