@@ -172,6 +172,19 @@ def test_what_is_not_there_keeps_its_place():
     assert tracking.lines([Reflection("X", "200", d_of(50.0))], series) == ()
 
 
+@pytest.mark.parametrize("side", [-1, 1])
+def test_the_flank_of_a_peak_beyond_the_bounds_is_no_peak(side):
+    """A strong line that never comes within reach does not draw the window of one that is not there."""
+    low, high = sorted(
+        float(reflections.positions(d_of(34.0) * scale, AXIS)) for scale in (1 - tracking.REACH, 1 + tracking.REACH)
+    )
+    strong = low - 0.12 if side < 0 else high + 0.12
+    series = drifting(np.full(300, strong), 3000.0, AXIS)
+    (found,) = tracking.follow(series, tracking.lines([Reflection("Cu", "111", d_of(34.0))], series))
+    assert not found.followed
+    np.testing.assert_allclose(found.centre, 34.0)
+
+
 def test_without_reflections_named_places_of_the_series_are_used(series):
     named = peaks.windows(dataclasses.replace(series, provenance={}), series.axis.values)
     assert [one.label for one in named] == ["static"]

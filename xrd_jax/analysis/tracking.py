@@ -20,6 +20,7 @@ STEP = 2  # channels that a peak may move from one row to the next
 STIFFNESS = 0.05  # cost of a step by one channel, in units of the typical height of the ridge
 ANCHOR = 0.2  # cost, in the same units, of being `reach` away from the expected place; breaks ties
 SIGNIFICANT = 5.0  # a peak must stand this many standard deviations out of its surroundings
+FLANK = 3  # channels: a peak falls within them to either side
 REMOVED = 2.0  # a peak is taken out this many widths to either side
 GUESS = 6.0  # channels: width assumed for a peak that is not found
 
@@ -172,11 +173,15 @@ def _remove(image: np.ndarray, channel: np.ndarray, width: float) -> None:
 def _stands_out(image: np.ndarray, gain: np.ndarray, inside: np.ndarray) -> bool:
     """True where the path through every other row runs over a peak in the rows between, on which it was not chosen.
 
-    A path follows the highest channels even of pure noise; the rows that were left out have nothing there then.
+    A path follows the highest channels even of pure noise; the rows that were left out have nothing there then. On the
+    flank of a peak beyond the bounds, the mean of the rows goes on rising to one side.
     """
     half = len(image) // 2
     kept, held = (gain[: 2 * half : 2], image[1 : 2 * half : 2]) if half else (gain, image)
     mean, offsets = _aligned(held, inside[_ridge(kept)], inside.size)
+    near = mean[np.abs(offsets) <= FLANK]
+    if near.argmax() in (0, near.size - 1):
+        return False
     height = mean[np.abs(offsets) <= 1].mean()
     noise = 1.4826 * np.median(np.abs(np.diff(mean))) / np.sqrt(2.0)
     return bool(height - np.median(mean) > SIGNIFICANT * max(noise, 1e-9 * abs(height)))
