@@ -16,6 +16,7 @@ widens it by half: a decoy that no pattern has. Here it is taken over one frame.
 
 from __future__ import annotations
 
+import collections
 import csv
 import dataclasses
 import json
@@ -196,22 +197,28 @@ def _number(value: float | None) -> float:
 
 def hidden(record: Mapping[str, dict[str, Any]]) -> str:
     """How verdicts that know nothing of the truth compare with those that do."""
-    both, count = 0, 0
-    wrongly: list[str] = []
-    missed: list[str] = []
-    for cell, found in record.items():
-        for target, own in found["explained"]["targets"].items():
+    both, wrongly, missed = (collections.Counter[str]() for _ in range(3))
+    count = 0
+    for found in record.values():
+        for own in found["explained"]["targets"].values():
             rows = own["methods"]
             for method in (m for m in rows if m not in CONTROLS):
                 blind = faithfulness.verdict(_blind(rows, method)).word == "supported"
                 seen = rows[method]["verdict"] == "supported"
-                count, both = count + 1, both + (blind and seen)
-                if blind != seen:
-                    (wrongly if blind else missed).append(f"{cell} {target} {method}")
-    return (
-        f"{count} verdicts; supported with and without the truth: {both}; only without it: {len(wrongly)} "
-        f"({', '.join(wrongly)}); only with it: {len(missed)} ({', '.join(missed)})"
-    )
+                count += 1
+                for words, counts in (
+                    (blind and seen, both),
+                    (blind and not seen, wrongly),
+                    (seen and not blind, missed),
+                ):
+                    counts[method] += words
+    told = {"with and without the truth": both, "only without it": wrongly, "only with it": missed}
+    parts = (f"{name} {own.total()} ({_listed(own)})" for name, own in told.items())
+    return f"{count} verdicts; supported " + "; ".join(parts)
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in counts.items() if number) or "none"
 
 
 def _blind(rows: Mapping[str, Mapping[str, Any]], method: str) -> faithfulness.Evidence:
