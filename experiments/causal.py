@@ -46,7 +46,7 @@ BUILT = {
     "zero wanders 0.03°": ["cell.shift_sigma_deg=0.03"],
 }
 ALUMINIUM = "Al 111 + NMC 012"
-LOST, LOSSES = ("ensemble_noise", "vaw", "intensity", "random"), (0.05, 0.15, 0.3)
+LOST, LOSSES = ("ensemble_noise", "vaw", "intensity", "random"), (0.1, 0.3)
 
 _PARTS = flags.DEFINE_list("parts", ["peaks", "build"], "Which of peaks, build, retrain.")
 _WORKDIRS = flags.DEFINE_list(
