@@ -2,7 +2,7 @@
 
     python -m experiments.causal --workdirs=runs/truth/3-bin-paper,runs/truth/3-bin-faithful
     python -m experiments.causal --parts=build --seeds=2 --epochs=25
-    python -m experiments.causal --parts=retrain --workdirs=runs/truth/1-bin-paper --seeds=2 --epochs=25
+    python -m experiments.causal --parts=retrain --workdirs=runs/truth/1-bin-paper --seeds=2 --epochs=12
 
 `peaks` shows finished networks of the simulated cell patterns in which one group of reflections is absent, half as
 high, or 0.1° further right: the change of every prediction, and where each map's mass goes. Patterns are expected
