@@ -164,6 +164,15 @@ def test_a_file_written_again_keeps_its_line(places):
     assert_once_and_right(rows_of(home), [4])
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as in a shell: a process that was started in the background may have been told to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_it_cleanly(places):
     folder, home = places
     add(folder, *range(6))

@@ -105,18 +105,6 @@ def test_other_networks_have_no_map_of_their_own():
     assert "own" not in model.apply(model.init(jax.random.key(0)), jnp.zeros((1, 24)))[1]
 
 
-def test_onnx_is_refused_in_one_line(tmp_path):
-    pytest.importorskip("onnx")
-    from types import SimpleNamespace
-
-    from xrd_jax.deploy import graph
-    from xrd_jax.errors import UserError
-
-    run = SimpleNamespace(path=tmp_path, config=SimpleNamespace(model=FAITHFUL, seeds=1))
-    with pytest.raises(UserError, match="use --format=jax"):
-        graph.build(run, {})
-
-
 def test_own_map_is_an_explanation_like_the_others(series, config):
     from pathlib import Path
 

@@ -117,7 +117,7 @@ def test_training_keeps_what_predictions_are_compared_with(trained):
 def test_overwriting_removes_every_file_of_the_old_run(series, tmp_path):
     prepared = prepare(series, TINY.prepare)
     specs = target_specs(prepared, TINY.targets)
-    for name in directory.FILES:
+    for name in (*directory.FILES, *directory.EXPLANATIONS):
         if name != "config.json":
             (tmp_path / name).write_text("old")
     write_json(tmp_path / "config.json", {"config": {}})

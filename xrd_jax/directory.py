@@ -21,12 +21,12 @@ from xrd_jax.config import Config, to_dict
 from xrd_jax.errors import UserError
 from xrd_jax.prepare import Prepared, TargetSpec
 
-# What a training, and explanations of it, write; a new one into the same directory removes them first.
+# What a training writes, and what explanations of it do; a new training into the same directory removes them first.
 FOLDERS = ("checkpoints", "tensorboard", "figures", "information")
 FILES = (
     "config.json", "metrics.json", "table.md", "predictions.csv", "vaw.npz", "preparation.npz", "reference.npz",
-    "explain.json", "importance.csv", "explain_curves.csv",
 )  # fmt: skip
+EXPLANATIONS = ("explain.json", "importance.csv", "explain_curves.csv")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 
 
@@ -91,7 +91,7 @@ def start(
     if overwrite and found.exists():
         for name in FOLDERS:
             shutil.rmtree(path / name, ignore_errors=True)
-        for name in FILES:
+        for name in (*FILES, *EXPLANATIONS):
             (path / name).unlink(missing_ok=True)
     if found.exists():
         _same_experiment(path, json.loads(found.read_text()), record)
