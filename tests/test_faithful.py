@@ -7,7 +7,6 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from xrd_jax.config import ModelConfig
 from xrd_jax.models import Model, build
