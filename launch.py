@@ -18,9 +18,9 @@ tensorboard/. Interrupt at any time: the same command resumes and ends with the 
 
 from absl import flags
 
-from xrd_jax import command
+from xrd_jax import cli
 
-flags.adopt_module_key_flags(command)
+flags.adopt_module_key_flags(cli)
 
 if __name__ == "__main__":
-    command.run()
+    cli.run()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 from experiments import case1
-from xrd_jax.config import CASE_TARGETS, Config
+from xrd_jax.config.schema import CASE_TARGETS, Config
 
 
 def config() -> Config:

@@ -5,7 +5,7 @@ python launch.py --case=3
 
 from __future__ import annotations
 
-from xrd_jax.config import CASE_TARGETS, Config, PrepareConfig, TrainConfig
+from xrd_jax.config.schema import CASE_TARGETS, Config, PrepareConfig, TrainConfig
 
 
 def config() -> Config:

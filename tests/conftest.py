@@ -9,8 +9,8 @@ import jax
 import numpy as np
 import pytest
 
-from xrd_jax.config import CASE_TARGETS, Config, ModelConfig, PrepareConfig, TrainConfig
-from xrd_jax.series import Axis, PatternSeries, Target
+from xrd_jax.config.schema import CASE_TARGETS, Config, ModelConfig, PrepareConfig, TrainConfig
+from xrd_jax.series.record import Axis, PatternSeries, Target
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

@@ -15,12 +15,12 @@ import numpy as np
 
 import xrd_jax
 from tests.conftest import make_series
-from xrd_jax import directory, prepare
-from xrd_jax.config import Config, ModelConfig, PrepareConfig, TrainConfig
+from xrd_jax.analysis.run import Run
+from xrd_jax.config.schema import Config, ModelConfig, PrepareConfig, TrainConfig
 from xrd_jax.models import build
-from xrd_jax.run import Run
-from xrd_jax.series import PatternSeries
-from xrd_jax.training import step
+from xrd_jax.preprocessing import prepare
+from xrd_jax.series.record import PatternSeries
+from xrd_jax.training import step, workdir
 from xrd_jax.training.checkpoint import Checkpoints
 
 TINY = Config(
@@ -55,7 +55,7 @@ def trained() -> Run:
     config = dataclasses.replace(TINY, data=str(folder() / "data.h5"))
     prepared = prepare.prepare(series(), config.prepare, config.split_seed)
     specs = prepare.target_specs(prepared, config.targets)
-    path = directory.start(folder() / "run", config, prepared, specs, overwrite=False)
+    path = workdir.start(folder() / "run", config, prepared, specs, overwrite=False)
     model = build(config.model, config.prepare.channels, tuple((s.name, s.size) for s in specs))
     schedule = step.plan(model, specs, config.prepare, config.train, prepared.train.size)
     state = step.over_seeds(lambda seed: step.init_state(schedule, seed), config.seeds, shared=0)(

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from xrd_jax.analysis.baseline import nearest_neighbours, neighbours
-from xrd_jax.analysis.report import experiment_name, spread
+from xrd_jax.analysis.neighbours import nearest_neighbours, neighbours
 from xrd_jax.analysis.vaw import max_over_keys, register, standardise, window_shares
-from xrd_jax.prepare import prepare, target_specs
+from xrd_jax.commands.report import experiment_name, spread
+from xrd_jax.preprocessing.prepare import prepare, target_specs
 
 
 def test_vaw_is_the_maximum_over_keys():

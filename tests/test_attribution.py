@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 
 from tests.conftest import make_series
-from xrd_jax import photons
-from xrd_jax.analysis import attribution, attribution_maps, attribution_paths, ensemble, vaw
-from xrd_jax.config import CASE_TARGETS, Config, ModelConfig, PrepareConfig, TrainConfig
+from xrd_jax.analysis import vaw
+from xrd_jax.analysis.run import Run
+from xrd_jax.config.schema import CASE_TARGETS, Config, ModelConfig, PrepareConfig, TrainConfig
 from xrd_jax.errors import UserError
-from xrd_jax.models import Model, probe
-from xrd_jax.prepare import TargetSpec, prepare, transform
-from xrd_jax.run import Run
-from xrd_jax.series import PatternSeries
+from xrd_jax.explain import attribution, ensemble, gradients, paths
+from xrd_jax.models import Model, attention_hooks
+from xrd_jax.preprocessing import noise as preprocessing_noise
+from xrd_jax.preprocessing.prepare import TargetSpec, prepare, transform
+from xrd_jax.series.record import PatternSeries
 from xrd_jax.training.fit import make_model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,7 +75,7 @@ def scores_of(run: Run, x: jnp.ndarray, seed: int, chosen: dict | None = None) -
     variables = jax.tree.map(lambda leaf: leaf[seed], run.variables)
     outputs, _ = run.model.apply(variables, x)
     chosen = chosen or {name: values.argmax(axis=1) for name, values in outputs.items()}
-    return {s.name: attribution_maps.score(s, outputs[s.name], chosen[s.name]) for s in run.specs}
+    return {s.name: gradients.score(s, outputs[s.name], chosen[s.name]) for s in run.specs}
 
 
 def impulse_run(channels: int = 48, **model) -> tuple[Run, PatternSeries]:
@@ -139,13 +140,13 @@ def test_attention_gradient_is_the_gradient_of_the_attention(few, options):
     block = one_block(run, few, "attention_gradient")
     variables = jax.tree.map(lambda leaf: leaf[0], run.variables)
     x = at_input(run, few)
-    _, inside = probe.apply(run.model, variables, x, probe.none(x, 8))
+    _, inside = attention_hooks.apply(run.model, variables, x, attention_hooks.none(x, 8))
     head = variables["params"]["head_mode"]
 
     def explained(attention):
         combined = jnp.tanh(attention @ inside.value).reshape(len(x), -1)
         logits = combined @ head["kernel"] + head["bias"][None, :]
-        return attribution_maps.log_odds(logits, logits.argmax(axis=1)).sum()
+        return gradients.log_odds(logits, logits.argmax(axis=1)).sum()
 
     slope = jax.grad(explained)(inside.attention)
     expected = jnp.clip(slope * inside.attention, 0.0).sum(axis=1)
@@ -154,13 +155,13 @@ def test_attention_gradient_is_the_gradient_of_the_attention(few, options):
 
 def test_nudges_change_nothing_when_zero_and_act_as_features_otherwise(run, few):
     variables, x = jax.tree.map(lambda leaf: leaf[0], run.variables), at_input(run, few)
-    nothing = probe.none(x, 8)
+    nothing = attention_hooks.none(x, 8)
     plain, aux = run.model.apply(variables, x)
-    outputs, inside = probe.apply(run.model, variables, x, nothing)
+    outputs, inside = attention_hooks.apply(run.model, variables, x, nothing)
     np.testing.assert_allclose(outputs["mode"], plain["mode"], atol=1e-6)
     np.testing.assert_allclose(inside.key, aux["key"], atol=1e-6)
     # With key = value = 0 the attention gives 0, tanh 0, and the heads their biases.
-    gone, _ = probe.apply(run.model, variables, x, nothing._replace(key=-aux["key"]))
+    gone, _ = attention_hooks.apply(run.model, variables, x, nothing._replace(key=-aux["key"]))
     bias = variables["params"]["head_mode"]["bias"]
     np.testing.assert_allclose(gone["mode"], jnp.broadcast_to(bias[None, :], gone["mode"].shape), atol=1e-5)
 
@@ -169,7 +170,7 @@ def test_log_odds_are_those_of_the_softmax():
     logits = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)), jnp.float32)
     chosen = jnp.array([0, 1, 2, 0, 1])
     p = jax.nn.softmax(logits)[jnp.arange(5), chosen]
-    np.testing.assert_allclose(attribution_maps.log_odds(logits, chosen), jnp.log(p / (1 - p)), rtol=1e-5)
+    np.testing.assert_allclose(gradients.log_odds(logits, chosen), jnp.log(p / (1 - p)), rtol=1e-5)
 
 
 def test_gradient_is_the_slope_of_what_is_explained(run, few):
@@ -187,7 +188,7 @@ def test_gradient_is_the_slope_of_what_is_explained(run, few):
 def test_gradient_noise_is_the_fisher_information_of_the_outputs(run, few):
     block, x = one_block(run, few, "gradient_noise"), at_input(run, few)
     counts = jnp.asarray(few.intensity, jnp.float32)
-    variance = photons.variance(run.statistics, run.config.prepare, counts)
+    variance = preprocessing_noise.variance(run.statistics, run.config.prepare, counts)
     variables = jax.tree.map(lambda leaf: leaf[1], run.variables)
 
     def log_p(one):
@@ -208,7 +209,7 @@ def test_photon_noise_at_the_input(scale, scale_at, resize):
     rates = 40.0 * np.asarray(series.intensity[3], np.float32) + 400.0
     draws = np.random.default_rng(1).poisson(rates, (4000, rates.size)).astype(np.float32)
     measured = np.asarray(transform(statistics, config, jnp.asarray(draws))).var(axis=0)
-    told = np.asarray(photons.variance(statistics, config, jnp.asarray(rates)[None]))[0]
+    told = np.asarray(preprocessing_noise.variance(statistics, config, jnp.asarray(rates)[None]))[0]
     if scale == "pattern":  # the extremes, noisy themselves, are held fixed
         matrix = np.asarray(statistics.matrix)
         level = np.ptp(rates if scale_at == "input" else rates @ matrix) * float(statistics.deviation)
@@ -228,7 +229,7 @@ def test_noise_of_data_that_are_no_counts_is_what_time_does_not_explain():
     run = dataclasses.replace(
         run, config=dataclasses.replace(run.config, prepare=config), statistics=prepare(series, config).statistics
     )
-    assert attribution_paths.residual_variance(run, series).mean() == pytest.approx(9.0, rel=0.05)
+    assert paths.residual_variance(run, series).mean() == pytest.approx(9.0, rel=0.05)
 
 
 def test_linear_network_is_explained_exactly(few):
@@ -411,9 +412,9 @@ def test_models_without_an_attention_layer_say_so(few):
 
 def test_built_models_share_programs(few):
     attribution.collect(make_run(make_series()), few, ("gradient",))
-    before = attribution_maps.direct._cache_size()
+    before = gradients.direct._cache_size()
     attribution.collect(attribution.untrained(make_run(make_series())), few, ("gradient",))
-    assert attribution_maps.direct._cache_size() == before
+    assert gradients.direct._cache_size() == before
 
 
 DEVICES = """

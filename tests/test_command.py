@@ -18,7 +18,7 @@ def launch(*flags: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
 
 def test_help_teaches_without_importing_jax():
     code = (
-        "import sys; sys.path.insert(0, '.'); import launch, xrd_jax.command; "
+        "import sys; sys.path.insert(0, '.'); import launch, xrd_jax.cli; "
         "sys.exit('jax' in sys.modules or 'matplotlib' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from tests import deployed
-from xrd_jax.config import ModelConfig, PrepareConfig
-from xrd_jax.deploy import export, graph
+from xrd_jax.commands import export, onnx_graph
+from xrd_jax.config.schema import ModelConfig, PrepareConfig
 from xrd_jax.errors import UserError
 
 FRESH = """
@@ -113,7 +113,7 @@ def test_onnx_of_every_kind_of_network(name):
     )
     run = deployed.untrained(deployed.series(), config)
     few = deployed.series().subset(np.arange(0, 240, 40))
-    found = export._load("onnx", graph.build(run, {}))(few.intensity.astype(np.float32))
+    found = export._load("onnx", onnx_graph.build(run, {}))(few.intensity.astype(np.float32))
     for output, values in expected(run, few).items():
         scale = max(1.0, float(np.abs(values).max()))
         np.testing.assert_allclose(found[output], values, atol=1e-5 * scale, err_msg=output)

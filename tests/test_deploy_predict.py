@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import deployed
-from xrd_jax import prepare
-from xrd_jax.deploy import axes, predict, reference
+from xrd_jax.analysis import novelty, resample
+from xrd_jax.commands import predict
 from xrd_jax.errors import UserError
-from xrd_jax.series import Axis
+from xrd_jax.preprocessing import prepare
+from xrd_jax.series.record import Axis
 
 ROOT = Path(__file__).resolve().parents[1]
 KNOWN = Axis(np.linspace(20.0, 30.0, 96), "two_theta", 1.5418)
@@ -31,7 +32,7 @@ def rows_of(path):
 
 
 def fitted(own, kind=None, wavelength=None, known=KNOWN):
-    return axes.fit(KNOWN.values, known, np.asarray(own), kind, wavelength, "new.xy")
+    return resample.fit(KNOWN.values, known, np.asarray(own), kind, wavelength, "new.xy")
 
 
 @settings(deadline=None, max_examples=40)
@@ -102,7 +103,7 @@ def test_a_folder_is_predicted_as_the_run_predicts(tmp_path):
         maps = run.vaw(series.subset(np.arange(12))).registered().mean(axis=0)
         np.testing.assert_allclose(file["maps"], maps, atol=2e-4)
     assert {one.name for one in (home / "figures").iterdir()} == {"predictions.png", "predictions.svg"}
-    assert json.loads((home / "summary.json").read_text())["identity"] == reference.identity(run)
+    assert json.loads((home / "summary.json").read_text())["identity"] == novelty.identity(run)
     with pytest.raises(UserError, match=r"predictions\.csv: is there already; choose another --out or add --overwrite"):
         predict.predict(run.path, tmp_path, home)
     predict.predict(run.path, tmp_path / "scan_3.xy", home, overwrite=True)
@@ -122,7 +123,7 @@ def test_a_series_with_targets_is_judged_by_them(tmp_path):
 
 def test_distances_know_the_training_from_the_rest():
     run, series = deployed.trained(), deployed.series()
-    known = reference.of(run, pytest.fail)
+    known = novelty.of(run, pytest.fail)
     prepared = prepare.prepare(series, run.config.prepare, run.config.split_seed)
     rows = np.asarray(series.intensity, np.float32)
     near = known.distances(run, rows[prepared.test])
@@ -142,33 +143,33 @@ def test_distances_know_the_training_from_the_rest():
 
 
 def test_patterns_that_cannot_be_prepared_are_infinitely_far():
-    assert reference.nearest(np.array([[np.nan, 0.0], [3.0, 4.0]]), np.zeros((1, 2))).tolist() == [np.inf, 5.0]
+    assert novelty.nearest(np.array([[np.nan, 0.0], [3.0, 4.0]]), np.zeros((1, 2))).tolist() == [np.inf, 5.0]
 
 
 def test_the_reference_is_kept_and_belongs_to_one_training(tmp_path):
     run = deployed.trained()
-    known = reference.of(run, pytest.fail)
-    assert (run.path / reference.FILE).exists() and known.axis.kind == "two_theta" and known.axis.wavelength == 1.5418
-    again = reference._kept(run)
+    known = novelty.of(run, pytest.fail)
+    assert (run.path / novelty.FILE).exists() and known.axis.kind == "two_theta" and known.axis.wavelength == 1.5418
+    again = novelty._kept(run)
     np.testing.assert_array_equal(again.patterns, known.patterns)
     assert again.threshold == known.threshold
-    for name in ("config.json", "preparation.npz", reference.FILE):
+    for name in ("config.json", "preparation.npz", novelty.FILE):
         (tmp_path / name).write_bytes((run.path / name).read_bytes())
     moved = dataclasses.replace(run, path=tmp_path)
-    assert reference._kept(moved) is not None
-    (tmp_path / reference.FILE).write_bytes((run.path / reference.FILE).read_bytes()[:300])
-    assert reference._kept(moved) is None
-    (tmp_path / reference.FILE).write_bytes((run.path / reference.FILE).read_bytes())
+    assert novelty._kept(moved) is not None
+    (tmp_path / novelty.FILE).write_bytes((run.path / novelty.FILE).read_bytes()[:300])
+    assert novelty._kept(moved) is None
+    (tmp_path / novelty.FILE).write_bytes((run.path / novelty.FILE).read_bytes())
     (tmp_path / "config.json").write_text((tmp_path / "config.json").read_text().replace('"n_train": ', '"n_train":  '))
-    assert reference._kept(moved) is None
+    assert novelty._kept(moved) is None
     said: list[str] = []
     gone = dataclasses.replace(moved, config=dataclasses.replace(run.config, data=str(tmp_path / "gone.h5")))
-    assert reference.of(gone, said.append) is None and "No distance" in said[0] and "gone.h5" in said[0]
+    assert novelty.of(gone, said.append) is None and "No distance" in said[0] and "gone.h5" in said[0]
 
 
 def test_without_reference_predictions_come_without_distance(tmp_path, monkeypatch):
     run, series = deployed.trained(), deployed.series()
-    monkeypatch.setattr(reference, "of", lambda *_: None)
+    monkeypatch.setattr(novelty, "of", lambda *_: None)
     deployed.write(tmp_path / "a.xy", series.axis.values, series.intensity[5])
     said: list[str] = []
     predict.predict(run.path, tmp_path / "a.xy", tmp_path / "out", say=said.append)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xrd_jax.deploy import columns, record
+from xrd_jax.commands import append_log, columns
 from xrd_jax.errors import UserError
 
 HEADING = ["file", "scan", "voltage"]
@@ -15,7 +15,7 @@ NAMES = st.text(st.characters(blacklist_characters="\r\n\0", blacklist_categorie
 
 
 def opened(path):
-    one = record.Record(path, HEADING)
+    one = append_log.Record(path, HEADING)
     one.close()
     return one
 
@@ -31,7 +31,7 @@ def test_a_cut_loses_the_last_line_and_no_other(tmp_path_factory, rows, data):
     whole = content[:cut].count(b"\n")
     assert [tuple(row) for row in found.rows] == rows[: max(whole - 1, 0)]
     assert found.dropped == (not content[:cut].endswith(b"\n") and cut > 0)
-    again = record.Record(path, HEADING)
+    again = append_log.Record(path, HEADING)
     assert [tuple(row) for row in again.rows] == rows[: max(whole - 1, 0)] and not again.dropped
     again.append(rows[max(whole - 1, 0) :])
     again.close()
@@ -48,23 +48,23 @@ def test_what_a_power_cut_leaves_is_dropped(tmp_path):
 
 def test_one_process_at_a_time(tmp_path):
     pytest.importorskip("fcntl")
-    first = record.Record(tmp_path / "predictions.csv", HEADING)
+    first = append_log.Record(tmp_path / "predictions.csv", HEADING)
     with pytest.raises(UserError, match="another process is writing it"):
-        record.Record(tmp_path / "predictions.csv", HEADING)
+        append_log.Record(tmp_path / "predictions.csv", HEADING)
     first.close()
     opened(tmp_path / "predictions.csv")
 
 
 def test_a_full_disk_leaves_whole_lines(tmp_path, monkeypatch):
     path = tmp_path / "predictions.csv"
-    one = record.Record(path, HEADING)
+    one = append_log.Record(path, HEADING)
     one.append([["a.xy", 1, 3.7]])
     before = path.read_bytes()
 
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(record.os, "fsync", full)
+    monkeypatch.setattr(append_log.os, "fsync", full)
     with pytest.raises(UserError, match="No space left on device"):
         one.append([["b.xy", 1, 3.8]])
     one.close()

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tests import deployed
-from xrd_jax.deploy import arrivals, watch
+from xrd_jax.commands import watch, watch_folder
 from xrd_jax.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -98,7 +98,7 @@ def test_a_file_is_taken_when_it_is_whole(places):
             for part in (lines[:50], lines[50:-1], [lines[-1].rstrip()[:-1]], [lines[-1].rstrip()[-1] + "\n"]):
                 file.writelines(part)
                 file.flush()
-                time.sleep(arrivals.SETTLED + 0.4)
+                time.sleep(watch_folder.SETTLED + 0.4)
 
     writer = threading.Thread(target=slowly)
     writer.start()
@@ -232,7 +232,7 @@ def test_killed_again_and_again_every_pattern_has_one_line(places):
 
 def test_arrivals_forget_nothing_and_tell_once(tmp_path):
     """Clock in hand: settling, trying again more and more seldom, telling once, starting afresh after a change."""
-    found = arrivals.Arrivals(tmp_path, (), patience=60.0)
+    found = watch_folder.Arrivals(tmp_path, (), patience=60.0)
     file = tmp_path / "a.xy"
     file.write_text("1 2\n")
     assert found.ready(0.0) == [] and found.ready(0.3) == []

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from tests.conftest import make_series
-from xrd_jax.config import Config, ModelConfig, PrepareConfig, TrainConfig, override
+from xrd_jax.config.schema import Config, ModelConfig, PrepareConfig, TrainConfig, override
 from xrd_jax.errors import UserError
-from xrd_jax.prepare import prepare
-from xrd_jax.training import devices
+from xrd_jax.preprocessing.prepare import prepare
+from xrd_jax.training import sharding
 from xrd_jax.training.fit import fit
 from xrd_jax.training.step import plan
 
@@ -96,7 +96,7 @@ def layouts(where: Path) -> dict[str, np.ndarray]:
         for rows in (1, 2, 4):
             for most in (1, 2, 3, 32):
                 grid = np.asarray(jax.devices())[:rows].reshape(rows, 1)
-                found = devices.groups(seeds, grid, most)
+                found = sharding.groups(seeds, grid, most)
                 own = [group.rows()[: group.seeds] for group in found]
                 assert np.concatenate(own).tolist() == list(range(seeds))
                 assert all(group.local <= most and group.seeds <= group.places for group in found)
@@ -136,11 +136,11 @@ def test_every_seed_has_one_place(tmp_path):
 
 def test_memory_bounds_the_seeds_of_a_call():
     grid = np.zeros((2, 1), object)
-    assert devices.most_seeds(0, grid, MODEL, 16, 32) == (1 if jax.default_backend() == "cpu" else devices.MOST)
-    assert devices.most_seeds(8, grid, MODEL, 16, 32) == 4 and devices.most_seeds(1, grid, MODEL, 16, 32) == 1
+    assert sharding.most_seeds(0, grid, MODEL, 16, 32) == (1 if jax.default_backend() == "cpu" else sharding.MOST)
+    assert sharding.most_seeds(8, grid, MODEL, 16, 32) == 4 and sharding.most_seeds(1, grid, MODEL, 16, 32) == 1
     paper = ModelConfig()
-    assert devices.step_bytes(paper, 256, 128) == 2 * devices.step_bytes(paper, 256, 64)
-    assert 50e6 < devices.step_bytes(paper, 256, 64) < 500e6
+    assert sharding.step_bytes(paper, 256, 128) == 2 * sharding.step_bytes(paper, 256, 64)
+    assert 50e6 < sharding.step_bytes(paper, 256, 64) < 500e6
 
 
 def main(name: str, where: str) -> None:

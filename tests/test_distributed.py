@@ -17,11 +17,11 @@ import pytest
 
 import xrd_jax
 from tests.conftest import make_series
-from xrd_jax.config import Config, from_dict
+from xrd_jax.analysis.run import Run
+from xrd_jax.config.schema import Config, from_dict
 from xrd_jax.errors import UserError
-from xrd_jax.prepare import prepare
-from xrd_jax.run import Run
-from xrd_jax.training import hosts
+from xrd_jax.preprocessing.prepare import prepare
+from xrd_jax.runtime import distributed
 from xrd_jax.training.fit import fit
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -90,7 +90,7 @@ def kill_midway(pair: list[subprocess.Popen[str]], victim: int, checkpoints: Pat
     assert pair[1 - victim].returncode != 0
     # XLA's own remarks about the lost connection, if it makes any, start with a letter and the date.
     ours = [line for line in said.splitlines() if not re.match(r"[WE]\d{4} ", line)]
-    assert ours == [f"error: {hosts.LOST}"]
+    assert ours == [f"error: {distributed.LOST}"]
     pair[victim].communicate()
 
 
@@ -132,4 +132,4 @@ def test_two_processes_train_stop_and_resume_as_one(tmp_path, started):
 )
 def test_flags_that_do_not_fit_are_said(flags, answer):
     with pytest.raises(UserError, match=answer):
-        hosts.start(*flags)
+        distributed.start(*flags)

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from tests.conftest import make_series
-from xrd_jax import explain, pipeline
-from xrd_jax.analysis import peaks, scoring
-from xrd_jax.config import CASE_TARGETS, Config, ModelConfig, PrepareConfig, TrainConfig
+from xrd_jax.commands import train as commands_train
+from xrd_jax.config.cell import Cell
+from xrd_jax.config.schema import CASE_TARGETS, Config, ModelConfig, PrepareConfig, TrainConfig
 from xrd_jax.errors import UserError
-from xrd_jax.physics import truth
-from xrd_jax.physics.cell import Cell
+from xrd_jax.explain import peak_windows, scorecard, study
+from xrd_jax.information import ground_truth
 from xrd_jax.physics.simulate import simulate
 
 METHODS = ("vaw", "gradient_noise", "ensemble_noise", "occlusion")
@@ -36,14 +36,14 @@ def workdir(tmp_path_factory):
         model=ModelConfig(depth=4, width=8, query_layer=2, key_layer=4, norm_layer=3),
         train=TrainConfig(epochs=2, batch_size=32, log_maps=0),
     )
-    series, _, _ = pipeline.acquire(config)
-    pipeline.fit(series, config, folder / "run", progress=False)
+    series, _, _ = commands_train.acquire(config)
+    commands_train.fit(series, config, folder / "run", progress=False)
     return folder / "run"
 
 
 @pytest.fixture(scope="module")
 def findings(workdir):
-    return explain.explain(workdir, METHODS)
+    return study.explain(workdir, METHODS)
 
 
 def test_everything_is_written(findings, workdir):
@@ -69,10 +69,12 @@ def test_everything_is_written(findings, workdir):
 
 
 def test_shares_of_named_peaks_sum_to_one(findings, workdir):
-    rows = peaks.read(workdir / "importance.csv")
+    rows = peak_windows.read(workdir / "importance.csv")
     for target in ("voltage", "mode", "rate"):
         own = [row for row in rows if row.target == target]
-        assert own[-1].label == peaks.ELSEWHERE and math.isclose(sum(row.share for row in own), 1.0, abs_tol=1e-3)
+        assert own[-1].label == peak_windows.ELSEWHERE and math.isclose(
+            sum(row.share for row in own), 1.0, abs_tol=1e-3
+        )
     assert any("static" in row.label for row in rows)
 
 
@@ -96,13 +98,13 @@ def test_a_map_that_ranks_windows_as_their_loss_harms_agrees_with_knock_out(find
     harms = dict(zip("abc", (0.3, 0.2, -0.1), strict=True))
     knocked = {name: {"voltage": np.array([harm - 0.02, harm + 0.02])} for name, harm in harms.items()}
     harm = findings.harm._replace(knocked=knocked)
-    _, inside = explain.decoy(findings.run, findings.part)
-    row, _ = scoring.judged(key, explained, findings.bare, findings.explained, inside, harm, None)
-    assert row["spearman_knockout"] == score and set(row) == {*scoring.SCORES, "verdict"}
+    _, inside = study.decoy(findings.run, findings.part)
+    row, _ = scorecard.judged(key, explained, findings.bare, findings.explained, inside, harm, None)
+    assert row["spearman_knockout"] == score and set(row) == {*scorecard.SCORES, "verdict"}
 
 
 def test_decoy_is_added_where_the_data_have_none(findings):
-    lure, inside = explain.decoy(findings.run, findings.part)
+    lure, inside = study.decoy(findings.run, findings.part)
     assert lure is not findings.part and lure.intensity.sum() > findings.part.intensity.sum()
     assert inside.shape == (len(findings.part), 32) and inside.any(axis=1).all() and inside.mean() < 0.3
 
@@ -114,21 +116,21 @@ def test_decoy_of_the_cell_is_followed(findings):
     config = dataclasses.replace(findings.run.config, data="", cell=cell)
     statistics = findings.run.statistics._replace(centres=series.axis.values)
     run = dataclasses.replace(findings.run, config=config, statistics=statistics)
-    lure, inside = explain.decoy(run, series)
+    lure, inside = study.decoy(run, series)
     added = series.intensity.astype(float) - bare.intensity
     assert lure is series and inside[np.arange(len(series)), added.argmax(axis=1)].all() and inside.mean() < 0.1
 
 
 def test_bad_requests_are_one_line(workdir, tmp_path):
     with pytest.raises(UserError, match="method 'shap' is not known"):
-        explain.explain(workdir, ("shap",))
+        study.explain(workdir, ("shap",))
     with pytest.raises(UserError, match="--importance=occlusion: not among"):
-        explain.explain(workdir, ("vaw",), by="occlusion")
+        study.explain(workdir, ("vaw",), by="occlusion")
     with pytest.raises(UserError, match="not a run directory"):
-        explain.explain(tmp_path)
+        study.explain(tmp_path)
 
 
 def test_truth_is_for_simulated_cells_alone(findings):
-    assert truth.known(findings.run.config, findings.run.axis) is None
+    assert ground_truth.known(findings.run.config, findings.run.axis) is None
     simulated = dataclasses.replace(findings.run.config, data="")
-    assert truth.known(simulated, findings.run.axis) is None  # other channels than the cell's
+    assert ground_truth.known(simulated, findings.run.axis) is None  # other channels than the cell's

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xrd_jax.config import ModelConfig
+from xrd_jax.config.schema import ModelConfig
 from xrd_jax.models import Model, build
-from xrd_jax.prepare import TargetSpec, prepare
-from xrd_jax.training import own_maps
+from xrd_jax.preprocessing.prepare import TargetSpec, prepare
+from xrd_jax.training import attention_supervision
 from xrd_jax.training.fit import fit
 
 SPECS = (
@@ -35,7 +35,7 @@ def test_wanted_map_of_a_linear_network_is_its_fisher_share():
     draw = np.random.default_rng(0)
     weights = {"height": draw.normal(size=(12, 1)), "side": draw.normal(size=(12, 2))}
     x, variance = jnp.asarray(draw.normal(size=(5, 12))), jnp.asarray(draw.uniform(0.5, 2.0, (5, 12)))
-    maps = own_maps.wanted(linear(weights), SPECS, {}, x, variance, jax.random.key(0))
+    maps = attention_supervision.wanted(linear(weights), SPECS, {}, x, variance, jax.random.key(0))
     slopes = {"height": weights["height"][:, 0], "side": weights["side"][:, 0] - weights["side"][:, 1]}
     for name, slope in slopes.items():
         expected = slope[None, :] ** 2 * np.asarray(variance)
@@ -46,7 +46,7 @@ def test_loss_is_least_where_the_map_is_the_wanted_one():
     wanted = jnp.asarray(np.random.default_rng(1).dirichlet(np.ones(9), 4))
     own = {"height": jnp.log(wanted)}
     value, slope = jax.value_and_grad(
-        lambda log: own_maps.loss({"height": jax.nn.log_softmax(log)}, {"height": wanted})
+        lambda log: attention_supervision.loss({"height": jax.nn.log_softmax(log)}, {"height": wanted})
     )(own["height"])
     np.testing.assert_allclose(slope, 0.0, atol=1e-6)
     np.testing.assert_allclose(value, -(wanted * own["height"]).sum(axis=1).mean(), rtol=1e-5)
@@ -87,11 +87,11 @@ def test_trained_own_map_is_what_it_was_taught(series, config, tmp_path):
     told: list[dict[str, np.ndarray]] = []
     fitted = fit(config, prepared, tmp_path, lambda s, means, v, e: told.append(means), progress=False)
     assert told[-1]["loss/own"] < told[0]["loss/own"] - 0.1
-    from xrd_jax.prepare import inputs
+    from xrd_jax.preprocessing.prepare import inputs
 
     x = inputs(prepared, config.prepare, prepared.test)
     own = fitted.model.apply(jax.tree.map(lambda leaf: leaf[0], fitted.variables), x)[1]["own"]
-    maps = own_maps.wanted(
+    maps = attention_supervision.wanted(
         fitted.model, fitted.specs, jax.tree.map(lambda leaf: leaf[0], fitted.variables), x, jnp.ones_like(x),
         jax.random.key(0),
     )  # fmt: skip
@@ -107,8 +107,8 @@ def test_other_networks_have_no_map_of_their_own():
 def test_own_map_is_an_explanation_like_the_others(series, config):
     from pathlib import Path
 
-    from xrd_jax.analysis import attribution
-    from xrd_jax.run import Run
+    from xrd_jax.analysis.run import Run
+    from xrd_jax.explain import attribution
     from xrd_jax.training.fit import make_model
 
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, attention="faithful"))

@@ -11,13 +11,13 @@ import pytest
 
 from tests.conftest import make_series
 from tests.test_attribution import at_input, linear_run, make_run
-from xrd_jax.analysis import faithfulness as score
-from xrd_jax.analysis import interventions
-from xrd_jax.analysis.faithfulness import Evidence, verdict
-from xrd_jax.config import Config, ModelConfig, PrepareConfig, TrainConfig
+from xrd_jax.config.schema import Config, ModelConfig, PrepareConfig, TrainConfig
 from xrd_jax.errors import UserError
+from xrd_jax.explain import metrics as score
+from xrd_jax.explain import perturbation
+from xrd_jax.explain.metrics import Evidence, verdict
 from xrd_jax.models import Model
-from xrd_jax.prepare import TargetSpec, prepare
+from xrd_jax.preprocessing.prepare import TargetSpec, prepare
 
 TRUTH = np.arange(20) < 5
 
@@ -148,21 +148,21 @@ def sparse_run(series, used: int = 3):
 def test_deletion_and_insertion_of_a_sparse_network():
     run, series, weight = sparse_run(make_series())
     fractions = np.arange(33) / 32
-    right = interventions.deletion(run, series, "voltage", weight, fractions, chunk=100)
-    wrong = interventions.deletion(run, series, "voltage", 1.0 - weight / 4, fractions)
+    right = perturbation.deletion(run, series, "voltage", weight, fractions, chunk=100)
+    wrong = perturbation.deletion(run, series, "voltage", 1.0 - weight / 4, fractions)
     assert right.error.shape == (1, 33) and right.error[0, 0] == pytest.approx(0.0, abs=1e-5)
     np.testing.assert_allclose(right.error[0, 3:], right.error[0, -1], rtol=1e-5)
     np.testing.assert_allclose(wrong.error[0, :30], 0.0, atol=1e-5)
     assert right.auc[0] > 0.9 and wrong.auc[0] < 0.1
-    back = interventions.deletion(run, series, "voltage", weight, fractions, insertion=True)
+    back = perturbation.deletion(run, series, "voltage", weight, fractions, insertion=True)
     assert back.error[0, 0] == pytest.approx(right.error[0, -1]) and back.error[0, 3:] == pytest.approx(0.0, abs=1e-5)
     assert back.auc[0] > 0.9
     x = np.asarray(at_input(run, series)).copy()
     x[:, 4] = 0.0
     expected = np.abs((x - np.asarray(at_input(run, series))) @ weight * run.specs[0].deviation).mean()
     assert right.error[0, 1] == pytest.approx(expected, rel=1e-3)
-    assert interventions.deletion(run, series, "voltage", 7.0 * weight[None]).auc == pytest.approx(
-        interventions.deletion(run, series, "voltage", weight).auc
+    assert perturbation.deletion(run, series, "voltage", 7.0 * weight[None]).auc == pytest.approx(
+        perturbation.deletion(run, series, "voltage", weight).auc
     )
 
 
@@ -172,10 +172,10 @@ def test_knock_out_hurts_only_where_the_network_looks():
     moving = np.tile((at >= 4) & (at < 7), (len(series), 1))
     moving[len(series) // 2 :] = False
     windows = {"used": (at >= 4) & (at < 7), "unused": at > 10, "half": moving}
-    found = interventions.knock_out(run, series, windows)
+    found = perturbation.knock_out(run, series, windows)
     assert found["unused"]["voltage"][0] == pytest.approx(0.0, abs=1e-5)
     assert found["used"]["voltage"][0] > found["half"]["voltage"][0] > 1e-3
-    alone = interventions.errors(
+    alone = perturbation.errors(
         run, series, lambda seed, rows: moving[rows][None], ("voltage",), chunk=50
     )  # per-pattern masks, in other blocks
     assert alone["voltage"][0, 0] == pytest.approx(found["half"]["voltage"][0], rel=1e-4)
@@ -185,14 +185,14 @@ def test_errors_without_erasure_are_those_of_the_predictions():
     series = make_series()
     run = make_run(series)
     none = np.zeros((1, 1, 32), bool)
-    found = interventions.errors(run, series, lambda *_: none, ("voltage", "mode"), chunk=64)
+    found = perturbation.errors(run, series, lambda *_: none, ("voltage", "mode"), chunk=64)
     predicted = run.predict(series)
     truth = series.targets["voltage"].values
     np.testing.assert_allclose(found["voltage"][:, 0], np.abs(predicted["voltage"] - truth).mean(axis=1), rtol=1e-4)
     wrong = (predicted["mode"].argmax(axis=-1) != series.targets["mode"].values).mean(axis=1)
     np.testing.assert_allclose(found["mode"][:, 0], wrong, atol=1e-6)
     with pytest.raises(UserError, match="no measured 'voltage'"):
-        interventions.deletion(run, dataclasses.replace(series, targets={}), "voltage", np.ones(32))
+        perturbation.deletion(run, dataclasses.replace(series, targets={}), "voltage", np.ones(32))
 
 
 def test_a_network_that_no_channel_matters_to_has_no_area():
@@ -200,13 +200,13 @@ def test_a_network_that_no_channel_matters_to_has_no_area():
     spec = TargetSpec("voltage", "regression", "V", 1, (), 3.9, 0.1)
     flat = Model(lambda key: {}, lambda v, x: ({"voltage": 0.0 * x[:, :1]}, {}), lambda *_: None, 0.0)
     run = dataclasses.replace(make_run(series, seeds=1), specs=(spec,), model=flat, variables={"w": jnp.ones((1, 1))})
-    assert np.isnan(interventions.deletion(run, series, "voltage", np.ones(32)).auc).all()
+    assert np.isnan(perturbation.deletion(run, series, "voltage", np.ones(32)).auc).all()
 
 
 @pytest.mark.parametrize("counts", [True, False])
 def test_injected_peak_wanders_in_its_region_and_knows_nothing(counts):
     series = dataclasses.replace(make_series(frames=2000), counts=counts)
-    found = interventions.inject(series, (27.0, 29.0), height=200.0, width=0.4, memory=0.01)
+    found = perturbation.inject(series, (27.0, 29.0), height=200.0, width=0.4, memory=0.01)
     assert found.centres.min() >= 27.0 and found.centres.max() <= 29.0 and found.centres.std() > 0.4
     assert abs(np.corrcoef(found.centres, series.targets["voltage"].values)[0, 1]) < 0.25
     assert found.series.intensity.dtype == (np.uint16 if counts else np.float32)
@@ -215,15 +215,15 @@ def test_injected_peak_wanders_in_its_region_and_knows_nothing(counts):
     area = 200.0 * 0.4 / 2 * math.sqrt(math.pi / math.log(2)) / (axis[1] - axis[0])
     assert added.sum(axis=1).mean() == pytest.approx(area, rel=0.02)
     assert added[~found.inside(axis)].sum() < 0.03 * added.sum()
-    again = interventions.inject(series, (27.0, 29.0), height=200.0, width=0.4, memory=0.01)
+    again = perturbation.inject(series, (27.0, 29.0), height=200.0, width=0.4, memory=0.01)
     np.testing.assert_array_equal(again.series.intensity, found.series.intensity)
 
 
 def test_the_quiet_region_is_where_nothing_moves():
     series = make_series()
-    low, high = interventions.quiet(series.axis.values, series.intensity)
+    low, high = perturbation.quiet(series.axis.values, series.intensity)
     assert (high < 23.5 or low > 26.5) and high - low == pytest.approx(2.0, abs=0.2)
-    decoy = interventions.inject(series)
+    decoy = perturbation.inject(series)
     assert decoy.centres.min() >= low and decoy.centres.max() <= high
 
 
@@ -238,7 +238,7 @@ def test_retraining_without_what_matters_costs_more_than_without_the_rest():
     axis = np.asarray(prepared.statistics.centres)
     curve = ((axis > 23.0) & (axis < 28.0)).astype(float)
     share = curve.mean()
-    without = interventions.retrain(prepared, config, curve, share)["voltage"]
-    only = interventions.retrain(prepared, config, curve, share, keep=True)["voltage"]
+    without = perturbation.retrain(prepared, config, curve, share)["voltage"]
+    only = perturbation.retrain(prepared, config, curve, share, keep=True)["voltage"]
     spread = series.targets["voltage"].values.std()
     assert without.shape == (2,) and (only < 0.35 * spread).all() and (without > 2 * only).all()

@@ -12,10 +12,10 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from xrd_jax.analysis import figures, maps
 from xrd_jax.analysis.vaw import Vaw, window_shares
-from xrd_jax.prepare import TargetSpec
-from xrd_jax.series import Axis, PatternSeries, Target
+from xrd_jax.figures import panels, run
+from xrd_jax.preprocessing.prepare import TargetSpec
+from xrd_jax.series.record import Axis, PatternSeries, Target
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -59,10 +59,10 @@ def draw_all(series: PatternSeries, seeds: int) -> dict[str, Figure]:
     outputs, specs, vaw = learnt(series, seeds)
     shares = window_shares(vaw.axis, vaw.registered().mean(axis=(0, 1)), dict(series.windows))
     return {
-        "patterns": figures.patterns_and_curves(series),
-        "predictions": figures.predictions(series, np.arange(0, len(series), 2), outputs, specs),
-        "maps": figures.vaw_maps(series, vaw, len(series.session_names) - 1),
-        "mean": figures.mean_vaw(series, vaw, shares),
+        "patterns": run.patterns_and_curves(series),
+        "predictions": run.predictions(series, np.arange(0, len(series), 2), outputs, specs),
+        "maps": run.vaw_maps(series, vaw, len(series.session_names) - 1),
+        "mean": run.mean_vaw(series, vaw, shares),
     }
 
 
@@ -76,7 +76,7 @@ def assert_apart(labels: list[Text]) -> None:
 )
 def test_figures_draw_silently_without_clipped_or_overlapping_labels(seeds, options):
     for name, figure in draw_all(make(**options), seeds).items():
-        rgb = figures.to_rgb(figure)
+        rgb = run.to_rgb(figure)
         width, height = figure.get_size_inches()
         assert rgb.dtype == np.uint8
         assert rgb.shape == (int(height * figure.dpi), int(width * figure.dpi), 3)
@@ -90,7 +90,7 @@ def test_figures_draw_silently_without_clipped_or_overlapping_labels(seeds, opti
 
 def test_first_scan_is_at_the_bottom_and_limits_are_the_data():
     series = make()
-    axes = figures.patterns_and_curves(series).axes[0]
+    axes = run.patterns_and_curves(series).axes[0]
     mesh = axes.collections[0].get_array()
     assert mesh[0].mean() < mesh[-1].mean()
     np.testing.assert_allclose(axes.get_ylim(), [-15 / 3600, (series.time[-1] + 15) / 3600])
@@ -103,12 +103,12 @@ def test_patterns_without_times_stand_at_their_numbers():
     for name, figure in draw_all(series, 1).items():
         words = [label for axes in figure.axes for label in (axes.get_xlabel(), axes.get_ylabel())]
         assert not any("Time" in word for word in words) and ("Pattern number" in words or name == "mean"), name
-    np.testing.assert_allclose(figures.patterns_and_curves(series).axes[0].get_ylim(), [-0.5, len(series) - 0.5])
+    np.testing.assert_allclose(run.patterns_and_curves(series).axes[0].get_ylim(), [-0.5, len(series) - 0.5])
 
 
 def test_gaps_are_blank_and_not_stretched():
     series = make(frames=60)
-    axes, curve = figures.patterns_and_curves(series).axes[:2]
+    axes, curve = run.patterns_and_curves(series).axes[:2]
     mesh = axes.collections[0]
     blank = np.flatnonzero(np.ma.getmaskarray(mesh.get_array()).all(axis=1))
     edges = mesh.get_coordinates()[:, 0, 1] * 3600
@@ -119,18 +119,18 @@ def test_gaps_are_blank_and_not_stretched():
 
 def test_rows_average_all_patterns():
     time = np.arange(1003.0)
-    grid = maps.rows(np.append(time, time + 5000), 200)
+    grid = panels.rows(np.append(time, time + 5000), 200)
     means = grid.average(np.append(time, time)[:, None])
     assert grid.edges.size == len(means) + 1
     assert np.all(np.diff(grid.edges) > 0)
     np.testing.assert_allclose(means[0, 0], time[:11].mean())
     assert np.isnan(means).sum() == 1
-    single = maps.rows(np.array([7.0]))
+    single = panels.rows(np.array([7.0]))
     assert single.average(np.ones((1, 2))).tolist() == [[1.0, 1.0]]
 
 
 def test_spread_keeps_order_distance_and_limits():
-    placed = maps.spread(np.array([0.1, 0.5, 0.51, 0.52, 1.0]), np.full(5, 0.1), 0.0, 1.0)
+    placed = panels.spread(np.array([0.1, 0.5, 0.51, 0.52, 1.0]), np.full(5, 0.1), 0.0, 1.0)
     assert np.all(np.diff(placed) > 0.1 - 1e-12)
     assert placed[-1] <= 0.95 + 1e-12
     np.testing.assert_allclose(placed[:4], [0.1, 0.41, 0.51, 0.61])
@@ -140,7 +140,7 @@ def test_confusion_counts_every_verification_pattern_of_every_seed():
     series = make(sessions=2)
     outputs, specs, _ = learnt(series, 3)
     outputs["mode"] = np.broadcast_to(np.eye(4)[series.targets["mode"].values], outputs["mode"].shape)
-    figure = figures.predictions(series, np.arange(len(series)), outputs, specs)
+    figure = run.predictions(series, np.arange(len(series)), outputs, specs)
     (axes,) = [a for a in figure.axes if a.get_title(loc="left") == "Mode"]
     assert [t.get_text() for t in axes.texts][::5] == ["100.0 %\n180"] * 4
     assert axes.get_title(loc="right").startswith("accuracy 100 ± 0 %")
@@ -149,9 +149,9 @@ def test_confusion_counts_every_verification_pattern_of_every_seed():
 def test_other_axes_and_sessions_without_verification_patterns():
     series = make(sessions=2)
     series = dataclasses.replace(series, axis=Axis(np.geomspace(1, 5, 100), "d"), reflections={"a": 1.2, "far": 9.0})
-    assert figures.patterns_and_curves(series).axes[0].get_xlabel() == "d (Å)"
+    assert run.patterns_and_curves(series).axes[0].get_xlabel() == "d (Å)"
     outputs, specs, _ = learnt(series, 1)
-    figure = figures.predictions(series, np.arange(20), outputs, specs)
+    figure = run.predictions(series, np.arange(20), outputs, specs)
     assert "no verification patterns" in [a.get_title(loc="right") for a in figure.axes]
 
 
@@ -159,7 +159,7 @@ def test_saved_files_are_deterministic_and_carry_their_labels(tmp_path):
     series, kept = make(values=False), []
     for _ in range(2):
         written: dict[Path, bytes] = {}
-        paths = figures.save(figures.patterns_and_curves(series), tmp_path, "fig1", written.__setitem__)
+        paths = run.save(run.patterns_and_curves(series), tmp_path, "fig1", written.__setitem__)
         assert paths == [tmp_path / "fig1.png", tmp_path / "fig1.svg"]
         assert paths == list(written)
         kept.append(written)
@@ -172,7 +172,7 @@ def test_saved_files_are_deterministic_and_carry_their_labels(tmp_path):
 
 
 def test_small_picture_has_the_first_pattern_in_its_last_row():
-    image = figures.vaw_image(np.where(np.arange(40) < 3, np.nan, np.linspace(0, 1, 1000)[:, None]))
+    image = run.vaw_image(np.where(np.arange(40) < 3, np.nan, np.linspace(0, 1, 1000)[:, None]))
     assert image.shape[0] <= 128
     assert image.shape[1] == 40
     assert image.min() >= 0

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from tests.test_io_experiment import made_up, real_data, write_log
-from xrd_jax import inspection
+from xrd_jax.commands import inspect as commands_inspect
 from xrd_jax.errors import UserError
-from xrd_jax.io import experiment, locate
 from xrd_jax.io.cyclers import log as logs
+from xrd_jax.io.experiment import paths, read
 from xrd_jax.io.inspect import alignment, findings, survey
 
 REPOSITORY = Path(__file__).parents[1]
@@ -33,7 +33,7 @@ def made(position, noise=1.0, seed=0):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Patterns 1 to 24 without 5 whose peak follows the voltage, a log, and two files that are neither."""
-    monkeypatch.delenv(locate.DATA_ROOT, raising=False)
+    monkeypatch.delenv(paths.DATA_ROOT, raising=False)
     monkeypatch.setenv("XRD_JAX_CACHE", "off")
     home = tmp_path / "data"
     (home / "scans").mkdir(parents=True)
@@ -51,7 +51,7 @@ def folder(tmp_path, monkeypatch):
 
 def look(path, tmp_path, **options):
     said: list[str] = []
-    found = inspection.inspect(path, tmp_path / "out", tmp_path / "f.json", say=said.append, **options)
+    found = commands_inspect.inspect(path, tmp_path / "out", tmp_path / "f.json", say=said.append, **options)
     assert json.loads((tmp_path / "f.json").read_text())["read"] == json.loads(json.dumps(found["read"]))
     return found, "\n".join(said)
 
@@ -94,10 +94,10 @@ def test_the_experiment_file_loads_once_it_is_filled(folder, tmp_path):
     path = tmp_path / "out" / "experiment.toml"
     assert str(path) in found["written"]
     with pytest.raises(UserError, match=r"\[session 1.time\] exposure is missing|needs either step"):
-        experiment.read_experiment(path)
+        read.read_experiment(path)
     text = path.read_text(encoding="utf-8")
     (tmp_path / "mine.toml").write_text(fill(text), encoding="utf-8")
-    series = experiment.read_experiment(tmp_path / "mine.toml").series
+    series = read.read_experiment(tmp_path / "mine.toml").series
     assert series.intensity.shape == (23, 120) and {"voltage", "mode", "capacity", "half_cycle"} == set(series.targets)
     path.write_text("# mine\n")
     look(folder, tmp_path)
@@ -180,7 +180,7 @@ def test_wrong_paths_are_one_line(folder, tmp_path, path):
 
 
 def formats():
-    for root in (os.environ.get(locate.DATA_ROOT), *REPOSITORY.parent.glob("*/data")):
+    for root in (os.environ.get(paths.DATA_ROOT), *REPOSITORY.parent.glob("*/data")):
         if root and (Path(root) / "formats").is_dir():
             return Path(root) / "formats"
     return pytest.skip("the collection of formats is not here; set XRD_JAX_DATA to the folder that holds it")
@@ -193,7 +193,7 @@ def test_every_folder_of_real_formats_is_read_or_refused(tmp_path, monkeypatch):
         if home.name in ("arbin_xlsx", "bdf_csv"):
             continue  # the largest: their own tests read them
         files = {str(file) for file in home.rglob("*") if file.is_file()}
-        found = inspection.inspect(home, tmp_path / home.name)
+        found = commands_inspect.inspect(home, tmp_path / home.name)
         assert {one["file"] for one in (*found["read"], *found["refused"])} == files
         assert all("\n" not in one["why"] and one["file"] in one["why"] for one in found["refused"])
         seen += len(files)
@@ -208,7 +208,7 @@ def test_real_operando_folder(tmp_path, monkeypatch):
     assert "missing: 5" in said and "the anode is Mo" in said and not session["offset"]["suggested"]
     mine = tmp_path / "mine.toml"
     mine.write_text(fill((tmp_path / "out" / "experiment.toml").read_text(encoding="utf-8")), encoding="utf-8")
-    series = experiment.read_experiment(mine).series
+    series = read.read_experiment(mine).series
     assert series.intensity.shape == (502, 1021) and series.axis.wavelength == 0.7107
 
 
@@ -220,7 +220,7 @@ def test_spectra_in_a_csv(tmp_path):
     text = (tmp_path / "out" / "experiment.toml").read_text(encoding="utf-8")
     assert not re.search("batter|cycler|voltage", text)
     (tmp_path / "mine.toml").write_text(fill(text), encoding="utf-8")
-    series = experiment.read_experiment(tmp_path / "mine.toml").series
+    series = read.read_experiment(tmp_path / "mine.toml").series
     assert series.intensity.shape == (240, 100) and "fat" in series.targets and found["read"][0]["scans"] == 240
 
 

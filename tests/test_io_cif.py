@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from xrd_jax.errors import UserError
-from xrd_jax.io import cif
-from xrd_jax.physics import reflections
-from xrd_jax.series import Axis
+from xrd_jax.physics import cif, reflections
+from xrd_jax.series.record import Axis
 
 CU = 1.540593
 WIDE = Axis(np.linspace(10.0, 90.0, 800), "two_theta", CU)

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xrd_jax.errors import UserError
-from xrd_jax.io import clock, cyclers
+from xrd_jax.io import cyclers
 from xrd_jax.io.cyclers import log as cycler
+from xrd_jax.io.experiment import clock
 
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=60, database=None)
 COLUMNS = ("mode", "time/s", "Ewe/V", "<I>/mA", "(Q-Qo)/mA.h", "half cycle", "Capacitance charge/µF")

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from xrd_jax.errors import UserError
 from xrd_jax.io import cyclers
-from xrd_jax.io.cyclers import columns, log, moments, plugins
+from xrd_jax.io.cyclers import columns, log, plugins
+from xrd_jax.io.parsing import dates
 
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=60, database=None)
 UNITS = {
@@ -91,7 +92,7 @@ def test_units_names_and_separators_do_not_matter(tmp_path_factory, data):
 def test_durations(seconds, style):
     milli = round(seconds * 1000)
     s, m, h = milli % 60000 / 1000, milli // 60000 % 60, milli // 3600000
-    assert moments.duration(style.format(h=h, d=h // 24, H=h % 24, m=m, s=s)) == pytest.approx(milli / 1000, abs=1e-6)
+    assert dates.duration(style.format(h=h, d=h // 24, H=h % 24, m=m, s=s)) == pytest.approx(milli / 1000, abs=1e-6)
 
 
 @SETTINGS
@@ -103,7 +104,7 @@ def test_durations(seconds, style):
 )
 def test_dates_that_say_which_part_is_the_day(moment, style):
     written = moment.strftime(style)
-    assert moments.stamp(written) == datetime.datetime.strptime(written, style)
+    assert dates.stamp(written) == datetime.datetime.strptime(written, style)
 
 
 @SETTINGS
@@ -113,10 +114,10 @@ def test_dates_that_say_which_part_is_the_day(moment, style):
 )
 def test_dates_that_do_not_say_are_left_open(moment, style):
     moment = moment.replace(microsecond=0)
-    found = moments.stamp(moment.strftime(style))
+    found = dates.stamp(moment.strftime(style))
     assert found == (moment if moment.day > 12 or moment.day == moment.month else None)
     order = "day" if style.startswith("%d") else "month"
-    assert moments.stamp(moment.strftime(style), order=order) == moment
+    assert dates.stamp(moment.strftime(style), order=order) == moment
 
 
 @pytest.mark.parametrize("zone", ["Z", "+01:00", "-0530"])
@@ -136,7 +137,7 @@ def test_a_zone_that_is_stated_is_kept(tmp_path, zone):
     ["2024-02-30 00:00:00", "2024-13-01", "31/04/2024", "12:61:00", "2024-01-01 25:00", "2024-01-01+99:00", "x"],
 )
 def test_no_such_moment(wrong):
-    assert moments.stamp(wrong) is None and moments.duration(wrong) is None
+    assert dates.stamp(wrong) is None and dates.duration(wrong) is None
 
 
 def test_a_log_of_days_tells_day_from_month(tmp_path):

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xrd_jax import series
 from xrd_jax.errors import UserError
-from xrd_jax.io import clock, experiment, locate, plan
+from xrd_jax.io.experiment import clock, paths, schema
+from xrd_jax.io.experiment import read as experiment_read
+from xrd_jax.series import record
 
 REPOSITORY = Path(__file__).parents[1]
 AXIS = 5 + np.arange(8) * 0.02
@@ -69,7 +70,7 @@ def intensity(number):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Patterns 1 to 24 without number 5, and a log."""
-    monkeypatch.delenv(locate.DATA_ROOT, raising=False)
+    monkeypatch.delenv(paths.DATA_ROOT, raising=False)
     (tmp_path / "patterns").mkdir()
     for number in [*range(1, 5), *range(6, 25)]:
         rows = [f"{x:.4f} {y}" for x, y in zip(AXIS, intensity(number), strict=True)]
@@ -84,7 +85,7 @@ def read(folder, changes=(), **options):
         assert old in text
         text = text.replace(old, new)
     (folder / "e.toml").write_text(text, encoding="utf-8")
-    return experiment.read_experiment(folder / "e.toml", **options)
+    return experiment_read.read_experiment(folder / "e.toml", **options)
 
 
 def refused(folder, *changes):
@@ -111,7 +112,7 @@ def test_end_to_end(folder):
     assert "Missing pattern numbers: 5; times follow the numbers." in made.report
     assert "All 23 patterns were matched to the cycler log." in made.report
     s.save(folder / "s.h5")
-    assert series.PatternSeries.load(folder / "s.h5").fingerprint() == s.fingerprint()
+    assert record.PatternSeries.load(folder / "s.h5").fingerprint() == s.fingerprint()
 
 
 def test_patterns_outside_the_log_are_left_out_and_named(folder):
@@ -283,7 +284,7 @@ def test_the_root_is_argument_then_environment_then_own_folder(folder, tmp_path_
     with pytest.raises(UserError, match="matches no file"):
         read(folder, data_root=elsewhere)
     monkeypatch.setenv("XRD_JAX_DATA", str(folder))
-    assert len(experiment.read_experiment(elsewhere / "e.toml").series) == 23
+    assert len(experiment_read.read_experiment(elsewhere / "e.toml").series) == 23
     with pytest.raises(UserError, match="no such folder"):
         read(folder, data_root=folder / "none")
 
@@ -292,7 +293,7 @@ def test_absolute_paths_are_taken_as_they_are(folder, tmp_path_factory):
     (folder / "e.toml").write_text(
         TOML.replace('"patterns/', f'"{folder}/patterns/').replace('"log.mpt"', f'"{folder}/log.mpt"')
     )
-    assert len(experiment.read_experiment(folder / "e.toml", tmp_path_factory.mktemp("elsewhere")).series) == 23
+    assert len(experiment_read.read_experiment(folder / "e.toml", tmp_path_factory.mktemp("elsewhere")).series) == 23
 
 
 def test_links_do_not_lead_out_of_the_root(folder, tmp_path_factory):
@@ -304,7 +305,7 @@ def test_links_do_not_lead_out_of_the_root(folder, tmp_path_factory):
 
 def test_missing_experiment_file():
     with pytest.raises(UserError, match="no such experiment file"):
-        plan.read_plan(Path("none.toml"))
+        schema.read_plan(Path("none.toml"))
 
 
 def test_missing_numbers_are_spans():
@@ -312,7 +313,7 @@ def test_missing_numbers_are_spans():
 
 
 def real_data():
-    for root in (os.environ.get(locate.DATA_ROOT), *REPOSITORY.parent.glob("*/data")):
+    for root in (os.environ.get(paths.DATA_ROOT), *REPOSITORY.parent.glob("*/data")):
         if root and (Path(root) / "operando-xrd-mo" / "Operando").is_dir():
             return Path(root)
     return pytest.skip("the operando data is not here; set XRD_JAX_DATA to the folder that holds operando-xrd-mo")
@@ -320,7 +321,7 @@ def real_data():
 
 def test_real_operando_data_agree_with_labels_made_beside_them():
     root, begin = real_data(), time.perf_counter()
-    made = experiment.read_experiment(REPOSITORY / "experiments" / "operando_xrd_mo.toml", root)
+    made = experiment_read.read_experiment(REPOSITORY / "experiments" / "operando_xrd_mo.toml", root)
     seconds = time.perf_counter() - begin
     s = made.series
     with (root / "operando-xrd-mo" / "labels_derived_assumed_step.csv").open(newline="") as file:

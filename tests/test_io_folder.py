@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xrd_jax.errors import UserError
-from xrd_jax.io import cache, folder, worker
 from xrd_jax.io.patterns.pattern import Pattern
+from xrd_jax.io.reading import many_files, pattern_cache, worker
 
 AXIS = 5 + np.arange(30) * 0.02
 
@@ -53,18 +53,18 @@ def same(ours, theirs):
 
 
 def test_processes_and_cache_give_what_one_reader_gives(files, monkeypatch):
-    alone = [folder.read_one(file, False) for file in files]
+    alone = [many_files.read_one(file, False) for file in files]
     assert isinstance(alone[8], UserError)
-    same(folder.Reading(workers=2).read_all(files), alone)
-    same(folder.Reading(cache=True, workers=1).read_all(files), alone)
+    same(many_files.Reading(workers=2).read_all(files), alone)
+    same(many_files.Reading(cache=True, workers=1).read_all(files), alone)
     read = []
-    monkeypatch.setattr(folder, "read_one", lambda file, flag: read.append(file) or UserError("read"))
-    same(folder.Reading(cache=True, workers=1).read_all(files)[:8], alone[:8])
+    monkeypatch.setattr(many_files, "read_one", lambda file, flag: read.append(file) or UserError("read"))
+    same(many_files.Reading(cache=True, workers=1).read_all(files)[:8], alone[:8])
     assert read == [files[8]]  # what cannot be read is tried again
 
 
 def test_a_changed_file_is_seen_whatever_its_date_says(files):
-    reading = folder.Reading(cache=True, workers=1)
+    reading = many_files.Reading(cache=True, workers=1)
     reading.read_all(files)
     found = files[3].stat()
     files[3].write_bytes(files[3].read_bytes()[:-2] + b"9\n")
@@ -77,12 +77,12 @@ def test_a_changed_file_is_seen_whatever_its_date_says(files):
 
 def test_negative_intensities_do_not_come_back_where_they_are_refused(files):
     files[5].write_text("5.00 -1\n5.02 2\n5.04 4\n")
-    assert folder.Reading(cache=True).read_all(files, allow_negative=True)[5][0].intensity[0] == -1
-    assert isinstance(folder.Reading(cache=True).read_all(files)[5], UserError)
+    assert many_files.Reading(cache=True).read_all(files, allow_negative=True)[5][0].intensity[0] == -1
+    assert isinstance(many_files.Reading(cache=True).read_all(files)[5], UserError)
 
 
 def test_the_cache_is_private_and_a_damaged_one_is_no_harm(files, tmp_path):
-    reading = folder.Reading(cache=True, workers=1)
+    reading = many_files.Reading(cache=True, workers=1)
     first = reading.read_all(files)
     home = tmp_path / "kept"
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
@@ -97,21 +97,21 @@ def test_the_cache_is_private_and_a_damaged_one_is_no_harm(files, tmp_path):
 
 def test_the_cache_can_be_turned_off(files, tmp_path, monkeypatch):
     monkeypatch.setenv("XRD_JAX_CACHE", "off")
-    folder.Reading(cache=True, workers=1).read_all(files)
+    many_files.Reading(cache=True, workers=1).read_all(files)
     assert not (tmp_path / "kept").exists()
 
 
 def test_a_worker_that_dies_loses_nothing(files, monkeypatch):
-    monkeypatch.setattr(folder.sys, "executable", "/bin/false")
-    same(folder.Reading(workers=2).read_all(files)[:5], [folder.read_one(file, False) for file in files[:5]])
+    monkeypatch.setattr(many_files.sys, "executable", "/bin/false")
+    same(many_files.Reading(workers=2).read_all(files)[:5], [many_files.read_one(file, False) for file in files[:5]])
 
 
 def test_a_fault_in_a_reader_concerns_one_file(files, monkeypatch):
     def broken(path, flag):
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr(folder.patterns, "read_scans", broken)
-    assert "cannot be read (ZeroDivisionError: by zero)" in str(folder.read_one(files[0], False))
+    monkeypatch.setattr(many_files.patterns, "read_scans", broken)
+    assert "cannot be read (ZeroDivisionError: by zero)" in str(many_files.read_one(files[0], False))
 
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -137,4 +137,4 @@ def test_patterns_travel_whole(intensity, start, exposure, metadata):
 
 def test_floats_lose_nothing_in_the_cache():
     for part in (np.array([1.0, 2.0**24]), np.array([0.1]), np.array([1e300]), np.array([])):
-        np.testing.assert_array_equal(cache._short([part]).astype(float), part)
+        np.testing.assert_array_equal(pattern_cache._short([part]).astype(float), part)

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.benchmarks import pattern_files
+from experiments.benchmarks import synthetic_files
 from xrd_jax.errors import UserError
 from xrd_jax.io import patterns
-from xrd_jax.io.patterns import nexus, plugins
+from xrd_jax.io.parsing import plugins
+from xrd_jax.io.patterns import nexus
 
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=25, database=None)
 SCAN = (10.0, 0.02, np.arange(30) % 7 * 13)
@@ -46,9 +47,9 @@ def refused(path):
     return line
 
 
-@pytest.mark.parametrize("form", pattern_files.FORMATS)
+@pytest.mark.parametrize("form", synthetic_files.FORMATS)
 def test_round_trip(tmp_path_factory, form):
-    suffix, write, many = pattern_files.FORMATS[form]
+    suffix, write, many = synthetic_files.FORMATS[form]
     path = tmp_path_factory.mktemp("trip") / f"a{suffix}"
 
     @SETTINGS
@@ -61,7 +62,7 @@ def test_round_trip(tmp_path_factory, form):
         read = patterns.read_scans(path)
         assert len(read) == len(made)
         for one, scan in zip(read, made, strict=True):
-            np.testing.assert_allclose(one.axis, pattern_files.positions(scan), atol=2e-6)
+            np.testing.assert_allclose(one.axis, synthetic_files.positions(scan), atol=2e-6)
             np.testing.assert_array_equal(one.intensity, scan[2])
             assert one.kind == (None if form in ("columns", "stepped") else "two_theta")
 
@@ -72,7 +73,7 @@ def test_round_trip(tmp_path_factory, form):
 @given(made=scans())
 def test_many_scans_in_one_text_file_are_parted_by_blank_lines(tmp_path_factory, made):
     made = [(5.0, step, counts) for _, step, counts in made]
-    path = written(tmp_path_factory.getbasetemp(), pattern_files.columns(made, "# number = {}\n"), "many.xy")
+    path = written(tmp_path_factory.getbasetemp(), synthetic_files.columns(made, "# number = {}\n"), "many.xy")
     read = patterns.read_scans(path)
     if len(made) > 1 and all(np.array_equal(scan[2], made[0][2]) and scan[1] == made[0][1] for scan in made):
         assert len(read) == 1 and "times over" in read[0].notes[0]
@@ -102,7 +103,7 @@ FACTS = {
 
 @pytest.mark.parametrize("form", FACTS)
 def test_wavelength_and_time_are_what_the_file_says(tmp_path, form):
-    suffix, write, _ = pattern_files.FORMATS[form]
+    suffix, write, _ = synthetic_files.FORMATS[form]
     one = patterns.read_pattern(written(tmp_path, write([SCAN]), "a" + suffix))
     wavelength, start, exposure = FACTS[form]
     assert one.wavelength == (None if wavelength is None else pytest.approx(wavelength, rel=1e-6))
@@ -110,9 +111,9 @@ def test_wavelength_and_time_are_what_the_file_says(tmp_path, form):
     assert start is None or (one.start_time.tzinfo is None) == (start.tzinfo is None)
 
 
-@pytest.mark.parametrize("form", pattern_files.FORMATS)
+@pytest.mark.parametrize("form", synthetic_files.FORMATS)
 def test_content_not_name_decides(tmp_path, form):
-    _, write, _ = pattern_files.FORMATS[form]
+    _, write, _ = synthetic_files.FORMATS[form]
     np.testing.assert_array_equal(
         patterns.read_pattern(written(tmp_path, write([SCAN]), "mislabelled.cif")).intensity, SCAN[2]
     )
@@ -128,46 +129,46 @@ def test_content_not_name_decides(tmp_path, form):
     ],
 )
 def test_xrdml_takes_the_intended_line(tmp_path, intended, wavelength):
-    one = patterns.read_pattern(written(tmp_path, pattern_files.xrdml([SCAN], intended=intended), "a.xrdml"))
+    one = patterns.read_pattern(written(tmp_path, synthetic_files.xrdml([SCAN], intended=intended), "a.xrdml"))
     assert one.wavelength == (None if wavelength is None else pytest.approx(wavelength, abs=1e-9))
 
 
 def test_attenuation_multiplies_counts_but_not_intensities(tmp_path):
     factors = b"<beamAttenuationFactors>" + b" ".join([b"1"] * 30) + b"</beamAttenuationFactors>"
     other = factors.replace(b"1 1", b"1 10", 1)
-    counts = pattern_files.xrdml([SCAN], counts=True).replace(factors, other)
+    counts = synthetic_files.xrdml([SCAN], counts=True).replace(factors, other)
     one = patterns.read_pattern(written(tmp_path, counts, "a.xrdml"))
     assert one.intensity[1] == 10 * SCAN[2][1] and one.intensity[2] == SCAN[2][2] and "attenuation" in one.notes[0]
-    corrected = pattern_files.xrdml([SCAN]).replace(b"<intensities", other + b"<intensities")
+    corrected = synthetic_files.xrdml([SCAN]).replace(b"<intensities", other + b"<intensities")
     np.testing.assert_array_equal(patterns.read_pattern(written(tmp_path, corrected, "b.xrdml")).intensity, SCAN[2])
     short = counts.replace(other, b"<beamAttenuationFactors>1 10 1</beamAttenuationFactors>")
     assert "3 beamAttenuationFactors for 30 counts" in refused(written(tmp_path, short, "c.xrdml"))
 
 
 def test_ras_attenuator_multiplies(tmp_path):
-    one = patterns.read_pattern(written(tmp_path, pattern_files.ras([SCAN], 2.5), "a.ras"))
+    one = patterns.read_pattern(written(tmp_path, synthetic_files.ras([SCAN], 2.5), "a.ras"))
     np.testing.assert_allclose(one.intensity, 2.5 * SCAN[2])
     assert one.metadata["FILE_OPERATOR"] == "日本"
 
 
 def test_scans_of_other_axes_have_no_kind(tmp_path):
-    rocking = pattern_files.uxd([SCAN], pairs=True, drive="THETA")
+    rocking = synthetic_files.uxd([SCAN], pairs=True, drive="THETA")
     assert patterns.read_pattern(written(tmp_path, rocking, "a.uxd")).kind is None
-    ras = pattern_files.ras([SCAN]).replace(b"TwoThetaTheta", b"Omega")
+    ras = synthetic_files.ras([SCAN]).replace(b"TwoThetaTheta", b"Omega")
     assert patterns.read_pattern(written(tmp_path, ras, "a.ras")).kind is None
-    raw = pattern_files.raw4([SCAN]).replace(b"Locked Coupled", b"Rocking Curve ")
+    raw = synthetic_files.raw4([SCAN]).replace(b"Locked Coupled", b"Rocking Curve ")
     assert patterns.read_pattern(written(tmp_path, raw, "a.raw")).kind is None
 
 
 def test_gsas_gives_uncertainties(tmp_path):
     for form in ("ESD", "FXYE"):
-        one = patterns.read_pattern(written(tmp_path, pattern_files.gsas([SCAN], form), "a.gsas"))
+        one = patterns.read_pattern(written(tmp_path, synthetic_files.gsas([SCAN], form), "a.gsas"))
         np.testing.assert_allclose(one.errors, 1 + SCAN[2])
 
 
-@pytest.mark.parametrize("form", pattern_files.FORMATS)
+@pytest.mark.parametrize("form", synthetic_files.FORMATS)
 def test_a_cut_file_is_refused_or_loses_nothing_in_silence(tmp_path, form):
-    suffix, write, _ = pattern_files.FORMATS[form]
+    suffix, write, _ = synthetic_files.FORMATS[form]
     whole = write([SCAN])
     whole_scan = patterns.read_pattern(written(tmp_path, whole, "whole" + suffix))
     for cut in range(1, len(whole) - 2, max(7, len(whole) // 300)):
@@ -210,7 +211,7 @@ def test_a_dataset_by_its_path(tmp_path):
 
 def test_a_stack_gives_a_scan_per_row_and_can_be_streamed(tmp_path):
     stack = [(10.0, 0.02, SCAN[2] + i) for i in range(7)]
-    path = written(tmp_path, pattern_files.nexus(stack), "a.nxs")
+    path = written(tmp_path, synthetic_files.nexus(stack), "a.nxs")
     read = patterns.read_scans(path)
     assert len(read) == 7 and all(one.start_time is None for one in read)
     np.testing.assert_array_equal([one.intensity for one in read], [scan[2] for scan in stack])
@@ -232,7 +233,7 @@ def test_a_stack_beyond_memory_is_refused_but_streamed(tmp_path):
 
 def test_several_groups_need_a_name(tmp_path):
     path = tmp_path / "two.nxs"
-    with h5py.File(io.BytesIO(pattern_files.nexus([SCAN])), "r") as made, h5py.File(path, "w") as file:
+    with h5py.File(io.BytesIO(synthetic_files.nexus([SCAN])), "r") as made, h5py.File(path, "w") as file:
         for name in ("one", "two"):
             made.copy("entry", file, name)
             del file[name].attrs["default"]

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.benchmarks import fuzz, pattern_files
+from experiments.benchmarks import reader_fuzzing, synthetic_files
 from xrd_jax.errors import UserError
 from xrd_jax.io import patterns
-from xrd_jax.io.patterns import hdf5
+from xrd_jax.io.parsing import hdf5
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from /proc")
 SCAN = (10.0, 0.02, np.arange(30) % 7 * 13)
@@ -24,10 +24,10 @@ def refused(tmp_path, content, name):
     """The one line of the refusal, which must come within seconds and four times the file plus 200 MiB."""
     path = tmp_path / name
     path.write_bytes(content)
-    before, begun = fuzz.start_peak(), time.perf_counter()
+    before, begun = reader_fuzzing.start_peak(), time.perf_counter()
     with pytest.raises(UserError) as error:
         patterns.read_scans(path)
-    peak, taken = fuzz.memory("VmHWM") - before, time.perf_counter() - begun
+    peak, taken = reader_fuzzing.memory("VmHWM") - before, time.perf_counter() - begun
     assert peak < 4 * len(content) + 200 * 2**20 and taken < 20
     line = str(error.value)
     assert "\n" not in line and name in line
@@ -37,7 +37,7 @@ def refused(tmp_path, content, name):
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 def test_documents_that_declare_types_or_entities_are_refused(tmp_path, encoding):
     laughs = "<!DOCTYPE x [<!ENTITY a 'ha'><!ENTITY b '&a;&a;&a;'>]>"
-    text = pattern_files.xrdml([SCAN]).decode().replace("UTF-8", encoding).replace("?>\n", "?>\n" + laughs)
+    text = synthetic_files.xrdml([SCAN]).decode().replace("UTF-8", encoding).replace("?>\n", "?>\n" + laughs)
     text = text.replace('status="Completed"', 'status="&b;"')
     assert "declares a document type" in refused(tmp_path, text.encode(encoding), "a.xrdml")
 
@@ -54,18 +54,18 @@ def test_deep_xml_is_refused(tmp_path):
 @pytest.mark.parametrize("name", ["../../x.xml", "/etc/x", "..\\x", "C:\\x.txt"])
 def test_archives_whose_names_lead_out_are_refused(tmp_path, name):
     members = {"Data0/Profile0.txt": b"1\t2\t1\n2\t3\t1\n", name: b"x"}
-    assert "leads out of it" in refused(tmp_path, pattern_files.archive(members), "a.rasx")
+    assert "leads out of it" in refused(tmp_path, synthetic_files.archive(members), "a.rasx")
 
 
 def test_zip_bombs_are_not_unpacked(tmp_path):
-    bomb = pattern_files.archive({"Data0/Profile0.txt": b"0" * (40 << 20)})
+    bomb = synthetic_files.archive({"Data0/Profile0.txt": b"0" * (40 << 20)})
     assert len(bomb) < 2**17 and "would unpack to 40 MiB" in refused(tmp_path, bomb, "a.rasx")
-    bomb = pattern_files.archive({"Experiment0/RawData0.xml": b"<a>" + b"1" * (34 << 20)})
+    bomb = synthetic_files.archive({"Experiment0/RawData0.xml": b"<a>" + b"1" * (34 << 20)})
     assert "would unpack to 34 MiB" in refused(tmp_path, bomb, "a.brml")
 
 
 def test_a_member_that_is_longer_than_it_says_is_refused(tmp_path):
-    data = bytearray(pattern_files.archive({"Data0/Profile0.txt": b"1\t2\t1\n2\t3\t1\n" * 100_000}))
+    data = bytearray(synthetic_files.archive({"Data0/Profile0.txt": b"1\t2\t1\n2\t3\t1\n" * 100_000}))
     for signature, offset in ((b"PK\x01\x02", 24), (b"PK\x03\x04", 22)):
         struct.pack_into("<I", data, data.index(signature) + offset, 28)
     refused(tmp_path, bytes(data), "a.rasx")
@@ -87,15 +87,15 @@ def test_text_of_millions_of_lines_is_refused(tmp_path, content):
 def test_a_long_text_is_read_in_little_memory(tmp_path):
     path = tmp_path / "a.xy"
     path.write_text("".join(f"{i}.5 {i % 9}\n" for i in range(300_000)))
-    before = fuzz.start_peak()
+    before = reader_fuzzing.start_peak()
     one = patterns.read_pattern(path)
-    peak = fuzz.memory("VmHWM") - before
+    peak = reader_fuzzing.memory("VmHWM") - before
     assert one.axis.size == 300_000 and peak < 4 * path.stat().st_size + 200 * 2**20
 
 
 @pytest.mark.parametrize("form", ["RAW", "RAW2", "RAW1.01", "RAW4.00"])
 def test_lengths_are_compared_before_memory_is_taken(tmp_path, form):
-    _, write, _ = pattern_files.FORMATS[form]
+    _, write, _ = synthetic_files.FORMATS[form]
     content = write([SCAN])
     place = {"RAW": 4, "RAW2": 258, "RAW1.01": 716, "RAW4.00": 61 + 40 + 136 + 88}[form]
     assert content[place : place + 2] == (30).to_bytes(2, "little")
@@ -106,7 +106,7 @@ def test_lengths_are_compared_before_memory_is_taken(tmp_path, form):
 
 
 def test_a_damaged_heap_does_not_make_hdf5_loop(tmp_path):
-    content = bytearray(pattern_files.nexus([SCAN]))
+    content = bytearray(synthetic_files.nexus([SCAN]))
     heap = content.index(b"GCOL")
     at = 16
     while content[heap + at : heap + at + 2] != b"\x00\x00":  # to the free rest, whose length is then set to nothing
@@ -122,8 +122,8 @@ def test_a_damaged_heap_does_not_make_hdf5_loop(tmp_path):
         (b"FI\x00\x00" + b"\x00" * 60, "Rigaku"),
         (b"\x1f\x8b\x08" + b"\x00" * 60, "unpack it first"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\x00" * 60, "save the sheet as .csv"),
-        (pattern_files.archive({"xl/workbook.xml": b"<a/>"}), "an Excel workbook"),
-        (pattern_files.archive({"a.txt": b"1 2"}), "a zip archive"),
+        (synthetic_files.archive({"xl/workbook.xml": b"<a/>"}), "an Excel workbook"),
+        (synthetic_files.archive({"a.txt": b"1 2"}), "a zip archive"),
         (b"<?xml version='1.0'?><gpx></gpx>", "not a pattern"),
     ],
 )
@@ -132,14 +132,14 @@ def test_foreign_files_are_named(tmp_path, content, words):
 
 
 def test_fuzz(tmp_path):
-    """A few hundred harmed files in this process; `experiments.benchmarks.fuzz` tries thousands."""
-    files = fuzz.seeds()
+    """A few hundred harmed files in this process; `experiments.benchmarks.reader_fuzzing` tries thousands."""
+    files = reader_fuzzing.seeds()
     counts = {"read": 0, "refused": 0}
     for number in range(10**6, 10**6 + 300):
-        name, content = fuzz.harm(number, files)
+        name, content = reader_fuzzing.harm(number, files)
         path = tmp_path / name
         path.write_bytes(content)
-        result = fuzz.outcome(path)
+        result = reader_fuzzing.outcome(path)
         assert result in counts, f"input {number}: {result}"
         counts[result] += 1
         path.unlink()

@@ -14,12 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.test_io_experiment import AXIS, made_up, real_data, write_log
-from xrd_jax import series, stored
-from xrd_jax.config import PrepareConfig
+from xrd_jax.config.schema import PrepareConfig
 from xrd_jax.errors import UserError
-from xrd_jax.io import experiment, expression, locate, matrix, stack, times
-from xrd_jax.io import plan as plans
-from xrd_jax.prepare import split
+from xrd_jax.io.experiment import exposure_times, expression, paths, stack, stack_csv
+from xrd_jax.io.experiment import read as experiment_read
+from xrd_jax.io.experiment import schema as plans
+from xrd_jax.preprocessing.prepare import split
+from xrd_jax.series import lazy, record
 
 REPOSITORY = Path(__file__).parents[1]
 TOML = r"""
@@ -65,7 +66,7 @@ def intensity(number, salt):
 @pytest.fixture
 def at_home(monkeypatch):
     """Relative paths start beside the experiment file, wherever the user keeps real data."""
-    monkeypatch.delenv(locate.DATA_ROOT, raising=False)
+    monkeypatch.delenv(paths.DATA_ROOT, raising=False)
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def read(folder, *changes, extra=""):
         assert old in text
         text = text.replace(old, new, 1)
     (folder / "e.toml").write_text(text + extra, encoding="utf-8")
-    return experiment.read_experiment(folder / "e.toml")
+    return experiment_read.read_experiment(folder / "e.toml")
 
 
 def refused(folder, *changes, extra=""):
@@ -117,7 +118,7 @@ def test_version_1_and_2_make_the_same_series(folder):
     made = []
     for name, text in (("1.toml", old.replace("patterns =", "files =")), ("2.toml", one)):
         (folder / name).write_text(text + targets)
-        made.append(experiment.read_experiment(folder / name).series.fingerprint())
+        made.append(experiment_read.read_experiment(folder / name).series.fingerprint())
     assert made[0] == made[1]
 
 
@@ -261,13 +262,13 @@ def test_a_csv_matrix_is_a_series(tmp_path, at_home):
         'version = 2\n[axis]\nkind = "wavelength"\nunit = "nm"\n'
         '[[session]]\nstack = "m.csv"\n[targets.fat]\ncolumn = "fat"\n'
     )
-    made = experiment.read_experiment(tmp_path / "e.toml")
+    made = experiment_read.read_experiment(tmp_path / "e.toml")
     assert made.series.axis.values.tolist() == [850, 860, 870] and made.series.time.tolist() == [0, 1]
     assert made.series.targets["fat"].values.tolist() == [10, 20]
     assert any("have no value of fat" in line or "has no value of fat" in line for line in made.report)
     assert not any("cycler" in line or "battery" in line for line in made.report)
     made.series.save(tmp_path / "s.h5")
-    assert not made.series.timed and not series.PatternSeries.load(tmp_path / "s.h5").timed
+    assert not made.series.timed and not record.PatternSeries.load(tmp_path / "s.h5").timed
 
 
 @pytest.mark.parametrize(
@@ -291,27 +292,27 @@ def test_mistakes_about_stacks_are_named(tmp_path, at_home, old, new, words):
     text += '[[session]]\nstack = "m.csv"\n[targets.fat]\ncolumn = "fat"\n'
     (tmp_path / "e.toml").write_text(text.replace(old, new))
     with pytest.raises(UserError) as error:
-        experiment.read_experiment(tmp_path / "e.toml")
+        experiment_read.read_experiment(tmp_path / "e.toml")
     assert words in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_saved_series_is_a_stack(tmp_path, at_home):
-    made = series.PatternSeries(
+    made = record.PatternSeries(
         intensity=np.random.default_rng(0).poisson(50, (20, 8)),
-        axis=series.Axis(AXIS, "two_theta", 1.54),
+        axis=record.Axis(AXIS, "two_theta", 1.54),
         time=np.arange(20) * 5.0,
-        targets={"voltage": series.Target(np.linspace(3, 4, 20), "regression", "V")},
+        targets={"voltage": record.Target(np.linspace(3, 4, 20), "regression", "V")},
         cycle=np.zeros(20),
         session=np.zeros(20),
     )
     made.save(tmp_path / "s.h5")
     (tmp_path / "e.toml").write_text('version = 2\n[[session]]\nstack = "s.h5"\n[session.time]\nfiles = true\n'
                                      'exposure = 0.0\n[targets.v]\ncolumn = "voltage"\n')  # fmt: skip
-    again = experiment.read_experiment(tmp_path / "e.toml").series
+    again = experiment_read.read_experiment(tmp_path / "e.toml").series
     np.testing.assert_array_equal(again.intensity, made.intensity)
     np.testing.assert_allclose(again.axis.values, AXIS)
     np.testing.assert_array_equal(again.time, made.time)
-    assert again.timed and series.PatternSeries.load(tmp_path / "s.h5").timed
+    assert again.timed and record.PatternSeries.load(tmp_path / "s.h5").timed
     np.testing.assert_array_equal(again.targets["v"].values, made.targets["voltage"].values)
     assert again.axis.kind == "two_theta" and again.axis.wavelength == 1.54
     with h5py.File(tmp_path / "bomb.h5", "w") as file:
@@ -320,7 +321,7 @@ def test_a_saved_series_is_a_stack(tmp_path, at_home):
         'version = 2\n[[session]]\nstack = "bomb.h5"\ndataset = "/x"\n[targets.v]\ncolumn = "v"\n'
     )
     with pytest.raises(UserError, match="stores next to none"):
-        experiment.read_experiment(tmp_path / "e.toml")
+        experiment_read.read_experiment(tmp_path / "e.toml")
 
 
 STACK = """
@@ -363,12 +364,12 @@ def write_stack(folder, dtype=np.uint16, unit="deg", scale=1.0, name="two_theta"
 def test_a_large_stack_stays_on_disk_and_gives_what_a_small_one_gives(tmp_path, at_home, monkeypatch, dtype, falling):
     write_stack(tmp_path, dtype, falling=falling)
     (tmp_path / "e.toml").write_text(STACK)
-    small = experiment.read_experiment(tmp_path / "e.toml").series
-    monkeypatch.setattr(matrix.load, "__defaults__", (100,))
-    read, gather = [], stored._gather
-    monkeypatch.setattr(stored, "_gather", lambda item, where: read.append(where.size) or gather(item, where))
-    made = experiment.read_experiment(tmp_path / "e.toml").series
-    assert isinstance(small.intensity, np.ndarray) and isinstance(made.intensity, stored.Stored)
+    small = experiment_read.read_experiment(tmp_path / "e.toml").series
+    monkeypatch.setattr(stack_csv.load, "__defaults__", (100,))
+    read, gather = [], lazy._gather
+    monkeypatch.setattr(lazy, "_gather", lambda item, where: read.append(where.size) or gather(item, where))
+    made = experiment_read.read_experiment(tmp_path / "e.toml").series
+    assert isinstance(small.intensity, np.ndarray) and isinstance(made.intensity, lazy.Stored)
     assert not read if dtype == np.uint16 else max(read) <= 40  # unsigned numbers need no look before they are used
     read.clear()
     np.testing.assert_array_equal(made.intensity[np.array([3, 1])], small.intensity[[3, 1]])
@@ -383,7 +384,7 @@ def test_a_large_stack_stays_on_disk_and_gives_what_a_small_one_gives(tmp_path, 
 
 
 def test_a_large_stack_is_checked_piece_by_piece(tmp_path, at_home, monkeypatch):
-    monkeypatch.setattr(matrix.load, "__defaults__", (100,))
+    monkeypatch.setattr(stack_csv.load, "__defaults__", (100,))
     counts = write_stack(tmp_path, np.float32)
     for value, words in (
         (np.nan, "pattern 9 holds NaN"),
@@ -395,7 +396,7 @@ def test_a_large_stack_is_checked_piece_by_piece(tmp_path, at_home, monkeypatch)
             file["a/b/I"][9, 2] = value
         (tmp_path / "e.toml").write_text(STACK)
         with pytest.raises(UserError, match=words):
-            experiment.read_experiment(tmp_path / "e.toml")
+            experiment_read.read_experiment(tmp_path / "e.toml")
     write_stack(tmp_path)
     for old, new, words in (
         ("[mask]", "[mask]\nfill = true", "fill = true changes patterns"),
@@ -407,7 +408,7 @@ def test_a_large_stack_is_checked_piece_by_piece(tmp_path, at_home, monkeypatch)
     ):
         (tmp_path / "e.toml").write_text(STACK.replace("[[session]]\n", '[[session]]\nname = "s"\n').replace(old, new))
         with pytest.raises(UserError, match=words):
-            experiment.read_experiment(tmp_path / "e.toml")
+            experiment_read.read_experiment(tmp_path / "e.toml")
 
 
 def test_positions_of_a_stack_are_scaled_once(tmp_path, at_home):
@@ -421,18 +422,18 @@ def test_positions_of_a_stack_are_scaled_once(tmp_path, at_home):
     ):
         write_stack(tmp_path, unit=unit, scale=scale, name=name)
         (tmp_path / "e.toml").write_text(text)
-        axis = experiment.read_experiment(tmp_path / "e.toml").series.axis
+        axis = experiment_read.read_experiment(tmp_path / "e.toml").series.axis
         assert axis.kind == ("two_theta" if name == "two_theta" else "q")
         np.testing.assert_allclose(axis.values, AXIS, rtol=1e-12)
     write_stack(tmp_path, unit="1/nm", name="q")
     (tmp_path / "e.toml").write_text(plain)
     with pytest.raises(UserError, match="kind = 'two_theta', but row 0 states q"):
-        experiment.read_experiment(tmp_path / "e.toml")
+        experiment_read.read_experiment(tmp_path / "e.toml")
     write_stack(tmp_path)
     with h5py.File(tmp_path / "s.h5", "r+") as file:
         file["a/wavelength"] = 0.71
         file["a/wavelength"].attrs["units"] = "angstrom"
-    made = experiment.read_experiment(tmp_path / "e.toml")
+    made = experiment_read.read_experiment(tmp_path / "e.toml")
     assert made.series.axis.wavelength == 1.54 and any(
         "1.54 Å is given, but the files state 0.71" in r for r in made.report
     )
@@ -454,7 +455,7 @@ def clocked(found, start, **fields):
     session = plans.SessionPlan("s", "session 1.", plans.PatternPlan(("*",), None, False, False), time, cycler)
     plan = plans.Plan(Path("e.toml"), "t", plans.AxisPlan(None, 1.0, None), (session,), (), {}, {}, {}, {})
     rows = stack.Rows(["a", "b", "c"], AXIS, np.zeros((3, AXIS.size)), moments=found)
-    return times.mid_exposures(plan, session, Path(), rows, start, [])
+    return exposure_times.mid_exposures(plan, session, Path(), rows, start, [])
 
 
 def test_clocks_meet_by_zone():
@@ -496,14 +497,14 @@ def test_sessions_that_do_not_fit_are_named(folder):
 
 
 def tecator_root():
-    for root in (os.environ.get(locate.DATA_ROOT), *REPOSITORY.parent.glob("*/data")):
+    for root in (os.environ.get(paths.DATA_ROOT), *REPOSITORY.parent.glob("*/data")):
         if root and (Path(root) / "nir-tecator" / "tecator.csv").is_file():
             return Path(root)
     return pytest.skip("the spectra are not here; set XRD_JAX_DATA to the folder that holds nir-tecator")
 
 
 def test_tecator_is_read_as_its_makers_describe_it():
-    made = experiment.read_experiment(REPOSITORY / "experiments" / "nir_tecator.toml", tecator_root())
+    made = experiment_read.read_experiment(REPOSITORY / "experiments" / "nir_tecator.toml", tecator_root())
     s = made.series
     assert s.intensity.shape == (240, 100) and s.axis.kind == "wavelength"
     assert s.axis.values[[0, -1]].tolist() == [850.0, 1050.0]
@@ -513,7 +514,7 @@ def test_tecator_is_read_as_its_makers_describe_it():
 
 
 def test_the_shipped_operando_file_gives_the_series_it_always_gave():
-    s = experiment.read_experiment(REPOSITORY / "experiments" / "operando_xrd_mo.toml", real_data()).series
+    s = experiment_read.read_experiment(REPOSITORY / "experiments" / "operando_xrd_mo.toml", real_data()).series
     as_before = dataclasses.replace(s, targets={name: s.targets[name] for name in ("voltage", "mode")})
     assert as_before.fingerprint() == "59737cfabab4a0b40f0c127920fee5d253f3835dc5fd49aefd3f86e3e049355e"
     capacity = s.targets["capacity"].values

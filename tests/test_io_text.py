@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xrd_jax.errors import UserError
-from xrd_jax.io import patterns, source
+from xrd_jax.io import patterns
+from xrd_jax.io.parsing import text
 
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=60, database=None)
 SEPARATORS = (" ", "\t", "   ", ",", ", ", ";", "; ")
@@ -190,9 +191,7 @@ def test_numbers_survive_whatever_code_page(tmp_path):
 
 def test_only_what_looks_like_text_is_text():
     assert (
-        source.is_text(b"1 2\r\n")
-        and source.is_text("µ".encode("latin-1"))
-        and not source.is_text(b"\x89HDF\r\n\x1a\n\x00")
+        text.is_text(b"1 2\r\n") and text.is_text("µ".encode("latin-1")) and not text.is_text(b"\x89HDF\r\n\x1a\n\x00")
     )
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from xrd_jax.analysis import vaw
-from xrd_jax.config import ModelConfig
+from xrd_jax.config.schema import ModelConfig
 from xrd_jax.errors import UserError
-from xrd_jax.models import build, convolution, fused
+from xrd_jax.models import attention_kernel, build, convolution
 
 SMALL = ModelConfig(depth=4, width=8, query_layer=2, key_layer=4, norm_layer=3)
 OUTPUTS = (("voltage", 1), ("mode", 4))
@@ -121,11 +121,11 @@ def test_fused_attention_and_its_gradients_are_the_plain_formula(chunk, scale):
     def through(attend):
         return jax.value_and_grad(lambda *x: (attend(*x) * weight).sum(), (0, 1, 2))(query, key, value)
 
-    ours, theirs = through(lambda *x: fused.attend(*x, chunk)[0]), through(plain)
+    ours, theirs = through(lambda *x: attention_kernel.attend(*x, chunk)[0]), through(plain)
     for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5 * float(jnp.abs(other).max()))
     exact = jax.nn.softmax(jnp.einsum("bqd,bkd->bqk", query, key), axis=-1)
-    np.testing.assert_allclose(fused.attend(query, key, value, chunk)[1], exact, atol=1e-6)
+    np.testing.assert_allclose(attention_kernel.attend(query, key, value, chunk)[1], exact, atol=1e-6)
 
 
 def test_bfloat16_stays_near_float32_and_gives_float32():

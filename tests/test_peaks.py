@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from xrd_jax.analysis import peaks, tracking
-from xrd_jax.analysis.peaks import PeakWindow
+from xrd_jax.config.cell import Cell
 from xrd_jax.errors import UserError
+from xrd_jax.explain import peak_tracking, peak_windows
+from xrd_jax.explain.peak_windows import PeakWindow
 from xrd_jax.physics import profile, reflections, simulate
-from xrd_jax.physics.cell import Cell
 from xrd_jax.physics.reflections import Reflection, Track
-from xrd_jax.series import Axis, PatternSeries, Target
+from xrd_jax.series.record import Axis, PatternSeries, Target
 
 CELL = Cell(rates=("1C",), shift_sigma_deg=0.01, decoy=True)
 FRAMES = np.arange(0, 4000, 8)
@@ -83,7 +83,7 @@ def test_known_windows_hold_the_simulated_peak_in_every_frame(simulated):
     state = simulate.session(CELL, "1C").states(FRAMES)
     dictionaries = profile.dictionaries(CELL)
     axis = simulated.axis.values
-    found = {one.label: one for one in peaks.windows(simulated, axis)}
+    found = {one.label: one for one in peak_windows.windows(simulated, axis)}
 
     def alone(*names: str) -> np.ndarray:
         others = [name for name in dictionaries._fields if name not in (*names, "step")]
@@ -103,25 +103,25 @@ def test_known_windows_hold_the_simulated_peak_in_every_frame(simulated):
 
 
 def test_overlapping_peaks_are_one_group(simulated):
-    labels = [one.label for one in peaks.windows(simulated, simulated.axis.values)]
+    labels = [one.label for one in peak_windows.windows(simulated, simulated.axis.values)]
     assert labels == ["NMC 003", "graphite 00l", "decoy", "NMC 101 + 006", "NMC 012 + Al 111"]
-    group = peaks.windows(simulated, simulated.axis.values)[-1]
+    group = peak_windows.windows(simulated, simulated.axis.values)[-1]
     assert (group.phase, group.hkl) == ("NMC + Al", "012 + 111")
 
 
 def test_any_part_of_a_series_has_the_same_windows(simulated):
     chosen = np.flatnonzero(simulated.targets["voltage"].values >= 3.9)[::3]
-    part, whole = simulated.subset(chosen), peaks.windows(simulated, simulated.axis.values)
-    for one, other in zip(peaks.windows(part, part.axis.values), whole, strict=True):
+    part, whole = simulated.subset(chosen), peak_windows.windows(simulated, simulated.axis.values)
+    for one, other in zip(peak_windows.windows(part, part.axis.values), whole, strict=True):
         np.testing.assert_allclose(one.centre, other.centre[chosen], atol=1e-4)
         assert (one.mask != other.mask[chosen]).mean() < 1e-4
     with pytest.raises(UserError, match="simulate"):
-        peaks.windows(dataclasses.replace(part, time=part.time + 1.0), part.axis.values)
+        peak_windows.windows(dataclasses.replace(part, time=part.time + 1.0), part.axis.values)
 
 
 def test_measured_peaks_are_found_where_the_simulated_ones_are_known_to_be(simulated):
     lines = [one for one in reflections.table(["NMC", "Al"]) if one.hkl in ("003", "101", "012", "111")]
-    found = tracking.follow(simulated, tracking.lines(lines, simulated))
+    found = peak_tracking.follow(simulated, peak_tracking.lines(lines, simulated))
     known = {(one.phase, one.hkl): one.centre for one in reflections.of_cell(CELL, simulated)}
     for track in found:
         away = np.abs(track.centre - known[track.phase, track.hkl])
@@ -134,7 +134,7 @@ def test_measured_peaks_are_found_where_the_simulated_ones_are_known_to_be(simul
 
 def test_measured_windows_group_like_known_ones(simulated):
     lines = [one for one in reflections.table(["NMC", "Al"]) if one.hkl != "104"]
-    labels = [one.label for one in peaks.windows(measured(simulated), simulated.axis.values, lines)]
+    labels = [one.label for one in peak_windows.windows(measured(simulated), simulated.axis.values, lines)]
     assert labels == ["NMC 003", "NMC 101 + 006", "NMC 012 + Al 111"]
 
 
@@ -151,7 +151,7 @@ def test_a_drifting_peak_is_followed_on_every_axis_and_bridged_while_it_is_gone(
         truth = truth if kind == "d" else 2 * np.pi / truth
         intensity = series.intensity[:, ::-1] if kind == "d" else series.intensity
         series = dataclasses.replace(series, axis=Axis(values, kind), intensity=intensity)
-    (found,) = peaks.windows(series, series.axis.values, [Reflection("X", "111", d_of(35.1))])
+    (found,) = peak_windows.windows(series, series.axis.values, [Reflection("X", "111", d_of(35.1))])
     step = np.diff(series.axis.values).mean()
     away = np.abs(found.centre - truth) / step
     assert found.followed
@@ -164,34 +164,37 @@ def test_what_is_not_there_keeps_its_place():
     series = drifting(np.full(300, 32.0), 300.0, AXIS)
     for seed in range(8):
         series = drifting(np.full(300, 32.0), 300.0, AXIS, seed)
-        (absent,) = tracking.follow(series, tracking.lines([Reflection("Cu", "111", d_of(36.0))], series))
+        (absent,) = peak_tracking.follow(series, peak_tracking.lines([Reflection("Cu", "111", d_of(36.0))], series))
         assert not absent.followed
         np.testing.assert_allclose(absent.centre, 36.0)
-    (there,) = tracking.follow(series, tracking.lines([Reflection("X", "111", d_of(32.2))], series))
+    (there,) = peak_tracking.follow(series, peak_tracking.lines([Reflection("X", "111", d_of(32.2))], series))
     assert there.followed
-    assert tracking.lines([Reflection("X", "200", d_of(50.0))], series) == ()
+    assert peak_tracking.lines([Reflection("X", "200", d_of(50.0))], series) == ()
 
 
 @pytest.mark.parametrize("side", [-1, 1])
 def test_the_flank_of_a_peak_beyond_the_bounds_is_no_peak(side):
     """A strong line that never comes within reach does not draw the window of one that is not there."""
     low, high = sorted(
-        float(reflections.positions(d_of(34.0) * scale, AXIS)) for scale in (1 - tracking.REACH, 1 + tracking.REACH)
+        float(reflections.positions(d_of(34.0) * scale, AXIS))
+        for scale in (1 - peak_tracking.REACH, 1 + peak_tracking.REACH)
     )
     strong = low - 0.12 if side < 0 else high + 0.12
     series = drifting(np.full(300, strong), 3000.0, AXIS)
-    (found,) = tracking.follow(series, tracking.lines([Reflection("Cu", "111", d_of(34.0))], series))
+    (found,) = peak_tracking.follow(series, peak_tracking.lines([Reflection("Cu", "111", d_of(34.0))], series))
     assert not found.followed
     np.testing.assert_allclose(found.centre, 34.0)
 
 
 def test_without_reflections_named_places_of_the_series_are_used(series):
-    named = peaks.windows(dataclasses.replace(series, provenance={}), series.axis.values)
+    named = peak_windows.windows(dataclasses.replace(series, provenance={}), series.axis.values)
     assert [one.label for one in named] == ["static"]
     assert np.abs(named[0].centre - 22.0).max() < 0.1
-    fixed = peaks.windows(dataclasses.replace(series, provenance={}, reflections={}), series.axis.values)
+    fixed = peak_windows.windows(dataclasses.replace(series, provenance={}, reflections={}), series.axis.values)
     assert [(one.label, one.span) for one in fixed] == [("static", (21.0, 23.0)), ("moving", (23.5, 27.0))]
-    assert peaks.windows(dataclasses.replace(series, provenance={}, reflections={}, windows={}), AXIS.values) == []
+    assert (
+        peak_windows.windows(dataclasses.replace(series, provenance={}, reflections={}, windows={}), AXIS.values) == []
+    )
 
 
 def tracks(*centres: float, half: float = 0.3) -> list[Track]:
@@ -201,7 +204,7 @@ def tracks(*centres: float, half: float = 0.3) -> list[Track]:
 
 def test_groups_form_by_overlap_and_through_others():
     def labels(*centres: float) -> list[str]:
-        return [one.names[2] for one in peaks._grouped(tracks(*centres))]
+        return [one.names[2] for one in peak_windows._grouped(tracks(*centres))]
 
     assert labels(31.0, 32.0) == ["P 001", "P 002"]
     assert labels(32.0, 31.0) == ["P 002", "P 001"]
@@ -219,78 +222,80 @@ def test_groups_form_by_overlap_and_through_others():
 @settings(max_examples=40, deadline=None)
 def test_shares_of_all_windows_and_elsewhere_sum_to_one_at_any_scale(centres, half, channels, seed):
     axis = np.linspace(30.0, 40.0, channels)
-    found = peaks._disjoint(peaks._grouped(tracks(*centres, half=half)), axis)
+    found = peak_windows._disjoint(peak_windows._grouped(tracks(*centres, half=half)), axis)
     assert not found or np.sum([one.mask for one in found], axis=0).max() == 1
     maps = np.random.default_rng(seed).random((3, 5, channels))
     maps[:, :, 0] = np.nan
-    parts = peaks.shares(maps, found)
-    assert list(parts)[-1] == peaks.ELSEWHERE
+    parts = peak_windows.shares(maps, found)
+    assert list(parts)[-1] == peak_windows.ELSEWHERE
     np.testing.assert_allclose(np.sum(list(parts.values()), axis=0), 1.0, rtol=1e-12)
     assert np.min(list(parts.values())) >= -1e-12
-    scaled = peaks.shares(-7.0 * maps, found)
+    scaled = peak_windows.shares(-7.0 * maps, found)
     np.testing.assert_allclose(list(scaled.values()), list(parts.values()), atol=1e-12)
-    blocks = [peaks.shares(maps[:, rows], found, rows) for rows in (slice(0, 2), slice(2, 5))]
+    blocks = [peak_windows.shares(maps[:, rows], found, rows) for rows in (slice(0, 2), slice(2, 5))]
     joined = [0.4 * a + 0.6 * b for a, b in zip(blocks[0].values(), blocks[1].values(), strict=True)]
     np.testing.assert_allclose(joined, list(parts.values()), atol=1e-12)
 
 
 def test_shares_of_known_maps():
     axis = np.linspace(30.0, 40.0, 101)
-    found = peaks._disjoint(peaks._grouped(tracks(32.0, 36.0, half=0.45)), axis)
+    found = peak_windows._disjoint(peak_windows._grouped(tracks(32.0, 36.0, half=0.45)), axis)
     maps = np.zeros((2, 5, 101))
     maps[:, :4, np.abs(axis - 32.0) < 0.01] = 3.0  # the fifth pattern has no map: it does not count
     maps[1, :4, np.abs(axis - 38.0) < 0.01] = 1.0
-    parts = peaks.shares(maps, found)
+    parts = peak_windows.shares(maps, found)
     np.testing.assert_allclose(parts["P 001"], [1.0, 0.75])
     np.testing.assert_allclose(parts["P 002"], 0.0)
     np.testing.assert_allclose(parts["elsewhere"], [0.0, 0.25])
-    assert np.isnan(peaks.shares(0 * maps, found)["elsewhere"]).all()
-    np.testing.assert_allclose(peaks.shares(np.ones((1, 5, 101)), found)["P 001"], found[0].mask.mean())
+    assert np.isnan(peak_windows.shares(0 * maps, found)["elsewhere"]).all()
+    np.testing.assert_allclose(peak_windows.shares(np.ones((1, 5, 101)), found)["P 001"], found[0].mask.mean())
 
 
 def test_interval_is_that_of_scipy():
     for values in (np.array([0.2, 0.5, 0.4, 0.1]), np.random.default_rng(0).normal(size=16)):
         low, high = stats.t.interval(0.95, values.size - 1, values.mean(), stats.sem(values))
-        assert peaks.interval(values) == pytest.approx((high - low) / 2, rel=1e-12)
-    assert math.isnan(peaks.interval(np.array([0.3])))
+        assert peak_windows.interval(values) == pytest.approx((high - low) / 2, rel=1e-12)
+    assert math.isnan(peak_windows.interval(np.array([0.3])))
 
 
-def some_rows(seeds: int) -> list[peaks.Row]:
+def some_rows(seeds: int) -> list[peak_windows.Row]:
     axis = np.linspace(30.0, 40.0, 101)
-    found = peaks._disjoint(peaks._grouped(tracks(32.0, 36.0, 36.2)), axis)
+    found = peak_windows._disjoint(peak_windows._grouped(tracks(32.0, 36.0, 36.2)), axis)
     spread = np.linspace(-0.02, 0.02, seeds) if seeds > 1 else np.zeros(1)
     values = {"P 001": 0.25 + spread, "P 002 + 003": 0.525 - spread, "elsewhere": np.full(seeds, 0.225)}
-    return peaks.importance({"voltage": values, "mode": values}, found, {"voltage": "supported", "mode": "unstable"})
+    return peak_windows.importance(
+        {"voltage": values, "mode": values}, found, {"voltage": "supported", "mode": "unstable"}
+    )
 
 
 @pytest.mark.parametrize("seeds", [1, 5])
 def test_file_round_trip(tmp_path, seeds):
     rows, path = some_rows(seeds), tmp_path / "importance.csv"
-    peaks.write(path, rows)
-    again = peaks.read(path)
+    peak_windows.write(path, rows)
+    again = peak_windows.read(path)
     assert [row[:4] + row[8:] for row in again] == [row[:4] + row[8:] for row in rows]
     np.testing.assert_allclose([row[4:8] for row in again], [row[4:8] for row in rows], rtol=1e-4, atol=1e-5)
     assert path.read_text().splitlines()[0].startswith("target,phase,hkl,peak,window_low")
     assert [file.name for file in tmp_path.iterdir()] == ["importance.csv"]
     path.write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match="importance"):
-        peaks.read(path)
+        peak_windows.read(path)
 
 
 def test_sentences_can_be_quoted():
     # Sample deviation 0.0158 of five seeds: t = 2.776, half interval 0.0196.
-    assert peaks.sentences(some_rows(5)) == [
+    assert peak_windows.sentences(some_rows(5)) == [
         "voltage: P 002 + 003 52 ± 2 %, P 001 25 ± 2 %, elsewhere 22.5 ± 0.0 %",
         "mode (unstable): P 002 + 003 52 ± 2 %, P 001 25 ± 2 %, elsewhere 22.5 ± 0.0 %",
     ]
-    assert peaks.sentences(some_rows(1))[0] == "voltage: P 002 + 003 52 %, P 001 25 %, elsewhere 22 %"
-    assert peaks.percent(0.523, 0.041) == "52 ± 4 %"
+    assert peak_windows.sentences(some_rows(1))[0] == "voltage: P 002 + 003 52 %, P 001 25 %, elsewhere 22 %"
+    assert peak_windows.percent(0.523, 0.041) == "52 ± 4 %"
 
 
 def test_windows_have_the_shapes_they_promise(simulated):
     part = simulated.subset(np.arange(0, 400, 10))
     centres = part.axis.values[2::5]
-    for one in peaks.windows(part, centres):
+    for one in peak_windows.windows(part, centres):
         assert isinstance(one, PeakWindow)
         assert one.mask.shape == (40, centres.size) and one.mask.dtype == bool
         assert one.centre.shape == one.low.shape == one.half_width.shape == (40,)

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xrd_jax.config.cell import GRAPHITE, NMC532, NMC811, PRESETS, SOURCES, Cell
 from xrd_jax.errors import UserError
-from xrd_jax.physics import crystal, landmarks, trajectories
-from xrd_jax.physics.cell import GRAPHITE, NMC532, NMC811, PRESETS, SOURCES, Cell
+from xrd_jax.physics import crystal, trajectories
+from xrd_jax.physics import windows as physics_windows
 
 CELL = Cell()
 
@@ -27,7 +28,7 @@ def nmc_angle(x_li: float, hkl: tuple[int, int, int], cell: Cell = CELL) -> floa
 
 
 def test_configuration_needs_no_jax():
-    code = "import sys, xrd_jax.physics.cell; sys.exit('jax' in sys.modules)"
+    code = "import sys, xrd_jax.config.cell; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -117,7 +118,7 @@ def test_nmc_positions_with_copper(hkl, full, empty):
 
 
 def test_012_crosses_aluminium():
-    aluminium = landmarks.aluminium_position(CELL)
+    aluminium = physics_windows.aluminium_position(CELL)
     assert aluminium == pytest.approx(38.5, abs=0.02)
     assert nmc_angle(1.0, (0, 1, 2)) < aluminium < nmc_angle(0.4, (0, 1, 2))
 
@@ -134,7 +135,7 @@ def test_012_crosses_aluminium():
     ],
 )
 def test_graphite_positions_with_copper(stage, first, last):
-    assert landmarks.layer_positions(CELL)[stage] == pytest.approx((first, last), abs=0.1)
+    assert physics_windows.layer_positions(CELL)[stage] == pytest.approx((first, last), abs=0.1)
 
 
 def test_nmc811_collapses_as_published():
@@ -202,14 +203,14 @@ def test_sine_of_the_angle_is_proportional_to_the_wavelength(source):
     ],
 )
 def test_windows_do_not_overlap_and_hold_their_reflections(cell):
-    windows = landmarks.windows(cell)
+    windows = physics_windows.windows(cell)
     spans = sorted(windows.values())
     assert all(low < high for low, high in spans)
     assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
     names = list(windows)
     assert names[0] == "low end"
     assert names[-1] == "high end"
-    ticks = landmarks.reflections(cell)
+    ticks = physics_windows.reflections(cell)
     held = {"NMC 003": "NMC 003", "C 002": "graphite", "LiC6": "graphite", "LiC12": "graphite"}
     held |= {"NMC 101": "NMC 101+006", "NMC 006": "NMC 101+006", "Al 111": "Al 111 + NMC 012"}
     for label, name in held.items():
@@ -222,6 +223,6 @@ def test_windows_do_not_overlap_and_hold_their_reflections(cell):
 
 
 def test_default_windows():
-    windows = landmarks.windows(CELL)
+    windows = physics_windows.windows(CELL)
     assert {"empty 12-17", "NMC 003", "graphite", "NMC 101+006", "Al 111 + NMC 012"} < set(windows)
-    assert "NMC 003" not in landmarks.windows(PRESETS["paper_literal"])
+    assert "NMC 003" not in physics_windows.windows(PRESETS["paper_literal"])

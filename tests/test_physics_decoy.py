@@ -8,10 +8,11 @@ import jax
 import numpy as np
 import pytest
 
-from xrd_jax.config import Config, override
+from xrd_jax.config.cell import PRESETS, Cell
+from xrd_jax.config.schema import Config, override
 from xrd_jax.errors import UserError
-from xrd_jax.physics import landmarks, profile, simulate
-from xrd_jax.physics.cell import PRESETS, Cell
+from xrd_jax.physics import profile, simulate
+from xrd_jax.physics import windows as physics_windows
 
 CELL = PRESETS["decoy"]
 
@@ -31,7 +32,7 @@ def test_no_decoy_no_trace():
     assert profile.dictionaries(Cell()).decoy is None
     states, _ = simulate.states(Cell(), "1C")
     assert len(jax.tree.leaves(states)) == 6
-    assert "decoy" not in landmarks.windows(Cell())
+    assert "decoy" not in physics_windows.windows(Cell())
 
 
 def test_expected_counts_differ_by_one_peak_where_the_state_says():
@@ -46,7 +47,7 @@ def test_expected_counts_differ_by_one_peak_where_the_state_says():
     place = low + (high - low) * one.decoy[frames]
     assert np.abs(axis[peak.argmax(axis=1)] - place).max() < 0.05  # Kα2 draws the top along
     assert np.allclose(peak.max(axis=1), CELL.decoy_counts, rtol=0.06)
-    start, end = landmarks.windows(CELL)["decoy"]
+    start, end = physics_windows.windows(CELL)["decoy"]
     inside = (axis >= start) & (axis <= end)
     assert (peak[:, inside].sum(axis=1) / peak.sum(axis=1)).min() > 0.95
 

@@ -11,12 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from xrd_jax import prepare
-from xrd_jax.analysis import information as report
-from xrd_jax.config import Config, PrepareConfig
+from xrd_jax.commands import information as report
+from xrd_jax.config.cell import PRESETS, Cell
+from xrd_jax.config.schema import Config, PrepareConfig
 from xrd_jax.errors import UserError
-from xrd_jax.physics import information, landmarks, noise, oracle, passage, profile, simulate
-from xrd_jax.physics.cell import PRESETS, Cell
+from xrd_jax.information import fisher, state_path, whitening
+from xrd_jax.information import posterior as information_posterior
+from xrd_jax.physics import profile, simulate
+from xrd_jax.physics import windows as physics_windows
+from xrd_jax.preprocessing import prepare
 
 # A tenth of the channels five times as wide, and only the top of the charge: the same physics in a second.
 CELL = Cell(step_deg=0.1, channels=280, start_deg=12.0, shift_sigma_deg=0.01)
@@ -31,13 +34,13 @@ AXIS = CELL.start_deg + CELL.step_deg * np.arange(CELL.channels)
 
 @pytest.fixture(scope="module")
 def known():
-    return information.information(CELL, TOP)
+    return fisher.information(CELL, TOP)
 
 
 @pytest.fixture(scope="module")
 def frame():
     """One state in the middle of the first charge with its direction, and the dictionaries."""
-    whole = passage.passage(CELL)
+    whole = state_path.passage(CELL)
     states, direction = (jax.tree.map(lambda leaf: leaf[500], part) for part in (whole.states, whole.direction))
     return profile.dictionaries(CELL), states, direction
 
@@ -52,7 +55,7 @@ def test_rows_are_shares_of_the_frames_of_the_window(known):
         assert np.allclose(rows[known.used].sum(axis=1), 1.0, atol=1e-4)
         assert not rows[~known.used].any()
         assert (known.total[target][known.used] > 0).all()
-        assert information.curve(known, target).sum() == pytest.approx(1.0, abs=1e-5)
+        assert fisher.curve(known, target).sum() == pytest.approx(1.0, abs=1e-5)
     assert np.array_equal(np.isnan(known.bound), ~known.used)
     assert np.allclose(known.bound[known.used], np.sqrt(2 / np.pi / known.total["voltage"][known.used]))
 
@@ -60,7 +63,7 @@ def test_rows_are_shares_of_the_frames_of_the_window(known):
 def test_frames_are_those_of_the_series(known):
     voltage = np.concatenate([simulate.session(CELL, rate).run.voltage for rate in CELL.rates])
     assert np.array_equal(known.used, voltage >= TOP.window_low)
-    twice = passage.passage(dataclasses.replace(CELL, repeats=2))
+    twice = state_path.passage(dataclasses.replace(CELL, repeats=2))
     voltage = np.concatenate(
         [simulate.session(dataclasses.replace(CELL, repeats=2), r).run.voltage for r in CELL.rates]
     )
@@ -68,16 +71,16 @@ def test_frames_are_those_of_the_series(known):
 
 
 def test_exposure_scales_information(known):
-    ten = information.information(dataclasses.replace(CELL, exposure_s=50.0), TOP)
+    ten = fisher.information(dataclasses.replace(CELL, exposure_s=50.0), TOP)
     for target in known.total:
         ratio = ten.total[target][known.used] / known.total[target][known.used]
         assert np.allclose(ratio, 10.0, rtol=2e-2)
-        assert np.abs(information.curve(ten, target) - information.curve(known, target)).max() < 1e-3
+        assert np.abs(fisher.curve(ten, target) - fisher.curve(known, target)).max() < 1e-3
 
 
 @pytest.mark.parametrize("resize", ["bin", "spline"])
 def test_resizing_never_gains(known, resize):
-    less = information.information(CELL, dataclasses.replace(BINNED, resize=resize))
+    less = fisher.information(CELL, dataclasses.replace(BINNED, resize=resize))
     ratio = less.total["voltage"][known.used] / known.total["voltage"][known.used]
     assert ratio.min() > 0.05
     assert ratio.max() < 1.0
@@ -86,11 +89,13 @@ def test_resizing_never_gains(known, resize):
 def test_bins_that_share_no_channel_are_poisson(frame):
     dictionaries, state, _ = frame
     matrix = np.repeat(np.eye(56), 5, axis=0)
-    resizing = noise.through(matrix)
+    resizing = whitening.through(matrix)
     assert len(resizing.bands) == 1
     counts = simulate.expected_counts(dictionaries, state)
     vector = jnp.asarray(np.random.default_rng(0).standard_normal((1, 56)), jnp.float32)
-    assert np.allclose(noise.whitened(resizing, counts, vector), vector / jnp.sqrt(counts @ matrix)[None, :], rtol=1e-5)
+    assert np.allclose(
+        whitening.whitened(resizing, counts, vector), vector / jnp.sqrt(counts @ matrix)[None, :], rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize(("resize", "channels"), [("bin", 64), ("spline", 64), ("bin", 130)])
@@ -101,7 +106,9 @@ def test_whitening_is_the_symmetric_root_of_the_covariance(frame, resize, channe
     values, vectors = np.linalg.eigh(matrix.T @ (counts[:, None] * matrix))
     size = np.sqrt(np.diag(matrix.T @ (counts[:, None] * matrix)))
     signal = np.random.default_rng(0).standard_normal((3, channels)) * size[None, :]
-    white = np.asarray(noise.whitened(noise.through(matrix), jnp.asarray(counts), jnp.asarray(signal)), np.float64)
+    white = np.asarray(
+        whitening.whitened(whitening.through(matrix), jnp.asarray(counts), jnp.asarray(signal)), np.float64
+    )
     # Whitening by the correlation's root after scaling keeps the Fisher information exactly.
     exact = (signal @ vectors) ** 2 @ (1 / values)
     assert np.allclose((white**2).sum(axis=1), exact, rtol=5e-3)
@@ -109,38 +116,36 @@ def test_whitening_is_the_symmetric_root_of_the_covariance(frame, resize, channe
 
 def test_channels_that_are_nearly_one_are_refused():
     with pytest.raises(UserError, match=r"prepare\.resize=none"):
-        noise.through(np.repeat(np.eye(20), 2, axis=1))
+        whitening.through(np.repeat(np.eye(20), 2, axis=1))
 
 
 def test_profiling_takes_away_what_nuisances_explain_and_never_gains():
     rng = np.random.default_rng(1)
     vector, free = (jnp.asarray(rng.standard_normal(shape), jnp.float32) for shape in (50, (3, 50)))
-    left = noise.profiled(vector, free)
+    left = whitening.profiled(vector, free)
     assert np.abs(free @ left).max() < 1e-4
     assert float(left @ left) < float(vector @ vector)
-    assert np.allclose(noise.profiled(left, free), left, atol=1e-5)
-    assert np.abs(noise.profiled(2.0 * free[0] - free[2], free)).max() < 1e-4
+    assert np.allclose(whitening.profiled(left, free), left, atol=1e-5)
+    assert np.abs(whitening.profiled(2.0 * free[0] - free[2], free)).max() < 1e-4
 
 
 def test_a_known_nuisance_leaves_more(frame):
     dictionaries, state, direction = frame
     counts = simulate.expected_counts(dictionaries, state)
-    resizing = noise.through(np.eye(CELL.channels))
-    rows = jnp.stack(
-        [information.by_voltage(dictionaries, state, direction), *information.nuisances(dictionaries, state)]
-    )
-    white = noise.whitened(resizing, counts, rows)
-    amounts = [float((noise.profiled(white[0], white[1 : 1 + known]) ** 2).sum()) for known in (1, 2, 3)]
+    resizing = whitening.through(np.eye(CELL.channels))
+    rows = jnp.stack([fisher.by_voltage(dictionaries, state, direction), *fisher.nuisances(dictionaries, state)])
+    white = whitening.whitened(resizing, counts, rows)
+    amounts = [float((whitening.profiled(white[0], white[1 : 1 + known]) ** 2).sum()) for known in (1, 2, 3)]
     assert float((white[0] ** 2).sum()) > amounts[0] > amounts[1] > amounts[2] > 0
 
 
 def test_derivative_along_the_path_agrees_with_the_patterns_on_either_side(frame):
     dictionaries, state, direction = frame
-    tangent = np.asarray(information.by_voltage(dictionaries, state, direction), np.float64)
-    whole = passage.passage(CELL)
-    states = jax.tree.map(lambda leaf: leaf[[500 - passage.REACH, 500 + passage.REACH]], whole.states)
+    tangent = np.asarray(fisher.by_voltage(dictionaries, state, direction), np.float64)
+    whole = state_path.passage(CELL)
+    states = jax.tree.map(lambda leaf: leaf[[500 - state_path.REACH, 500 + state_path.REACH]], whole.states)
     before, after = np.asarray(simulate.expected_series(dictionaries, states), np.float64)
-    difference = (after - before) / (whole.voltage[500 + passage.REACH] - whole.voltage[500 - passage.REACH])
+    difference = (after - before) / (whole.voltage[500 + state_path.REACH] - whole.voltage[500 - state_path.REACH])
     assert np.abs(tangent - difference).max() < 0.1 * np.abs(difference).max()
     assert np.corrcoef(tangent, difference)[0, 1] > 0.995
 
@@ -149,27 +154,27 @@ def test_fisher_information_is_the_curvature_of_the_divergence(frame):
     # Twice the Kullback-Leibler divergence of a small step, over its square: another way to the same number.
     dictionaries, state, direction = frame
     here = np.asarray(simulate.expected_counts(dictionaries, state), np.float64)
-    tangent = np.asarray(information.by_voltage(dictionaries, state, direction), np.float64)
+    tangent = np.asarray(fisher.by_voltage(dictionaries, state, direction), np.float64)
     there = here + 1e-4 * tangent
     divergence = 2.0 * (there - here + here * np.log(here / there)).sum() / 1e-4**2
-    resizing = noise.through(np.eye(CELL.channels))
-    white = noise.whitened(resizing, jnp.asarray(here), jnp.asarray(tangent)[None, :])
+    resizing = whitening.through(np.eye(CELL.channels))
+    white = whitening.whitened(resizing, jnp.asarray(here), jnp.asarray(tangent)[None, :])
     assert float((white**2).sum()) == pytest.approx(divergence, rel=1e-2)
 
 
 def test_nearest_state_is_of_another_class_and_no_other_is_nearer():
-    whole = passage.passage(CELL)
+    whole = state_path.passage(CELL)
     used = np.flatnonzero(whole.voltage > 3.9)[::20]
     states = jax.tree.map(lambda leaf: leaf[used], whole.states)
     labels = np.stack([whole.mode[used], whole.rate[used]], axis=1)
     dictionaries = profile.dictionaries(CELL)
-    found = information.nearest_others(CELL, dictionaries, states, labels)
+    found = fisher.nearest_others(CELL, dictionaries, states, labels)
     mean = np.asarray(simulate.expected_series(dictionaries, states), np.float64)
     for column in (0, 1):
         assert (labels[found[:, column], column] != labels[:, column]).all()
         for place in (3, len(used) // 2):
             state = jax.tree.map(lambda leaf, place=place: leaf[place], states)
-            free = np.asarray(information.nuisances(dictionaries, state), np.float64) / np.sqrt(mean[place])
+            free = np.asarray(fisher.nuisances(dictionaries, state), np.float64) / np.sqrt(mean[place])
             way = (mean - mean[place]) / np.sqrt(mean[place])
             left = way - way @ np.linalg.pinv(free) @ free
             distance = np.where(labels[:, column] != labels[place, column], (left**2).sum(axis=1), np.inf)
@@ -177,16 +182,16 @@ def test_nearest_state_is_of_another_class_and_no_other_is_nearer():
 
 
 def test_one_rate_has_nothing_to_tell_about_rates():
-    alone = information.information(dataclasses.replace(CELL, rates=("1C",)), LOWER)
+    alone = fisher.information(dataclasses.replace(CELL, rates=("1C",)), LOWER)
     assert set(alone.per_frame) == {"voltage", "mode"}
 
 
 def test_a_decoy_carries_nothing_though_it_moves():
     cell = dataclasses.replace(CELL, decoy=True)
-    windows = landmarks.windows(cell)
-    known = information.information(cell, BINNED)
+    windows = physics_windows.windows(cell)
+    known = fisher.information(cell, BINNED)
     for target in known.per_frame:
-        assert information.shares(known, target, windows)["decoy"] < 0.01
+        assert fisher.shares(known, target, windows)["decoy"] < 0.01
     inside = (known.centres > windows["decoy"][0]) & (known.centres < windows["decoy"][1])
     spread = known.mean[known.used].std(axis=0)
     assert spread[inside].max() > 0.2 * spread.max()
@@ -194,11 +199,11 @@ def test_a_decoy_carries_nothing_though_it_moves():
 
 def test_carriers_are_the_smallest_set(known):
     for target in known.per_frame:
-        values, chosen = information.curve(known, target), information.carriers(known, target)
+        values, chosen = fisher.curve(known, target), fisher.carriers(known, target)
         assert values[chosen].sum() >= 0.9 - 1e-6
         assert values[chosen].sum() - values[chosen].min() < 0.9
         assert values[chosen].min() >= values[~chosen].max()
-    assert information.carriers(known, "voltage", 1.0).sum() > information.carriers(known, "voltage", 0.5).sum()
+    assert fisher.carriers(known, "voltage", 1.0).sum() > fisher.carriers(known, "voltage", 0.5).sum()
 
 
 def test_mutual_information_of_cases_that_are_known():
@@ -206,26 +211,26 @@ def test_mutual_information_of_cases_that_are_known():
     nothing, everything = np.full(2000, 400.0), 400.0 + 1000.0 * labels
     half = 400.0 + 1000.0 * (labels >= 2)
     channels = np.stack([nothing, everything, half], axis=1)
-    assert information.mutual(channels, channels, labels) == pytest.approx([0.0, 2.0, 1.0], abs=1e-3)
+    assert fisher.mutual(channels, channels, labels) == pytest.approx([0.0, 2.0, 1.0], abs=1e-3)
     # A class at ±1 standard deviation: I = h(mixture) - h(normal), integrated here on its own grid.
     two = (20.0 + 0.5 * np.array([-1.0, 1.0])[np.repeat([0, 1], 1000)])[:, None] ** 2
     x = np.linspace(-9, 9, 20001)
     mixture = sum(np.exp(-0.5 * (x - centre) ** 2) / np.sqrt(2 * np.pi) / 2 for centre in (-1, 1))
     exact = -(mixture * np.log2(mixture)).sum() * (x[1] - x[0]) - 0.5 * np.log2(2 * np.pi * np.e)
-    assert information.mutual(two, two, np.repeat([0, 1], 1000))[0] == pytest.approx(exact, abs=0.02)
+    assert fisher.mutual(two, two, np.repeat([0, 1], 1000))[0] == pytest.approx(exact, abs=0.02)
 
 
 def test_an_empty_window_is_refused():
     with pytest.raises(UserError, match="window_low"):
-        information.information(CELL, dataclasses.replace(TOP, window_low=9.0))
+        fisher.information(CELL, dataclasses.replace(TOP, window_low=9.0))
     with pytest.raises(UserError, match="window_target"):
-        information.information(CELL, dataclasses.replace(TOP, window_target="soc"))
+        fisher.information(CELL, dataclasses.replace(TOP, window_target="soc"))
 
 
 @pytest.mark.parametrize("span", [(12.0, 40.0), (17.0, 20.0), (12.5, 16.5)])
 def test_posterior_is_that_of_a_sum_over_flux_and_shift(span):
     # The same integral, by brute force on a grid of fluxes and shifts, for a few frames and states.
-    sample, _ = oracle.draw(FINE, 6, dataclasses.replace(TOP, window_low=4.0))
+    sample, _ = information_posterior.draw(FINE, 6, dataclasses.replace(TOP, window_low=4.0))
     states = jax.tree.map(lambda leaf: leaf[::60], sample.states)
     dictionaries, chosen = profile.dictionaries(FINE), (span[0] <= FINE_AXIS) & (span[1] >= FINE_AXIS)
     sigma = FINE.flux_sigma, FINE.shift_sigma_deg
@@ -241,10 +246,12 @@ def test_posterior_is_that_of_a_sum_over_flux_and_shift(span):
             total = np.logaddexp(total, one - 0.5 * (flux / sigma[0]) ** 2)
     exact = np.exp(total - total.max(axis=1, keepdims=True))
     exact /= exact.sum(axis=1, keepdims=True)
-    expansion = oracle._expansion(oracle._patterns(dictionaries, states), dictionaries.step, jnp.float32(sigma[1]))
+    expansion = information_posterior._expansion(
+        information_posterior._patterns(dictionaries, states), dictionaries.step, jnp.float32(sigma[1])
+    )
     counts = [jnp.asarray(counts, jnp.float32)]
-    said = oracle._likelihood(counts, oracle._grouped(expansion, chosen[None, :]))
-    found = np.asarray(oracle._posterior(said, jnp.ones(1), jnp.float32(sigma[0])))
+    said = information_posterior._likelihood(counts, information_posterior._grouped(expansion, chosen[None, :]))
+    found = np.asarray(information_posterior._posterior(said, jnp.ones(1), jnp.float32(sigma[0])))
     assert (0.5 * np.abs(found - exact).sum(axis=1)).max() < 0.02
 
 
@@ -252,8 +259,8 @@ def test_the_oracle_reaches_the_bound_where_the_posterior_is_narrow():
     # One rate, bright: mode and rate are never in doubt, so nothing but photons stands between it and the bound.
     cell = dataclasses.replace(FINE, rates=("1C",))
     window = dataclasses.replace(TOP, window_low=3.9)
-    bound = np.nanmean(information.information(cell, window).bound)
-    found = oracle.oracle(cell, np.ones(cell.channels, bool), 200, window)
+    bound = np.nanmean(fisher.information(cell, window).bound)
+    found = information_posterior.oracle(cell, np.ones(cell.channels, bool), 200, window)
     assert found["mode"] > 0.9
     assert 0.7 * bound < found["voltage"] < 3.0 * bound
 
@@ -261,50 +268,59 @@ def test_the_oracle_reaches_the_bound_where_the_posterior_is_narrow():
 def test_estimates_of_a_posterior_that_is_known():
     posterior, voltage = jnp.array([[0.6, 0.1, 0.3], [0.0, 0.2, 0.8]]), jnp.array([3.0, 3.5, 4.0])
     modes, rates = jnp.eye(3), jnp.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-    median, mode, rate = oracle._decided("median", posterior, voltage, modes, rates)
+    median, mode, rate = information_posterior._decided("median", posterior, voltage, modes, rates)
     assert (median.tolist(), mode.tolist(), rate.tolist()) == ([3.0, 4.0], [0, 2], [0, 1])
-    np.testing.assert_allclose(oracle._decided("mean", posterior, voltage, modes, rates)[0], [3.35, 3.9], rtol=1e-6)
+    np.testing.assert_allclose(
+        information_posterior._decided("mean", posterior, voltage, modes, rates)[0], [3.35, 3.9], rtol=1e-6
+    )
 
 
 def test_no_channels_tell_nothing_and_more_tell_more():
     window = dataclasses.replace(TOP, window_low=4.0)
     groups = np.stack([FINE_AXIS < 23.0, FINE_AXIS >= 23.0])
-    found = oracle.scores(FINE, groups, np.array([[0, 0], [0, 1], [1, 1]], bool), 120, window)
+    found = information_posterior.scores(FINE, groups, np.array([[0, 0], [0, 1], [1, 1]], bool), 120, window)
     assert found["voltage"][0] > 2 * found["voltage"][1] > 2 * found["voltage"][2]
     assert found["rate"][0] < found["rate"][1] - 0.1 <= found["rate"][2]
-    one = oracle.oracle(FINE, np.ones(FINE.channels, bool), 120, window)
+    one = information_posterior.oracle(FINE, np.ones(FINE.channels, bool), 120, window)
     assert one["voltage"] == pytest.approx(found["voltage"][2], rel=0.05)
 
 
 def test_shapley_values_sum_to_the_whole_and_of_a_sum_are_its_terms():
     sets = np.array(list(itertools.product((False, True), repeat=3)))
-    assert oracle.shapley_values(sets, sets @ np.array([1.0, 2.0, 5.0])) == pytest.approx([1.0, 2.0, 5.0])
+    assert information_posterior.shapley_values(sets, sets @ np.array([1.0, 2.0, 5.0])) == pytest.approx(
+        [1.0, 2.0, 5.0]
+    )
     both = (sets[:, 0] & sets[:, 2]).astype(float)
-    assert oracle.shapley_values(sets, both) == pytest.approx([0.5, 0.0, 0.5])
+    assert information_posterior.shapley_values(sets, both) == pytest.approx([0.5, 0.0, 0.5])
 
 
 def test_shapley_values_of_a_cell():
     window = dataclasses.replace(TOP, window_low=4.0)
     windows = {"003": (17.0, 20.0), "graphite": (23.0, 27.5)}
-    values = oracle.shapley(FINE, windows, 100, window)
+    values = information_posterior.shapley(FINE, windows, 100, window)
     assert set(values) == {"voltage", "mode", "rate"}
     groups = np.stack([(low <= FINE_AXIS) & (high >= FINE_AXIS) for low, high in windows.values()])
     groups = np.concatenate([groups, ~groups.any(axis=0, keepdims=True)])
-    ends = oracle.scores(FINE, groups, np.array([[0, 0, 0], [1, 1, 1]], bool), 100, window)
+    ends = information_posterior.scores(FINE, groups, np.array([[0, 0, 0], [1, 1, 1]], bool), 100, window)
     assert sum(values["voltage"].values()) == pytest.approx(ends["voltage"][0] - ends["voltage"][1], rel=1e-6)
     assert sum(values["mode"].values()) == pytest.approx(ends["mode"][1] - ends["mode"][0], abs=1e-9)
-    assert list(values["voltage"]) == ["003", "graphite", oracle.REST]
+    assert list(values["voltage"]) == ["003", "graphite", information_posterior.REST]
     for wrong in (
         {"a": (17.0, 20.0), "b": (19.0, 21.0)},
         {"a": (90.0, 91.0)},
         {str(k): (k, k + 0.5) for k in range(20, 30)},
     ):
         with pytest.raises(UserError):
-            oracle.shapley(FINE, wrong, 100, window)
+            information_posterior.shapley(FINE, wrong, 100, window)
 
 
 def test_windows_that_are_played_for_hold_reflections():
-    assert list(oracle.default_windows(PRESETS["decoy"])) == ["NMC 003", "graphite", "NMC 101+006", "Al 111 + NMC 012"]
+    assert list(information_posterior.default_windows(PRESETS["decoy"])) == [
+        "NMC 003",
+        "graphite",
+        "NMC 101+006",
+        "Al 111 + NMC 012",
+    ]
 
 
 def test_what_is_known_is_written_for_people(tmp_path):
@@ -314,9 +330,9 @@ def test_what_is_known_is_written_for_people(tmp_path):
     assert {"curves.csv", "table.md", "information.json", "figures"} == {one.name for one in path.iterdir()}
     assert {"information.png", "information.svg"} == {one.name for one in (path / "figures").iterdir()}
     rows = np.genfromtxt(path / "curves.csv", delimiter=",", names=True)
-    known = information.information(cell, LOWER)
-    assert np.allclose(rows["voltage_share"], information.curve(known, "voltage"), rtol=1e-5)
-    assert rows["mode_in_90_percent"].sum() == information.carriers(known, "mode").sum()
+    known = fisher.information(cell, LOWER)
+    assert np.allclose(rows["voltage_share"], fisher.curve(known, "voltage"), rtol=1e-5)
+    assert rows["mode_in_90_percent"].sum() == fisher.carriers(known, "mode").sum()
     assert any(line.startswith("voltage, error: exact posterior") for line in said)
     stands = json.loads((path / "information.json").read_text())["standing"]
     assert stands["voltage"]["network"] is None

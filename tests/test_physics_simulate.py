@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from xrd_jax.config.cell import PRESETS, Cell
 from xrd_jax.errors import UserError
 from xrd_jax.physics import profile, simulate
-from xrd_jax.physics.cell import PRESETS, Cell
 
 CELL = Cell()
 AXIS = CELL.start_deg + CELL.step_deg * np.arange(CELL.channels)

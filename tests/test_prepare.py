@@ -12,11 +12,20 @@ import scipy.signal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xrd_jax import preprocess, splits
-from xrd_jax.config import PrepareConfig
+from xrd_jax.config.schema import PrepareConfig
 from xrd_jax.errors import UserError
-from xrd_jax.prepare import fit_statistics, inputs, prepare, resize_matrix, split, target_specs, transform, window
-from xrd_jax.series import Target
+from xrd_jax.preprocessing import filters, splits
+from xrd_jax.preprocessing.prepare import (
+    fit_statistics,
+    inputs,
+    prepare,
+    resize_matrix,
+    split,
+    target_specs,
+    transform,
+    window,
+)
+from xrd_jax.series.record import Target
 
 AXIS = np.linspace(12.0, 39.98, 1400)
 
@@ -213,7 +222,7 @@ def test_savitzky_golay_agrees_with_scipy(half, order, derivative):
         return
     axis = 850.0 + 2.5 * np.arange(40)
     patterns = np.random.default_rng(half).normal(size=(3, 40))
-    ours = patterns @ preprocess.smoothing(axis, window, order, derivative)
+    ours = patterns @ filters.smoothing(axis, window, order, derivative)
     theirs = scipy.signal.savgol_filter(patterns, window, order, deriv=derivative, delta=2.5, mode="interp")
     np.testing.assert_allclose(ours, theirs, atol=1e-9)
 
@@ -223,7 +232,7 @@ def test_derivatives_of_a_polynomial_are_exact_on_an_uneven_axis():
     parabola = np.polynomial.Polynomial([3.0, -2.0, 0.25])
     for derivative in (0, 1, 2):
         exact = (parabola.deriv(derivative) if derivative else parabola)(axis)
-        np.testing.assert_allclose(parabola(axis) @ preprocess.smoothing(axis, 7, 2, derivative), exact, atol=1e-8)
+        np.testing.assert_allclose(parabola(axis) @ filters.smoothing(axis, 7, 2, derivative), exact, atol=1e-8)
 
 
 def test_snv_ignores_offset_and_gain_and_a_derivative_ignores_offset(series):

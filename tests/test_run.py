@@ -18,12 +18,12 @@ import pytest
 
 import xrd_jax
 from tests.conftest import make_series
-from xrd_jax import directory
-from xrd_jax.config import Config, ModelConfig, PrepareConfig, TrainConfig
-from xrd_jax.deploy import reference
-from xrd_jax.directory import write_bytes, write_json
+from xrd_jax.analysis import novelty
+from xrd_jax.config.schema import Config, ModelConfig, PrepareConfig, TrainConfig
 from xrd_jax.errors import UserError
-from xrd_jax.prepare import prepare, target_specs
+from xrd_jax.preprocessing.prepare import prepare, target_specs
+from xrd_jax.training import workdir as training_workdir
+from xrd_jax.training.workdir import write_bytes, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = Config(
@@ -46,7 +46,7 @@ def trained(tmp_path_factory):
 def test_run_directory_is_complete(trained):
     run, _ = trained
     names = {p.relative_to(run.path).as_posix() for p in run.path.rglob("*") if p.is_file()}
-    assert {name for name in names if "/" not in name} == set(directory.FILES)
+    assert {name for name in names if "/" not in name} == set(training_workdir.FILES)
     figures = {n for n in names if n.startswith("figures/")}
     stems = ("fig1_patterns", "fig3_predictions", "fig4_vaw_1C", "fig5_vaw_0.2C", "mean_vaw")
     assert figures == {f"figures/{stem}.{kind}" for stem in stems for kind in ("png", "svg")}
@@ -108,7 +108,7 @@ def test_vaw_is_the_maximum_of_the_attention(trained):
 
 def test_training_keeps_what_predictions_are_compared_with(trained):
     run, series = trained
-    known = reference.of(run, pytest.fail)  # not from data that the configuration names: this run has none
+    known = novelty.of(run, pytest.fail)  # not from data that the configuration names: this run has none
     far = known.distances(run, series.intensity)
     train = prepare(series, run.config.prepare, run.config.split_seed).train
     assert far[train].max() < 1e-2 < far.max()
@@ -117,11 +117,11 @@ def test_training_keeps_what_predictions_are_compared_with(trained):
 def test_overwriting_removes_every_file_of_the_old_run(series, tmp_path):
     prepared = prepare(series, TINY.prepare)
     specs = target_specs(prepared, TINY.targets)
-    for name in (*directory.FILES, *directory.EXPLANATIONS):
+    for name in (*training_workdir.FILES, *training_workdir.EXPLANATIONS):
         if name != "config.json":
             (tmp_path / name).write_text("old")
     write_json(tmp_path / "config.json", {"config": {}})
-    directory.start(tmp_path, TINY, prepared, specs, overwrite=True)
+    training_workdir.start(tmp_path, TINY, prepared, specs, overwrite=True)
     assert {p.name for p in tmp_path.iterdir()} == {"config.json", "preparation.npz"}
     assert all(p.read_bytes() != b"old" for p in tmp_path.iterdir())
 

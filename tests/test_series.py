@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from xrd_jax.errors import UserError
-from xrd_jax.series import Axis, PatternSeries
+from xrd_jax.series.record import Axis, PatternSeries
 
 
 def test_saved_and_loaded_is_equal(series, tmp_path):

@@ -14,15 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import make_series
-from xrd_jax import run as runs
-from xrd_jax import stored
-from xrd_jax.analysis import baseline, report, survey
+from xrd_jax.analysis import collect, neighbours
+from xrd_jax.analysis import run as runs
+from xrd_jax.commands import report
+from xrd_jax.config.cell import Cell
 from xrd_jax.errors import UserError
 from xrd_jax.models import build
 from xrd_jax.physics import simulate
-from xrd_jax.physics.cell import Cell
-from xrd_jax.prepare import inputs, prepare, target_specs
-from xrd_jax.series import PatternSeries
+from xrd_jax.preprocessing.prepare import inputs, prepare, target_specs
+from xrd_jax.series import lazy as series_lazy
+from xrd_jax.series.record import PatternSeries
 
 CELL = Cell(channels=100, start_deg=24.0, rates=("1C",), repeats=2)
 
@@ -43,7 +44,7 @@ def long(tmp_path_factory):
     path = tmp_path_factory.mktemp("long") / "rows.h5"
     with h5py.File(path, "w") as file:
         file.create_dataset("x", data=rows, chunks=(64, 3))
-    return rows, stored.Stored.open(path, "x")
+    return rows, series_lazy.Stored.open(path, "x")
 
 
 INDICES = st.lists(st.integers(-9000, 8999), max_size=40)
@@ -77,7 +78,7 @@ def test_blocks_cover_everything_once_in_order(long, size, wanted):
     rows, lazy = long
     whole = rows if wanted is None else rows[wanted]
     for source in (rows, lazy):
-        parts = list(stored.blocks(source, size, wanted))
+        parts = list(series_lazy.blocks(source, size, wanted))
         assert [begin for begin, _ in parts] == list(range(0, len(whole), size))
         assert all(len(part) == size for _, part in parts[:-1])
         np.testing.assert_array_equal(np.concatenate([p for _, p in parts]) if parts else whole, whole)
@@ -85,7 +86,7 @@ def test_blocks_cover_everything_once_in_order(long, size, wanted):
 
 def test_a_reader_left_early_ends_its_thread(long):
     before = threading.active_count()
-    for _ in stored.blocks(long[1], 100):
+    for _ in series_lazy.blocks(long[1], 100):
         break
     assert threading.active_count() == before
 
@@ -95,22 +96,22 @@ def test_a_failing_task_is_not_swallowed():
         raise UserError("no")
 
     with pytest.raises(UserError, match="no"):
-        list(stored.ahead([lambda: 1, fail]))
+        list(series_lazy.ahead([lambda: 1, fail]))
 
 
 def test_series_on_disk_is_the_series_in_memory(pair, tmp_path):
     memory, disk = pair
-    assert isinstance(disk.intensity, stored.Stored) and disk.fingerprint() == memory.fingerprint()
+    assert isinstance(disk.intensity, series_lazy.Stored) and disk.fingerprint() == memory.fingerprint()
     keep = np.array([200, 3, 17])
     assert disk.subset(keep).fingerprint() == memory.subset(keep).fingerprint()
-    assert isinstance(disk.subset(disk.session == 1).intensity, stored.Stored)
+    assert isinstance(disk.subset(disk.session == 1).intensity, series_lazy.Stored)
     disk.subset(keep).save(tmp_path / "part.h5")
     assert PatternSeries.load(tmp_path / "part.h5").fingerprint() == memory.subset(keep).fingerprint()
 
 
 def test_large_series_are_saved_uncompressed_and_stay_on_disk(tmp_path, monkeypatch):
     series = make_series()
-    monkeypatch.setattr("xrd_jax.seriesfile.LIMIT_BYTES", 1000)
+    monkeypatch.setattr("xrd_jax.series.hdf5.LIMIT_BYTES", 1000)
     series.save(tmp_path / "series.h5")
     with h5py.File(tmp_path / "series.h5") as file:
         assert file["entry/data/intensity"].compression is None
@@ -181,7 +182,7 @@ def test_merged_moments_are_those_of_the_whole(pair, config, monkeypatch):
     memory, chosen = pair[0], dataclasses.replace(config.prepare, scale="total")
     plain = dataclasses.replace(chosen, centre=False)
     x = np.asarray(inputs(prepare(memory, plain), plain, prepare(memory, plain).train), np.float64)
-    monkeypatch.setattr(stored, "BLOCK", 7)
+    monkeypatch.setattr(series_lazy, "BLOCK", 7)
     statistics = prepare(memory, chosen).statistics
     np.testing.assert_allclose(statistics.mean, x.mean(axis=0), rtol=2e-6)
     assert float(statistics.deviation) == pytest.approx((x - x.mean(axis=0)).std(), rel=2e-6)
@@ -190,7 +191,7 @@ def test_merged_moments_are_those_of_the_whole(pair, config, monkeypatch):
 @pytest.fixture(scope="module")
 def network(pair):
     """A run of two seeds that has not been trained: streaming does not ask what the numbers are worth."""
-    from xrd_jax.config import CASE_TARGETS, Config, ModelConfig, PrepareConfig
+    from xrd_jax.config.schema import CASE_TARGETS, Config, ModelConfig, PrepareConfig
 
     config = Config(
         targets=CASE_TARGETS[3],
@@ -238,7 +239,7 @@ def test_forward_pass_is_compiled_once(network, pair):
 
 def test_survey_keeps_some_maps_and_the_mean_of_all(network, pair):
     series = pair[1]
-    whole, few = survey.survey(network, series), survey.survey(network, series, most=50)
+    whole, few = collect.survey(network, series), collect.survey(network, series, most=50)
     assert np.array_equal(whole.kept, np.arange(len(series))) and few.kept.size <= 50
     assert {0, 1} == set(series.session[few.kept])
     np.testing.assert_array_equal(few.vaw.raw, whole.vaw.raw[:, few.kept])
@@ -249,16 +250,16 @@ def test_survey_keeps_some_maps_and_the_mean_of_all(network, pair):
         np.testing.assert_allclose(whole.curves[:, session], mean, rtol=1e-9)
     np.testing.assert_allclose(whole.overall(), registered.mean(axis=1), rtol=1e-9)
     one = series.subset(series.session == 1)
-    assert list(report.window_summary(one, network.axis, survey.survey(network, one).curves)) == ["0.2C"]
+    assert list(report.window_summary(one, network.axis, collect.survey(network, one).curves)) == ["0.2C"]
 
 
 def test_nearest_neighbours_are_found_in_parts(pair, config, monkeypatch):
     memory, disk = pair
     prepared = prepare(memory, config.prepare)
     specs = target_specs(prepared, config.targets)
-    whole = baseline.nearest_neighbours(memory, specs, config.prepare, 0)
-    monkeypatch.setattr(baseline, "PART", 9)
-    assert baseline.nearest_neighbours(disk, specs, config.prepare, 0) == whole
+    whole = neighbours.nearest_neighbours(memory, specs, config.prepare, 0)
+    monkeypatch.setattr(neighbours, "PART", 9)
+    assert neighbours.nearest_neighbours(disk, specs, config.prepare, 0) == whole
 
 
 def test_simulated_file_holds_the_simulated_bits(tmp_path):

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from xrd_jax.config import TrainConfig
+from xrd_jax.config.schema import TrainConfig
 from xrd_jax.errors import UserError
-from xrd_jax.prepare import TargetSpec, prepare
+from xrd_jax.preprocessing.prepare import TargetSpec, prepare
 from xrd_jax.training import augment
 from xrd_jax.training.checkpoint import Checkpoints
 from xrd_jax.training.fit import fit, make_model, training_data

@@ -11,30 +11,30 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xrd_jax.config import Config as Config
-    from xrd_jax.config import ModelConfig as ModelConfig
-    from xrd_jax.config import PrepareConfig as PrepareConfig
-    from xrd_jax.config import TrainConfig as TrainConfig
+    from xrd_jax.analysis.run import Run as Run
+    from xrd_jax.analysis.run import open_run as open_run
+    from xrd_jax.commands.train import fit as fit
+    from xrd_jax.commands.train import load as load
+    from xrd_jax.config.schema import Config as Config
+    from xrd_jax.config.schema import ModelConfig as ModelConfig
+    from xrd_jax.config.schema import PrepareConfig as PrepareConfig
+    from xrd_jax.config.schema import TrainConfig as TrainConfig
     from xrd_jax.errors import UserError as UserError
-    from xrd_jax.pipeline import fit as fit
-    from xrd_jax.pipeline import load as load
-    from xrd_jax.run import Run as Run
-    from xrd_jax.run import open_run as open_run
-    from xrd_jax.series import PatternSeries as PatternSeries
+    from xrd_jax.series.record import PatternSeries as PatternSeries
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Config": "config",
-    "ModelConfig": "config",
-    "PrepareConfig": "config",
-    "TrainConfig": "config",
-    "PatternSeries": "series",
-    "Run": "run",
+    "Config": "config.schema",
+    "ModelConfig": "config.schema",
+    "PrepareConfig": "config.schema",
+    "TrainConfig": "config.schema",
+    "PatternSeries": "series.record",
+    "Run": "analysis.run",
     "UserError": "errors",
-    "fit": "pipeline",
-    "load": "pipeline",
-    "open_run": "run",
+    "fit": "commands.train",
+    "load": "commands.train",
+    "open_run": "analysis.run",
 }
 __all__ = [*_HOMES, "simulate"]
 
@@ -54,19 +54,19 @@ def simulate(preset: str = "default", path: str | os.PathLike[str] | None = None
     Args:
       preset: 'default', 'paper_literal', 'low_dose', 'nmc622' or 'nmc811'.
       path: the file to be written; the series that comes back reads it.
-      **fields: fields of `xrd_jax.physics.cell.Cell` that differ from the preset, such as seed=1 or rates=('1C',).
+      **fields: fields of `xrd_jax.config.cell.Cell` that differ from the preset, such as seed=1 or rates=('1C',).
 
     Raises:
       UserError: an unknown preset or field.
     """
-    from xrd_jax import programs
-    from xrd_jax.config import replace_fields
+    from xrd_jax.config.cell import PRESETS
+    from xrd_jax.config.schema import replace_fields
     from xrd_jax.errors import UserError
     from xrd_jax.physics import simulate as simulation
-    from xrd_jax.physics.cell import PRESETS
+    from xrd_jax.runtime import compilation
 
     if preset not in PRESETS:
         raise UserError(f"preset '{preset}': the presets are {', '.join(PRESETS)}")
-    programs.exact()
+    compilation.exact()
     cell = replace_fields(PRESETS[preset], fields)
     return simulation.write(cell, path) if path else simulation.simulate(cell)

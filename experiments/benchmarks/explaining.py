@@ -20,8 +20,8 @@ import jax.numpy as jnp
 from absl import app, flags
 
 from experiments.benchmarks.contest import machine
-from xrd_jax.analysis import attribution
-from xrd_jax.training import devices
+from xrd_jax.explain import attribution
+from xrd_jax.training import sharding
 
 _PATTERNS = flags.DEFINE_integer("patterns", 8000, "Patterns of the simulated cell, evenly spaced.")
 _SEEDS = flags.DEFINE_integer("seeds", 8, "Networks.")
@@ -31,10 +31,10 @@ _JSON = flags.DEFINE_string("json", "", "Where to write the results.")
 def networks(seeds: int) -> tuple[Any, Any]:
     """A run of case 3 with new networks, and the patterns of its cell."""
     from experiments.case3 import config
-    from xrd_jax.config import override
+    from xrd_jax.analysis.run import Run
+    from xrd_jax.config.schema import override
     from xrd_jax.physics.simulate import simulate
-    from xrd_jax.prepare import prepare
-    from xrd_jax.run import Run
+    from xrd_jax.preprocessing.prepare import prepare
     from xrd_jax.training.fit import make_model
 
     chosen = override(config(), ["prepare.resize=bin", f"seeds={seeds}"])
@@ -48,7 +48,7 @@ def networks(seeds: int) -> tuple[Any, Any]:
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    devices.emulate(devices.cores())
+    sharding.emulate(sharding.cores())
     run, series = networks(_SEEDS.value)
     series = series.subset(series.thinned(_PATTERNS.value))
     some = len(series.thinned(attribution.PATTERNS))

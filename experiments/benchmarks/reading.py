@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from xrd_jax.io import folder
+from xrd_jax.io.reading import many_files
 
 _FILES = flags.DEFINE_integer("files", 10_000, "How many patterns.")
 _POINTS = flags.DEFINE_integer("points", 1400, "Channels of each.")
@@ -50,7 +50,7 @@ def clocked(work: Callable[[], object]) -> dict[str, float]:
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    results: dict[str, Any] = {"files": _FILES.value, "points": _POINTS.value, "cores": folder._cores()}
+    results: dict[str, Any] = {"files": _FILES.value, "points": _POINTS.value, "cores": many_files._cores()}
     with tempfile.TemporaryDirectory() as place:
         os.environ["XRD_JAX_CACHE"] = str(Path(place) / "cache")
         home = Path(place) / "patterns"
@@ -58,10 +58,10 @@ def main(argv: Sequence[str]) -> None:
         files = make(home, _FILES.value, _POINTS.value)
         ways: dict[str, Callable[[], object]] = {
             "np.loadtxt in a loop": lambda: [np.loadtxt(file) for file in files],
-            "one process": lambda: folder.Reading(workers=1).read_all(files),
-            "a process per core": lambda: folder.Reading(progress=True).read_all(files),
-            "the same, into the cache": lambda: folder.Reading(cache=True, progress=True).read_all(files),
-            "from the cache": lambda: folder.Reading(cache=True).read_all(files),
+            "one process": lambda: many_files.Reading(workers=1).read_all(files),
+            "a process per core": lambda: many_files.Reading(progress=True).read_all(files),
+            "the same, into the cache": lambda: many_files.Reading(cache=True, progress=True).read_all(files),
+            "from the cache": lambda: many_files.Reading(cache=True).read_all(files),
         }
         print(f"{len(files)} files of {_POINTS.value} points, {results['cores']} cores\n")
         print("| way | files/s | wall (s) | processor (s) |\n|---|---|---|---|")

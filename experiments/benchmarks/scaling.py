@@ -69,8 +69,8 @@ def idle(patterns: int, folder: Path) -> dict[str, float]:
 
 
 def simulate(patterns: int, folder: Path) -> dict[str, float]:
+    from xrd_jax.config.cell import Cell
     from xrd_jax.physics import simulate as physics
-    from xrd_jax.physics.cell import Cell
 
     cell = Cell(repeats=-(-patterns // FRAMES))
     physics.write(Cell(rates=("1C",)), folder / "warm.h5")
@@ -78,8 +78,8 @@ def simulate(patterns: int, folder: Path) -> dict[str, float]:
 
 
 def prepare(patterns: int, folder: Path) -> dict[str, float]:
-    from xrd_jax import prepare as preparing
-    from xrd_jax.series import PatternSeries
+    from xrd_jax.preprocessing import prepare as preparing
+    from xrd_jax.series.record import PatternSeries
 
     def work(path: Path) -> int:
         series, config = PatternSeries.load(path), case().prepare
@@ -97,7 +97,7 @@ def prepare(patterns: int, folder: Path) -> dict[str, float]:
 def look(patterns: int, folder: Path) -> dict[str, float]:
     import numpy as np
 
-    from xrd_jax.series import PatternSeries
+    from xrd_jax.series.record import PatternSeries
 
     run, series = network(), PatternSeries.load(folder / f"{patterns}.h5")
 
@@ -115,14 +115,14 @@ def train(patterns: int, folder: Path) -> dict[str, float]:
     import jax.numpy as jnp
 
     from xrd_jax import models
-    from xrd_jax.training import devices, fit, step
+    from xrd_jax.training import fit, sharding, step
 
     run, key = network(), jax.random.key(0)
     config = case()
-    grid = devices.grid(1, config.train.batch_devices, config.train.batch_size)
+    grid = sharding.grid(1, config.train.batch_devices, config.train.batch_size)
     shares = grid.shape[1]
     outputs = tuple((s.name, s.size) for s in run.specs)
-    model = models.build(config.model, config.prepare.channels, outputs, devices.BATCH if shares > 1 else None)
+    model = models.build(config.model, config.prepare.channels, outputs, sharding.BATCH if shares > 1 else None)
     schedule = step.plan(model, run.specs, config.prepare, config.train, patterns, shares)
     targets = {
         s.name: jax.random.randint(key, (patterns,), 0, s.size) if s.classes else jax.random.normal(key, (patterns,))
@@ -131,7 +131,7 @@ def train(patterns: int, folder: Path) -> dict[str, float]:
     few = jax.random.normal(key, (WARM, config.prepare.channels))
     inputs = few[jnp.arange(patterns) % WARM]  # a gather needs no room beside its result
     data = step.TrainingData(inputs, jnp.zeros(0), run.statistics, targets)
-    crew = fit.Crew(schedule, devices.groups(1, grid, 1), data, [0])
+    crew = fit.Crew(schedule, sharding.groups(1, grid, 1), data, [0])
     group, state = crew.groups[0], crew.begin()[0]
     order = crew.order(group, state)
     state, _ = crew.advance(group, state, order, 1)
@@ -165,9 +165,11 @@ def network() -> Any:
     import jax
     import numpy as np
 
-    from xrd_jax import models, prepare, run
+    from xrd_jax import models
+    from xrd_jax.analysis import run
     from xrd_jax.physics.simulate import MODES
-    from xrd_jax.series import Axis, PatternSeries
+    from xrd_jax.preprocessing import prepare
+    from xrd_jax.series.record import Axis, PatternSeries
 
     config, length = case(), 1400
     axis, rows = Axis(12.0 + 0.02 * np.arange(length)), np.random.default_rng(0).poisson(300.0, (16, length))
@@ -205,9 +207,9 @@ def table(results: list[dict[str, Any]]) -> str:
 
 def main(argv: Sequence[str]) -> None:
     if _STAGE.value:
-        from xrd_jax.training import devices
+        from xrd_jax.training import sharding
 
-        devices.emulate(devices.cores())
+        sharding.emulate(sharding.cores())
         print(json.dumps(WORK[_STAGE.value](int(_PATTERNS.value[0]), Path(_FOLDER.value))))
         return
     results: list[dict[str, Any]] = []

@@ -27,7 +27,7 @@ from typing import Any
 from absl import app, flags
 
 from experiments.benchmarks import contest
-from xrd_jax.process import environment
+from xrd_jax.runtime.process import environment
 
 PATTERNS, CHANNELS, BATCH, SIZE = 4096, 256, 64, 4096
 FLOP = {"forward": 27.4e6, "step": 82.2e6}  # per pattern: convolutions and attention; a step is three times a forward
@@ -47,8 +47,8 @@ def case3():
     import numpy as np
 
     from experiments.case3 import config
-    from xrd_jax.config import override
-    from xrd_jax.prepare import TargetSpec
+    from xrd_jax.config.schema import override
+    from xrd_jax.preprocessing.prepare import TargetSpec
 
     chosen = override(config(), ["train.augment=none", "prepare.resize=none", f"model.precision={_PRECISION.value}"])
     specs = (
@@ -75,25 +75,25 @@ def jax_trainer(seeds: int, form: str = "") -> Callable[[int], None]:
     import jax
     import jax.numpy as jnp
 
-    from xrd_jax import programs
     from xrd_jax.models import build, convolution
-    from xrd_jax.prepare import Statistics
-    from xrd_jax.training import devices, step
+    from xrd_jax.preprocessing.prepare import Statistics
+    from xrd_jax.runtime import compilation
+    from xrd_jax.training import sharding, step
     from xrd_jax.training.fit import Crew
 
-    devices.emulate(devices.cores())
-    programs.exact()
+    sharding.emulate(sharding.cores())
+    compilation.exact()
     if form:
         convolution.direct = convolution.as_product = getattr(convolution, form)
     config, specs, patterns, targets = case3()
-    grid = devices.grid(seeds, config.train.batch_devices, BATCH)
+    grid = sharding.grid(seeds, config.train.batch_devices, BATCH)
     outputs = tuple((s.name, s.size) for s in specs)
-    model = build(config.model, CHANNELS, outputs, devices.BATCH if grid.shape[1] > 1 else None)
+    model = build(config.model, CHANNELS, outputs, sharding.BATCH if grid.shape[1] > 1 else None)
     plan = step.plan(model, specs, config.prepare, config.train, PATTERNS, grid.shape[1])
     nothing = jnp.zeros(0)
     data = step.TrainingData(jnp.asarray(patterns), nothing, Statistics(*[nothing] * len(Statistics._fields)), targets)
-    most = devices.most_seeds(config.train.seeds_per_call, grid, config.model, CHANNELS, BATCH)
-    crew = Crew(plan, devices.groups(seeds, grid, most), data, list(range(seeds)))
+    most = sharding.most_seeds(config.train.seeds_per_call, grid, config.model, CHANNELS, BATCH)
+    crew = Crew(plan, sharding.groups(seeds, grid, most), data, list(range(seeds)))
     states = crew.begin()
 
     def run(count: int) -> None:
@@ -112,13 +112,13 @@ def jax_predictor(maps: bool, chunk: int) -> Callable[[int], None]:
     import jax.numpy as jnp
     import numpy as np
 
+    from xrd_jax.analysis.run import Run
     from xrd_jax.models import build
-    from xrd_jax.prepare import Statistics
-    from xrd_jax.run import Run
-    from xrd_jax.series import Axis, PatternSeries
-    from xrd_jax.training import devices
+    from xrd_jax.preprocessing.prepare import Statistics
+    from xrd_jax.series.record import Axis, PatternSeries
+    from xrd_jax.training import sharding
 
-    devices.emulate(devices.cores())
+    sharding.emulate(sharding.cores())
     config, specs, patterns, _ = case3()
     model = build(config.model, CHANNELS, tuple((s.name, s.size) for s in specs))
     variables = jax.jit(lambda key: jax.tree.map(lambda leaf: leaf[None], model.init(key)))(jax.random.key(0))

@@ -25,7 +25,7 @@ import numpy as np
 from absl import app, flags
 
 from experiments.benchmarks import contest
-from xrd_jax.process import environment
+from xrd_jax.runtime.process import environment
 
 GOAL_V = 0.020
 
@@ -57,9 +57,9 @@ class Clock:
 def data():
     """Configuration and prepared series of case 3 with bins."""
     from experiments.case3 import config
-    from xrd_jax.config import override
+    from xrd_jax.config.schema import override
     from xrd_jax.physics.simulate import simulate
-    from xrd_jax.prepare import prepare
+    from xrd_jax.preprocessing.prepare import prepare
 
     chosen = override(config(), ["prepare.resize=bin"])
     return chosen, prepare(simulate(chosen.cell), chosen.prepare, chosen.split_seed)
@@ -72,10 +72,10 @@ def run_jax(seed: int) -> Clock:
     import jax
     import jax.numpy as jnp
 
-    from xrd_jax.prepare import inputs
-    from xrd_jax.training import devices, fit
+    from xrd_jax.preprocessing.prepare import inputs
+    from xrd_jax.training import fit, sharding
 
-    devices.emulate(devices.cores())
+    sharding.emulate(sharding.cores())
     config, prepared = data()
     config = dataclasses.replace(config, seed=seed)
     model, specs = fit.make_model(config, prepared)
@@ -100,7 +100,7 @@ def run_torch(seed: int) -> Clock:
     import torch
 
     from experiments.benchmarks import torch_reference
-    from xrd_jax.prepare import target_specs
+    from xrd_jax.preprocessing.prepare import target_specs
     from xrd_jax.training import fit
 
     config, prepared = data()

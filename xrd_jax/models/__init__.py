@@ -10,7 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from xrd_jax.config import ModelConfig
+from xrd_jax.config.schema import ModelConfig
 from xrd_jax.errors import UserError
 
 Variables = dict[str, Any]

@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from xrd_jax.config import ModelConfig
-from xrd_jax.models import fused
+from xrd_jax.config.schema import ModelConfig
+from xrd_jax.models import attention_kernel
 
 
 class Attention(nn.Module):
@@ -40,7 +40,7 @@ class Attention(nn.Module):
         split = (*query.shape[:2], config.heads, -1)
         query = query * self._factor(config.width // config.heads)
         query, key, value = (_heads_first(x.reshape(split)) for x in (query, key, value))
-        combined, attention, peak = fused.attend(query, key, value, fused.default_chunk())
+        combined, attention, peak = attention_kernel.attend(query, key, value, attention_kernel.default_chunk())
         combined = jnp.moveaxis(combined.reshape(-1, config.heads, *combined.shape[1:]), 1, 2)
         attention = attention.reshape(-1, config.heads, length, length).mean(axis=1)
         peak = peak if config.heads == 1 else attention.max(axis=-1)

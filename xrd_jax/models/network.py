@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from xrd_jax.config import ModelConfig
+from xrd_jax.config.schema import ModelConfig
 from xrd_jax.models.attention import Attention
 from xrd_jax.models.convolution import Convolution
-from xrd_jax.models.faithful import Faithful
+from xrd_jax.models.input_attention import Faithful
 
 
 class ConvStack(nn.Module):

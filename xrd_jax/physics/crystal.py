@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from xrd_jax.physics.cell import Cell
+from xrd_jax.config.cell import Cell
 
 
 def lattice(cell: Cell, x_li: Float[Array, " X"]) -> tuple[Float[Array, " X"], Float[Array, " X"]]:

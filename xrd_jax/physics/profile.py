@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from xrd_jax.config.cell import SOURCES, Cell
 from xrd_jax.physics import crystal
-from xrd_jax.physics.cell import SOURCES, Cell
 
 GRID = 401  # stoichiometries 0, 1/400, ... 1
 MARGIN = 16  # channels computed beyond each end of the axis, so that a shifted pattern has true values there

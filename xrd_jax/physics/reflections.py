@@ -14,10 +14,10 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from xrd_jax.config.cell import NMC532, NMC_REFLECTIONS, SOURCES, Cell
 from xrd_jax.errors import UserError
 from xrd_jax.physics import crystal, profile, simulate
-from xrd_jax.physics.cell import NMC532, NMC_REFLECTIONS, SOURCES, Cell
-from xrd_jax.series import Axis, PatternSeries
+from xrd_jax.series.record import Axis, PatternSeries
 
 PAD_WIDTHS = 1.5  # a window reaches this many full widths at half maximum beyond the peak's centre
 LEAST_FRACTION = 0.02  # a stage of which less is present has no window

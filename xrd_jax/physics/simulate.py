@@ -23,12 +23,13 @@ import scipy.special
 from jax import Array
 from jaxtyping import Float
 
-from xrd_jax import seriesfile, stored
+from xrd_jax.config.cell import Cell
 from xrd_jax.errors import UserError
-from xrd_jax.physics import landmarks, profile, trajectories
-from xrd_jax.physics.cell import Cell
+from xrd_jax.physics import profile, trajectories
+from xrd_jax.physics import windows as physics_windows
 from xrd_jax.physics.profile import GRID, MARGIN, Dictionaries
-from xrd_jax.series import Axis, PatternSeries, Target
+from xrd_jax.series import hdf5, lazy
+from xrd_jax.series.record import Axis, PatternSeries, Target
 
 MODES = ("charge 1st half", "charge 2nd half", "discharge 1st half", "discharge 2nd half")
 CHUNK = 500
@@ -233,7 +234,7 @@ def stream(cell: Cell, sessions: Sequence[Session]) -> Iterator[np.ndarray]:
             block = np.minimum(np.arange(begin, begin + BLOCK), frames - 1)
             return np.asarray(expected_series(dictionaries, one.states(block)))[: frames - begin]
 
-        for mean in stored.ahead(functools.partial(expected, begin) for begin in range(0, frames, BLOCK)):
+        for mean in lazy.ahead(functools.partial(expected, begin) for begin in range(0, frames, BLOCK)):
             yield photons(rng, mean)
 
 
@@ -268,7 +269,7 @@ def write(cell: Cell, path: str | os.PathLike[str]) -> PatternSeries:
       UserError: as `simulate`, or the file cannot be written.
     """
     sessions = [session(cell, rate) for rate in cell.rates]
-    seriesfile.write(path, _fields(cell, sessions), stream(cell, sessions), np.uint16)
+    hdf5.write(path, _fields(cell, sessions), stream(cell, sessions), np.uint16)
     return PatternSeries.load(path)
 
 
@@ -289,8 +290,8 @@ def _fields(cell: Cell, sessions: Sequence[Session]) -> dict[str, Any]:
         "session": number,
         "session_names": cell.rates,
         "counts": True,
-        "windows": landmarks.windows(cell),
-        "reflections": landmarks.reflections(cell),
+        "windows": physics_windows.windows(cell),
+        "reflections": physics_windows.reflections(cell),
         "provenance": {
             "source": "simulated operando cell",
             "cell": dataclasses.asdict(cell),

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from xrd_jax.config import TrainConfig
-from xrd_jax.series import PatternSeries
+from xrd_jax.config.schema import TrainConfig
+from xrd_jax.series.record import PatternSeries
 
 
 class Redraw(NamedTuple):

@@ -15,12 +15,12 @@ import numpy as np
 from jaxtyping import Array
 from tqdm import tqdm
 
-from xrd_jax import programs
-from xrd_jax.config import Config
+from xrd_jax.config.schema import Config
 from xrd_jax.errors import UserError
 from xrd_jax.models import Model, build
-from xrd_jax.prepare import Prepared, TargetSpec, inputs, target_specs
-from xrd_jax.training import augment, devices
+from xrd_jax.preprocessing.prepare import Prepared, TargetSpec, inputs, target_specs
+from xrd_jax.runtime import compilation
+from xrd_jax.training import augment, sharding
 from xrd_jax.training.checkpoint import Checkpoints
 from xrd_jax.training.step import Plan, State, TrainingData, compiled_steps, epoch_order, init_state, over_seeds, plan
 
@@ -100,17 +100,17 @@ def fit(
     Raises:
       UserError: the loss of a seed is not finite; the message names seed and step, the last good checkpoint is kept.
     """
-    programs.exact()
-    started, compiler_s = time.perf_counter(), programs.compiler_s()
+    compilation.exact()
+    started, compiler_s = time.perf_counter(), compilation.compiler_s()
     batch = min(config.train.batch_size, prepared.train.size)
-    grid = devices.grid(config.seeds, config.train.batch_devices, batch)
+    grid = sharding.grid(config.seeds, config.train.batch_devices, batch)
     shares = grid.shape[1]
     model, specs = make_model(config, prepared)
-    trained = make_model(config, prepared, devices.BATCH)[0] if shares > 1 else model
+    trained = make_model(config, prepared, sharding.BATCH)[0] if shares > 1 else model
     schedule = plan(trained, specs, config.prepare, config.train, prepared.train.size, shares)
     data = training_data(config, prepared, specs)
-    most = devices.most_seeds(config.train.seeds_per_call, grid, config.model, model_length(prepared), schedule.batch)
-    crew = Crew(schedule, devices.groups(config.seeds, grid, most), data, config.seed_list())
+    most = sharding.most_seeds(config.train.seeds_per_call, grid, config.model, model_length(prepared), schedule.batch)
+    crew = Crew(schedule, sharding.groups(config.seeds, grid, most), data, config.seed_list())
     store = Checkpoints(checkpoints)
     try:
         states, step, notes = crew.start(store)
@@ -128,10 +128,10 @@ def fit(
 class Crew:
     """The seeds of a training in their groups, with the programs that move them on."""
 
-    def __init__(self, schedule: Plan, groups: list[devices.Group], data: TrainingData, seeds: list[int]):
+    def __init__(self, schedule: Plan, groups: list[sharding.Group], data: TrainingData, seeds: list[int]):
         self.plan, self.groups, self._seeds = schedule, groups, jnp.asarray(seeds, jnp.int32)
         self._patterns = data.patterns.shape[0]
-        self._data = {mesh: devices.put(data, mesh, devices.P()) for mesh in {group.mesh for group in groups}}
+        self._data = {mesh: sharding.put(data, mesh, sharding.P()) for mesh in {group.mesh for group in groups}}
         self._running: collections.deque[dict[str, Array]] = collections.deque()
         # Programs by name and by what a group looks like: groups of one size share one.
         self._programs: dict[tuple[Any, ...], Callable[..., Any]] = {}
@@ -139,45 +139,47 @@ class Crew:
     def start(self, store: Checkpoints) -> tuple[list[State], int, list[str]]:
         """(states, step, notes) from the newest checkpoint or, where there is none, from the beginning."""
         initialise = over_seeds(lambda seed: init_state(self.plan, seed), len(self._seeds), shared=0)
-        placed = devices.across(len(self._seeds), self.groups[0].mesh)
+        placed = sharding.across(len(self._seeds), self.groups[0].mesh)
         found = store.restore(jax.eval_shape(initialise, self._seeds), placed)
         if found is None:
             return self.begin(), 0, []
         state, step, notes = found
         store.discard_after(step)
-        return [devices.split(state, group) for group in self.groups], step, [*notes, f"resumed from step {step}"]
+        return [sharding.split(state, group) for group in self.groups], step, [*notes, f"resumed from step {step}"]
 
     def begin(self) -> list[State]:
         """The states of all groups before their first step."""
 
-        def one(group: devices.Group) -> State:
+        def one(group: sharding.Group) -> State:
             initialise = self._program("init", group, lambda seed: init_state(self.plan, seed))
-            return initialise(devices.put(np.asarray(self._seeds)[group.rows()], group.mesh, devices.P(devices.SEED)))
+            return initialise(
+                sharding.put(np.asarray(self._seeds)[group.rows()], group.mesh, sharding.P(sharding.SEED))
+            )
 
         return [one(group) for group in self.groups]
 
-    def _program(self, name: str, group: devices.Group, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _program(self, name: str, group: sharding.Group, function: Callable[..., Any]) -> Callable[..., Any]:
         key = name, group.local, group.mesh
         if key not in self._programs:
             unroll = jax.default_backend() == "cpu"
             stacked = over_seeds(function, group.local, shared=0, unroll=unroll)
-            self._programs[key] = devices.spread(stacked, group.mesh, shared=0)
+            self._programs[key] = sharding.spread(stacked, group.mesh, shared=0)
         return self._programs[key]
 
     def merged(self, states: list[State]) -> State:
         """The state of all seeds, one row each."""
-        return devices.merge(states, self.groups)
+        return sharding.merge(states, self.groups)
 
     def variables(self, state: State) -> dict[str, Any]:
         """The variables of all seeds where this process can work with them; a matter of all processes."""
         own = {"params": state.params, "batch_stats": state.batch_stats}
-        return jax.tree.map(jnp.asarray, devices.everywhere(own, self.groups[0].mesh))
+        return jax.tree.map(jnp.asarray, sharding.everywhere(own, self.groups[0].mesh))
 
-    def order(self, group: devices.Group, state: State) -> Array:
+    def order(self, group: sharding.Group, state: State) -> Array:
         """The order of the epoch that each seed of the group stands in."""
         return self._program("order", group, lambda one: epoch_order(self.plan, one, self._patterns))(state)
 
-    def advance(self, group: devices.Group, state: State, order: Array, count: int) -> tuple[State, dict[str, Array]]:
+    def advance(self, group: sharding.Group, state: State, order: Array, count: int) -> tuple[State, dict[str, Array]]:
         """`count` steps of one group; returns before they are done, but waits for those of `AHEAD` calls ago."""
         key = count, group.local, group.mesh
         if key not in self._programs:
@@ -238,7 +240,7 @@ class _Loop:
                     self.compile_s = self.compiler_s()
             moved.append(state)
             collected.append(metrics)
-        parts = [devices.history(m, group) for m, group in zip(collected, self.crew.groups, strict=True)]
+        parts = [sharding.history(m, group) for m, group in zip(collected, self.crew.groups, strict=True)]
         history = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return moved, history, time.perf_counter() - begun
 

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from xrd_jax.config import TrainConfig
-from xrd_jax.prepare import TargetSpec
+from xrd_jax.config.schema import TrainConfig
+from xrd_jax.preprocessing.prepare import TargetSpec
 
 REGRESSION = {
     "log_cosh": lambda residual: optax.log_cosh(residual),

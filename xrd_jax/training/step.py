@@ -12,12 +12,12 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh
 from jaxtyping import Array, Int
 
-from xrd_jax import photons
-from xrd_jax.config import PrepareConfig, TrainConfig
+from xrd_jax.config.schema import PrepareConfig, TrainConfig
 from xrd_jax.errors import UserError
 from xrd_jax.models import Model
-from xrd_jax.prepare import Statistics, TargetSpec, transform
-from xrd_jax.training import devices, own_maps
+from xrd_jax.preprocessing import noise as preprocessing_noise
+from xrd_jax.preprocessing.prepare import Statistics, TargetSpec, transform
+from xrd_jax.training import attention_supervision, sharding
 from xrd_jax.training.augment import Redraw, redraw
 from xrd_jax.training.losses import loss_and_metrics
 
@@ -145,7 +145,7 @@ def train_step(plan: Plan, state: State, order: Int[Array, N], data: TrainingDat
         slopes = data.slopes[chosen] if plan.train.redraw_shift else jnp.zeros_like(patterns)
         counts = redraw(redraw_key, patterns, slopes, scales)
         patterns = transform(data.statistics, plan.prepare, counts)
-        noise = photons.variance(data.statistics, plan.prepare, counts)
+        noise = preprocessing_noise.variance(data.statistics, plan.prepare, counts)
     targets = {name: values[chosen] for name, values in data.targets.items()}
     patterns, noise, targets = _share(plan, (patterns, noise, targets))
     dropout_key = jax.random.fold_in(jax.random.fold_in(key, DROPOUT), state.step)
@@ -155,10 +155,10 @@ def train_step(plan: Plan, state: State, order: Int[Array, N], data: TrainingDat
         outputs, aux, batch_stats = plan.model.apply_train(variables, patterns, dropout_key)
         loss, metrics = loss_and_metrics(outputs, targets, plan.specs, plan.train)
         if "own" in aux:
-            few = max(1, own_maps.PATTERNS // plan.shares)
+            few = max(1, attention_supervision.PATTERNS // plan.shares)
             own_key = jax.random.fold_in(jax.random.fold_in(key, OWN), state.step)
-            maps = own_maps.wanted(plan.model, plan.specs, variables, patterns[:few], noise[:few], own_key)
-            metrics["loss/own"] = own_maps.loss(aux["own"], maps)
+            maps = attention_supervision.wanted(plan.model, plan.specs, variables, patterns[:few], noise[:few], own_key)
+            metrics["loss/own"] = attention_supervision.loss(aux["own"], maps)
             loss = loss + plan.train.own_weight * metrics["loss/own"]
         return loss, (metrics, batch_stats)
 
@@ -166,7 +166,7 @@ def train_step(plan: Plan, state: State, order: Int[Array, N], data: TrainingDat
     if plan.shares > 1:
         # As one vector: devices wait for each other once, not once per leaf.
         flat, shaped = ravel_pytree((gradients, metrics))
-        gradients, metrics = shaped(jax.lax.pmean(flat, devices.BATCH))
+        gradients, metrics = shaped(jax.lax.pmean(flat, sharding.BATCH))
     updates, opt_state = plan.optimiser.update(gradients, state.opt_state, state.params)
     metrics |= {"gradient_norm": optax.tree.norm(gradients), "learning_rate": jnp.asarray(plan.schedule(state.step))}
     params = optax.apply_updates(state.params, updates)
@@ -178,7 +178,7 @@ def _share(plan: Plan, batch: Any) -> Any:
     if plan.shares == 1:
         return batch
     size = plan.batch // plan.shares
-    begin = jax.lax.axis_index(devices.BATCH) * size
+    begin = jax.lax.axis_index(sharding.BATCH) * size
     return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, begin, size), batch)
 
 
@@ -217,6 +217,6 @@ def compiled_steps(
             return state, jax.tree.map(lambda value: value[None], metrics)
         return jax.lax.scan(lambda carry, _: train_step(plan, carry, order, data), state, length=count)
 
-    local = seeds if mesh is None else seeds // mesh.shape[devices.SEED]
+    local = seeds if mesh is None else seeds // mesh.shape[sharding.SEED]
     stacked = over_seeds(call, local, shared=1, unroll=jax.default_backend() == "cpu")
-    return devices.spread(stacked, mesh, shared=1, donate=True)
+    return sharding.spread(stacked, mesh, shared=1, donate=True)

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from xrd_jax.errors import UserError
-from xrd_jax.io import section, source
-from xrd_jax.io.cyclers import biologic, delimited, foreign, gamry, neware, plugins, spreadsheet
+from xrd_jax.io.cyclers import biologic, delimited, gamry, neware, plugins, spreadsheet, unsupported
 from xrd_jax.io.cyclers.log import CyclerLog
 from xrd_jax.io.cyclers.plugins import Reader
+from xrd_jax.io.parsing import text, toml_table
 
 # Beyond these a number is damage, not a measurement: V, A, and s (300 years).
 _LIMITS = {"voltage": 1e4, "current": 1e5, "time": 1e10}
@@ -24,7 +24,7 @@ def _starts(*words: bytes) -> functools.partial[bool]:
 
 
 def _begins(words: tuple[bytes, ...], head: bytes, path: Path) -> bool:
-    return source.is_text(head) and head.lstrip(b"\xef\xbb\xbf").startswith(words)
+    return text.is_text(head) and head.lstrip(b"\xef\xbb\xbf").startswith(words)
 
 
 def _holds(*words: bytes) -> functools.partial[bool]:
@@ -32,20 +32,20 @@ def _holds(*words: bytes) -> functools.partial[bool]:
 
 
 def _has(words: tuple[bytes, ...], head: bytes, path: Path) -> bool:
-    return source.is_text(head) and all(word in head for word in words)
+    return text.is_text(head) and all(word in head for word in words)
 
 
 _maccor = functools.partial(delimited.read, unsigned=True)
 # The makers' text exports are read alike, by the names of their columns; telling them apart is for the report.
 READERS = (
     Reader("biologic-mpt", lambda head, _: biologic.is_mpt(head), biologic.read),
-    Reader("biologic-mpr", lambda head, _: foreign.is_mpr(head), foreign.refuse_mpr),
+    Reader("biologic-mpr", lambda head, _: unsupported.is_mpr(head), unsupported.refuse_mpr),
     Reader("gamry-dta", lambda head, _: gamry.is_dta(head), gamry.read),
     Reader("neware-nda", lambda head, _: neware.is_nda(head), neware.read_nda),
     Reader("neware-ndax", neware.is_ndax, neware.read_ndax),
-    Reader("arbin-res", lambda head, _: foreign.is_res(head), foreign.refuse_res),
+    Reader("arbin-res", lambda head, _: unsupported.is_res(head), unsupported.refuse_res),
     Reader("xlsx", spreadsheet.is_workbook, spreadsheet.read),
-    Reader("xls", lambda head, _: foreign.is_xls(head), foreign.refuse_xls),
+    Reader("xls", lambda head, _: unsupported.is_xls(head), unsupported.refuse_xls),
     Reader("basytec", _starts(b"~Resultfile from Basytec"), delimited.read),
     Reader("novonix", _holds(b"[Summary]", b"Novonix"), delimited.read),
     Reader("maccor", _starts(b"Today's Date", b"Today''s Date", b"Rec#", b"Rec\t", b"Rec,"), _maccor),
@@ -69,8 +69,8 @@ def read_cycler(path: str | Path, format: str | None = None) -> CyclerLog:
     readers = (*plugins.installed(), *READERS)
     names = [reader.name for reader in readers]
     if format is not None and format not in names:
-        raise UserError(f"{path}: cycler format '{format}' is not known{section.suggest(format, names)}")
-    head = source.head(path)
+        raise UserError(f"{path}: cycler format '{format}' is not known{toml_table.suggest(format, names)}")
+    head = text.head(path)
     for reader in readers:
         if reader.name == format or (format is None and reader.recognises(head, path)):
             return _checked(reader.read, path, reader.name)
@@ -90,10 +90,10 @@ def read_table(path: str | Path, columns: Mapping[str, str], units: Mapping[str,
       UserError: a quantity, column or unit is not known, or the file is at fault; the text names it.
     """
     path = Path(path)
-    head = source.head(path)
+    head = text.head(path)
     if spreadsheet.is_workbook(head, path):
         return _checked(lambda named: spreadsheet.read_columns(named, columns, units or {}), path, "xlsx")
-    if not source.is_text(head):
+    if not text.is_text(head):
         raise UserError(f"{path}: neither text nor a workbook, so it has no columns to name; export it as csv")
     return _checked(lambda named: delimited.read_columns(named, columns, units or {}), path, "csv")
 

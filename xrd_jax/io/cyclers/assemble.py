@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from xrd_jax.errors import UserError
-from xrd_jax.io.cyclers import columns, log, moments
+from xrd_jax.io.cyclers import columns, log
 from xrd_jax.io.cyclers.table import Table
+from xrd_jax.io.parsing import dates as parsing_dates
 
 _UNITS = {"time": "s", "step_time": "s", "voltage": "V", "current": "A"}
 # Share by which the recorded charge may differ from the integral of the current before it is worth a word.
@@ -93,15 +94,15 @@ def _time(
     time = _elapsed(table, notes)
     unix = _scaled(table, "unix_time")
     if unix is not None:
-        clock: moments.Moments | None = moments.Moments(unix, True, 0)
+        clock: parsing_dates.Moments | None = parsing_dates.Moments(unix, True, 0)
     else:
-        clock = None if table.dates is None else moments.resolve(table.dates, time, order)
+        clock = None if table.dates is None else parsing_dates.resolve(table.dates, time, order)
     if time is not None:
         return time, start if clock is None else _start(clock, time, notes) or start
     if clock is None:
         what = "no column of times is known here" if table.dates is None else "the dates fit no calendar"
         raise UserError(f"{path}: {what}; export times in seconds, or name their column: columns = {{ time = … }}")
-    zero = float(clock.seconds[0]) if start is None else (start - moments.EPOCH).total_seconds()
+    zero = float(clock.seconds[0]) if start is None else (start - parsing_dates.EPOCH).total_seconds()
     return clock.seconds - zero, start or _start(clock, clock.seconds - zero, notes)
 
 
@@ -122,7 +123,7 @@ def _elapsed(table: Table, notes: list[str]) -> np.ndarray | None:
     return step_time + np.concatenate([[0.0], np.cumsum(np.where(restarts, step_time[:-1], 0.0))])
 
 
-def _start(clock: moments.Moments, time: np.ndarray, notes: list[str]) -> datetime.datetime | None:
+def _start(clock: parsing_dates.Moments, time: np.ndarray, notes: list[str]) -> datetime.datetime | None:
     """When `time` [R] was 0 by the dates beside it, or None where they cannot tell."""
     if not clock.sure:
         notes.append(

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from xrd_jax.errors import UserError
-from xrd_jax.io.cyclers import assemble, columns, log, moments, table
+from xrd_jax.io.cyclers import assemble, columns, log, table
+from xrd_jax.io.parsing import dates
 
 # Lines among which the program says how long its header is.
 _ANNOUNCED_WITHIN = 5
@@ -72,5 +73,5 @@ def _check(roles: dict[str, columns.Column], path: Path) -> None:
 def _acquisition_start(header: list[str]) -> datetime.datetime | None:
     for line in header:
         if line.startswith("Acquisition started on :"):
-            return moments.stamp(line.partition(":")[2].strip(), order="month")
+            return dates.stamp(line.partition(":")[2].strip(), order="month")
     return None

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from xrd_jax.errors import UserError
-from xrd_jax.io import section
+from xrd_jax.io.parsing import toml_table
 
 _TIME = {"s": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "msec": 1e-3, "us": 1e-6}
 _TIME |= {"min": 60.0, "mins": 60.0, "minute": 60.0, "minutes": 60.0, "d": 86400.0, "day": 86400.0, "days": 86400.0}
@@ -131,7 +131,7 @@ def check(columns: Mapping[str, str], units: Mapping[str, str], place: str) -> N
     """
     for role in (*columns, *units):
         if role not in ROLES:
-            raise UserError(f"{place} '{role}' is no quantity of a cycler log{section.suggest(role, ROLES)}")
+            raise UserError(f"{place} '{role}' is no quantity of a cycler log{toml_table.suggest(role, ROLES)}")
     for role, unit in units.items():
         if role not in columns:
             raise UserError(f"{place} a unit of {role} is given, but not its column; name it too")
@@ -150,7 +150,7 @@ def chosen(names: Sequence[str], columns: Mapping[str, str], units: Mapping[str,
     picked = {}
     for role, name in columns.items():
         if name not in names:
-            raise UserError(f"{path}: no column '{name}' (asked for as {role}){section.suggest(name, names)}")
+            raise UserError(f"{path}: no column '{name}' (asked for as {role}){toml_table.suggest(name, names)}")
         unit = units.get(role) or split(name)[1]
         scale = factor(unit, role) if unit else 1.0
         picked[role] = Column(names.index(name), name, scale or 1.0, bool(unit) and scale is not None)

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from xrd_jax.errors import UserError
-from xrd_jax.io import source
-from xrd_jax.io.cyclers import assemble, columns, log, moments, table
+from xrd_jax.io.cyclers import assemble, columns, log, table
+from xrd_jax.io.parsing import dates, text
 
 _SEPARATORS = ("\t", ";", ",", "|")
 # Lines and characters among which the names of the columns are looked for.
@@ -40,7 +40,7 @@ class Header:
 
 def is_log(head: bytes, path: Path) -> bool:
     """True for text whose first lines, or whose first lines that are read, hold the names of a log's columns."""
-    if not source.is_text(head):
+    if not text.is_text(head):
         return False
     with contextlib.suppress(UserError), table.open_text(path) as file:
         return find_header(table.lines(file, path)) is not None
@@ -146,6 +146,6 @@ def start_in(lead: list[str]) -> datetime.datetime | None:
         found = re.match(
             r"\W*(?:Started|Start of Test|Date of Test|Start Time)\W*?:[\s,;]*(\S.*)", line[:200], re.IGNORECASE
         )
-        if found and (start := moments.stamp(found.group(1).strip(" ,;\t"))) is not None:
+        if found and (start := dates.stamp(found.group(1).strip(" ,;\t"))) is not None:
             return start
     return None

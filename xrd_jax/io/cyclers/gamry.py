@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from xrd_jax.errors import UserError
-from xrd_jax.io.cyclers import assemble, columns, log, moments, table
+from xrd_jax.io.cyclers import assemble, columns, log, table
+from xrd_jax.io.parsing import dates
 
 _TABLE = re.compile(r"([A-Z]\w*)\tTABLE\b")
 _LABEL = re.compile(r"([A-Z]\w*)\tLABEL\t([^\t\n]*)")
@@ -114,4 +115,4 @@ def _began(labels: dict[str, str]) -> datetime.datetime | None:
     date, time = labels.get("DATE"), labels.get("TIME")
     if date is None or time is None:
         return None
-    return moments.stamp(f"{date} {time}", [value for value in labels.values() if moments.is_date(value)])
+    return dates.stamp(f"{date} {time}", [value for value in labels.values() if dates.is_date(value)])

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from xrd_jax.errors import UserError
-from xrd_jax.io.cyclers import archive, columns, log, moments, table
+from xrd_jax.io.cyclers import archive, columns, log, table
+from xrd_jax.io.parsing import dates
 
 # What an archive may unpack to: fastnda and the arrays take some thirty times that in memory.
 _LEAST, _RATIO = 6 << 20, 8
@@ -82,7 +83,7 @@ def _log(
     unix = numbers.get("unix_time_s")
     start = None
     if unix is not None:
-        clock = moments.Moments(unix, True, None)
+        clock = dates.Moments(unix, True, None)
         start = clock.start(float(unix[0] - numbers["total_time_s"][0]))
     parsed = table.Table(numbers, roles, None, None, np.arange(1, frame.height + 1), (), frozenset())
     made = assemble.cycler_log(parsed, path, start)

@@ -13,9 +13,9 @@ from typing import IO
 import numpy as np
 
 from xrd_jax.errors import UserError
-from xrd_jax.io import source
 from xrd_jax.io.cyclers import columns as naming
-from xrd_jax.io.cyclers import moments
+from xrd_jax.io.parsing import dates as parsing_dates
+from xrd_jax.io.parsing import text
 
 # A row of a thousand columns fits many times; a file without line ends is no table and must not fill the memory.
 LONGEST_LINE = 1 << 20
@@ -55,7 +55,7 @@ class Table:
 
 def open_text(path: Path) -> IO[str]:
     """The file as text with '\\n' line ends; UTF-16 by its mark, else UTF-8, else the code page that takes any byte."""
-    head = source.head(path)
+    head = text.head(path)
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return path.open(encoding="utf-16", errors="replace")
     decoder = codecs.getincrementaldecoder("utf-8")()
@@ -188,7 +188,7 @@ class _Blocks:
     ):
         self.names, self.path, self.comma = names, path, comma
         time = roles.get("time")
-        if time is not None and moments.is_date(first[time.index]):
+        if time is not None and parsing_dates.is_date(first[time.index]):
             roles["date"] = roles.pop("time")
             roles.pop("step_time", None)
         self.roles = roles
@@ -234,9 +234,9 @@ class _Blocks:
 
     def _add_dates(self, column: list[str], lines: np.ndarray) -> None:
         assert self.dates is not None
-        parsed = [moments.parse(cell) for cell in column]
+        parsed = [parsing_dates.parse(cell) for cell in column]
         if None not in parsed:
-            self.dates.append(np.array(parsed, dtype=moments.RECORD))
+            self.dates.append(np.array(parsed, dtype=parsing_dates.RECORD))
             return
         if not {"time", "step_time", "unix_time"} & set(self.roles):
             bad = parsed.index(None)
@@ -288,7 +288,7 @@ def _floats(column: Sequence[str], comma: bool) -> np.ndarray | None:
 
 
 def _durations(column: Sequence[str]) -> np.ndarray | None:
-    values = [moments.duration(cell) for cell in column]
+    values = [parsing_dates.duration(cell) for cell in column]
     return None if None in values else np.array(values, float)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from xrd_jax.errors import UserError
-from xrd_jax.io import clock, times
 from xrd_jax.io.cyclers import log as logs
+from xrd_jax.io.experiment import clock, exposure_times
 from xrd_jax.io.inspect import alignment, findings
 from xrd_jax.io.inspect import survey as surveys
 from xrd_jax.io.patterns import pattern
@@ -92,7 +92,7 @@ def _times(one: findings.Session) -> Iterator[str]:
         numbers = clock.frame_numbers(one.group.names, re.compile(one.group.number))
         missing = clock.missing_numbers(numbers)
         yield f"  Numbers in names: {numbers.min()} to {numbers.max()}" + (
-            f"; missing: {times.some(missing)}." if missing else ", none missing."
+            f"; missing: {exposure_times.some(missing)}." if missing else ", none missing."
         )
     exposures = {scan.exposure for scan in scans}
     if len(exposures) == 1 and (exposure := exposures.pop()) is not None:
@@ -146,7 +146,7 @@ def _matched(one: findings.Session) -> Iterator[str]:
     if one.unmatched:
         yield (
             f"  Problem: {len(one.unmatched)} of {one.order.size} patterns lie outside the log or in its gaps "
-            f"({times.some(one.unmatched)}); they will be left out: check zone and offset."
+            f"({exposure_times.some(one.unmatched)}); they will be left out: check zone and offset."
         )
     if (found := one.offset) is not None and one.moving is not None:
         yield moved(found, one.moving)
@@ -183,7 +183,7 @@ def _faults(one: findings.Session) -> Iterator[str]:
 
 
 def _places(axis: np.ndarray, where: np.ndarray) -> str:
-    return times.some([f"{axis[i]:g}" for i in where.tolist()])
+    return exposure_times.some([f"{axis[i]:g}" for i in where.tolist()])
 
 
 def stacked(one: surveys.Found, base: Path) -> Iterator[str]:

@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from xrd_jax.errors import UserError
-from xrd_jax.io import clock, cyclers, folder, matrix, patterns, section, source, stack
-from xrd_jax.io import plan as plans
+from xrd_jax.io import cyclers, patterns
 from xrd_jax.io.cyclers import log as logs
-from xrd_jax.io.patterns import hdf5
+from xrd_jax.io.experiment import clock, stack, stack_csv
+from xrd_jax.io.experiment import schema as plans
+from xrd_jax.io.parsing import hdf5, text, toml_table
 from xrd_jax.io.patterns.pattern import Pattern
+from xrd_jax.io.reading import many_files
 
 MOST = 200_000  # files; a folder with more is a mistake in the path
 ALIKE = 0.01  # of a channel: axes that differ by less are one axis
@@ -108,7 +110,7 @@ def survey(root: Path, cache: bool = False, progress: bool = False) -> Survey:
         else:
             candidates.append(file)
     # Backgrounds that were subtracted leave negative intensities: looking must not stop there.
-    results = folder.Reading(cache, progress).read_all(candidates, allow_negative=True)
+    results = many_files.Reading(cache, progress).read_all(candidates, allow_negative=True)
     for file, result in zip(candidates, results, strict=True):
         if (table := _stack(file, result)) is not None:
             read.append(table)
@@ -125,7 +127,7 @@ def survey(root: Path, cache: bool = False, progress: bool = False) -> Survey:
 def _files(root: Path) -> Iterator[Path]:
     if not root.exists():
         near = [one.name for one in root.parent.iterdir()] if root.parent.is_dir() else []
-        hint = section.suggest(root.name, near[:20]) if near else "; check the name"
+        hint = toml_table.suggest(root.name, near[:20]) if near else "; check the name"
         raise UserError(f"{root}: no such file or folder{hint}")
     if not root.is_dir():
         yield root
@@ -147,7 +149,7 @@ def _files(root: Path) -> Iterator[Path]:
 
 def _log(file: Path) -> Found | None:
     """The cycler log in a file; None where no reader of logs knows it."""
-    head = source.head(file)
+    head = text.head(file)
     for reader in (*cyclers.plugins.installed(), *cyclers.READERS):
         if reader.recognises(head, file):
             try:
@@ -171,18 +173,18 @@ def _format(file: Path) -> str:
     return "unknown" if reader is None else reader.name
 
 
-def _stack(file: Path, result: folder.Result) -> Found | None:
+def _stack(file: Path, result: many_files.Result) -> Found | None:
     """A csv with a row per spectrum, or a saved series; None for all else."""
     try:
-        if isinstance(result, UserError) and source.is_text(source.head(file)):
-            columns = spectrum_glob(matrix.header(file)[0])
+        if isinstance(result, UserError) and text.is_text(text.head(file)):
+            columns = spectrum_glob(stack_csv.header(file)[0])
             if columns is None:
                 return None
             plan = plans.PatternPlan((), None, False, True, str(file), columns)
-            return Found(file, "csv with a row per spectrum", rows=matrix.load(plan, file), columns=columns)
-        if not isinstance(result, UserError) and len(result) > 1 and source.head(file).startswith(hdf5.SIGNATURE):
+            return Found(file, "csv with a row per spectrum", rows=stack_csv.load(plan, file), columns=columns)
+        if not isinstance(result, UserError) and len(result) > 1 and text.head(file).startswith(hdf5.SIGNATURE):
             plan = plans.PatternPlan((), None, False, True, str(file))
-            return Found(file, "HDF5 stack", rows=matrix.load(plan, file))
+            return Found(file, "HDF5 stack", rows=stack_csv.load(plan, file))
     except (UserError, OSError, ValueError):
         return None
     return None
@@ -190,7 +192,7 @@ def _stack(file: Path, result: folder.Result) -> Found | None:
 
 def spectrum_glob(names: Sequence[str]) -> str | None:
     """What the columns of a spectrum are called: '' for numbers, 'absorbance_*' for a stem with numbers, else None."""
-    if sum(matrix.position(name) is not None for name in names) >= LEAST_COLUMNS:
+    if sum(stack_csv.position(name) is not None for name in names) >= LEAST_COLUMNS:
         return ""
     stems: dict[str, int] = {}
     for name in names:

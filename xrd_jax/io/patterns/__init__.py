@@ -7,23 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from xrd_jax.errors import UserError
-from xrd_jax.io import source
-from xrd_jax.io.patterns import (
-    bruker_raw,
-    foreign,
-    frames,
-    hdf5,
-    listed,
-    nexus,
-    plugins,
-    rigaku,
-    text,
-    uxd,
-    xrdml,
-    zipped,
-)
+from xrd_jax.io.parsing import hdf5, plugins
+from xrd_jax.io.parsing import text as parsing_text
+from xrd_jax.io.parsing.plugins import Reader
+from xrd_jax.io.patterns import bruker_raw, frames, listed, nexus, rigaku, text, unsupported, uxd, xrdml, zipped
 from xrd_jax.io.patterns.pattern import Pattern
-from xrd_jax.io.patterns.plugins import Reader
 
 # A text file of unknown make is tried last: any format with a signature of its own goes above it.
 READERS = (
@@ -33,11 +21,13 @@ READERS = (
     Reader("Bruker raw", lambda head, _: bruker_raw.recognises(head), bruker_raw.read),
     Reader("NeXus or HDF5", lambda head, _: nexus.recognises(head), nexus.read),
     Reader("detector frame", frames.recognises, frames.read),
-    Reader("foreign", lambda head, _: foreign.recognises(head), foreign.refuse),
-    Reader("uxd", lambda head, _: uxd.recognises(head) and source.is_text(head), uxd.read),
-    Reader("GSAS", lambda head, _: listed.recognises_gsas(head) and source.is_text(head), listed.read_gsas),
-    Reader("stepped", lambda head, _: listed.recognises_stepped(head) and source.is_text(head), listed.read_stepped),
-    Reader("text", lambda head, _: source.is_text(head), text.read),
+    Reader("foreign", lambda head, _: unsupported.recognises(head), unsupported.refuse),
+    Reader("uxd", lambda head, _: uxd.recognises(head) and parsing_text.is_text(head), uxd.read),
+    Reader("GSAS", lambda head, _: listed.recognises_gsas(head) and parsing_text.is_text(head), listed.read_gsas),
+    Reader(
+        "stepped", lambda head, _: listed.recognises_stepped(head) and parsing_text.is_text(head), listed.read_stepped
+    ),
+    Reader("text", lambda head, _: parsing_text.is_text(head), text.read),
 )
 _TAKES_MORE = ("NeXus or HDF5", "detector frame")
 
@@ -49,7 +39,7 @@ def reader_of(path: str | Path) -> Reader | None:
       UserError: the file is missing, empty or may not be read.
     """
     file, inner = hdf5.split(Path(path))
-    head = source.head(file)
+    head = parsing_text.head(file)
     for reader in (*plugins.installed(), *READERS):
         if reader.recognises(head, file):
             if inner and reader in READERS and reader.name not in _TAKES_MORE:

@@ -14,7 +14,8 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from xrd_jax.errors import UserError
-from xrd_jax.io.patterns import archive, pattern, times
+from xrd_jax.io.parsing import archives
+from xrd_jax.io.patterns import pattern, times
 
 _RAW = re.compile(r"(?:.*/)?RawData(\d{1,6})\.xml")
 
@@ -30,7 +31,7 @@ def read(path: Path, allow_negative: bool = False) -> tuple[pattern.Pattern, ...
     Raises:
       UserError: a damaged archive, no scan, or a scan of images instead of points.
     """
-    with archive.open_zip(path) as opened:
+    with archives.open_zip(path) as opened:
         names = sorted(filter(_RAW.fullmatch, opened.namelist()), key=_number)
         return pattern.collect((scan for name in names for scan in _scans(opened, name, path, allow_negative)), path)
 
@@ -41,7 +42,7 @@ def _number(name: str) -> tuple[str, int]:
 
 
 def _scans(opened: zipfile.ZipFile, name: str, path: Path, allow_negative: bool) -> list[pattern.Pattern]:
-    root, place = archive.xml_member(opened, name, path), f"{path}: {name}"
+    root, place = archives.xml_member(opened, name, path), f"{path}: {name}"
     routes = [route for route in root.iter("DataRoute") if route.find("Datum") is not None]
     routes = [route for route in routes if route.get("RouteFlag") in ("Measured", None)] or routes
     if not routes:

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from xrd_jax.errors import UserError
-from xrd_jax.io.patterns import hdf5, pattern, times
+from xrd_jax.io.parsing import hdf5
+from xrd_jax.io.patterns import pattern, times
 
 _MOST_PIXELS = 40_000_000
 _MOST_FRAMES = 2000

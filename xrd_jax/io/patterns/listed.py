@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from xrd_jax.errors import UserError
-from xrd_jax.io import source
+from xrd_jax.io.parsing import text as parsing_text
 from xrd_jax.io.patterns import pattern
 
 _BANK = re.compile(
@@ -57,7 +57,7 @@ def read_stepped(path: Path, allow_negative: bool = False) -> tuple[pattern.Patt
     Raises:
       UserError: there are not as many intensities as the three numbers announce.
     """
-    text = source.decode(pattern.whole_file(path, pattern.LARGEST // 2))
+    text = parsing_text.decode(pattern.whole_file(path, pattern.LARGEST // 2))
     lines = text.split("\n", 50)
     split = [line.split() for line in lines[:50]]
     opening = (n for n, w in enumerate(split) if len(w) > 2 and all(map(_NUMBERS.fullmatch, w[:3])) and _count(w))
@@ -83,7 +83,7 @@ def read_gsas(path: Path, allow_negative: bool = False) -> tuple[pattern.Pattern
     Raises:
       UserError: a bank of time of flight, in a form not known here, or with another number of points than announced.
     """
-    text = source.decode(pattern.whole_file(path, pattern.LARGEST // 2))
+    text = parsing_text.decode(pattern.whole_file(path, pattern.LARGEST // 2))
     return pattern.collect(_banks(text, path, allow_negative), path)
 
 

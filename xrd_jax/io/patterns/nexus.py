@@ -15,7 +15,8 @@ import h5py
 import numpy as np
 
 from xrd_jax.errors import UserError
-from xrd_jax.io.patterns import axes, hdf5, pattern, times
+from xrd_jax.io.parsing import hdf5
+from xrd_jax.io.patterns import axes, pattern, times
 
 _BEYOND = 100 * 2**20  # bytes that the scans may take beyond four times the file
 _ERROR_NAMES = ("{}_errors", "errors", "{}_error", "sigma", "{}_sigma")

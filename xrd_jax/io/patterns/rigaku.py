@@ -15,7 +15,8 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from xrd_jax.errors import UserError
-from xrd_jax.io.patterns import archive, pattern, times
+from xrd_jax.io.parsing import archives
+from xrd_jax.io.patterns import pattern, times
 
 _TWO_THETA = ("TwoTheta", "TwoThetaTheta", "TwoThetaOmega")
 _PROFILE = re.compile(r"Data(\d{1,6})/Profile(\d{1,6})\.txt")
@@ -120,7 +121,7 @@ def read_rasx(path: Path, allow_negative: bool = False) -> tuple[pattern.Pattern
     Raises:
       UserError: a damaged archive, or a profile with another number of rows than its conditions announce.
     """
-    with archive.open_zip(path) as opened:
+    with archives.open_zip(path) as opened:
         names = opened.namelist()
         profiles = sorted(
             filter(_PROFILE.fullmatch, names), key=lambda name: [int(n) for n in re.findall(r"\d+", name)]
@@ -130,11 +131,11 @@ def read_rasx(path: Path, allow_negative: bool = False) -> tuple[pattern.Pattern
 
 def _profile(opened: zipfile.ZipFile, name: str, path: Path, allow_negative: bool) -> pattern.Pattern:
     place = f"{path}: {name}"
-    table = _table(archive.member(opened, name, path).decode("utf-8-sig", "replace"), place)
+    table = _table(archives.member(opened, name, path).decode("utf-8-sig", "replace"), place)
     folder, number = name.partition("/")[0], re.findall(r"\d+", name)[1]
     known = opened.NameToInfo
     described = [n for s in ("Mesurement", "Measurement") if (n := f"{folder}/{s}Conditions{number}.xml") in known]
-    root = archive.xml_member(opened, described[0], path) if described else Element("none")
+    root = archives.xml_member(opened, described[0], path) if described else Element("none")
     scan = {child.tag: (child.text or "").strip() for child in root.iterfind("ScanInformation/*")}
     tube = {child.tag: (child.text or "").strip() for child in root.iterfind(".//XrayGenerator/*")}
     general = {child.tag: (child.text or "").strip() for child in root.iterfind("GeneralInformation/*")}

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xrd_jax.errors import UserError
-from xrd_jax.io import source
+from xrd_jax.io.parsing import text as parsing_text
 from xrd_jax.io.patterns import heading, pattern
 
 COMMENTS = ("#", "'", "/*", "*/", "!", ";", "%", "//", '"')
@@ -48,7 +48,7 @@ def read(path: Path, allow_negative: bool = False) -> tuple[pattern.Pattern, ...
       UserError: naming the row, where rows are ragged, cut, not numeric, not finite, negative (unless
         `allow_negative`), or where the axis does not run one way.
     """
-    text = source.decode(pattern.whole_file(path, LARGEST))
+    text = parsing_text.decode(pattern.whole_file(path, LARGEST))
     header, at, first, declared = _first_row(text, path)
     body = text[at:].rstrip()
     line = body[: body.find("\n")] if "\n" in body else body
@@ -62,7 +62,7 @@ def read(path: Path, allow_negative: bool = False) -> tuple[pattern.Pattern, ...
         raise UserError(f"{path}: only one row of numbers; a pattern needs at least two: export it again")
     if not text.endswith("\n"):
         tail = [row for row in body[-8192:].split("\n")[1:] if not _is_remark(row.strip(), set())]
-        if source.ends_short(tail, separator):
+        if parsing_text.ends_short(tail, separator):
             raise UserError(
                 f"{path}: row {table.rows[-1]} ends within a number; the file is cut: copy or export it again"
             )

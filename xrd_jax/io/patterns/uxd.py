@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from xrd_jax.errors import UserError
-from xrd_jax.io import source
+from xrd_jax.io.parsing import text as parsing_text
 from xrd_jax.io.patterns import pattern, times
 
 _KEY = re.compile(r"^[ \t]*_([A-Z0-9_]+)[ \t]*=[ \t]*([^\n]*)$", re.MULTILINE | re.IGNORECASE)
@@ -38,7 +38,7 @@ def read(path: Path, allow_negative: bool = False) -> tuple[pattern.Pattern, ...
     Raises:
       UserError: no range, or a range without positions.
     """
-    text = source.decode(pattern.whole_file(path, pattern.LARGEST // 2))
+    text = parsing_text.decode(pattern.whole_file(path, pattern.LARGEST // 2))
     if not _MARKER.search(text):
         other = _OTHER.search(text)
         what = (

@@ -14,7 +14,8 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from xrd_jax.errors import UserError
-from xrd_jax.io.patterns import archive, pattern, times
+from xrd_jax.io.parsing import archives
+from xrd_jax.io.patterns import pattern, times
 
 _FACTORS = ("beamAttenuationFactors", "commonBeamAttenuationFactor")
 _DIVERGENCE = ("divergenceCorrections", "commonDivergenceCorrection")
@@ -31,7 +32,7 @@ def read(path: Path, allow_negative: bool = False) -> tuple[pattern.Pattern, ...
     Raises:
       UserError: broken XML, no finished scan, or a scan whose lists do not fit together.
     """
-    return pattern.collect(_scans(archive.xml_file(path), path, allow_negative), path)
+    return pattern.collect(_scans(archives.xml_file(path), path, allow_negative), path)
 
 
 def _scans(root: Element, path: Path, allow_negative: bool) -> Iterator[pattern.Pattern]:

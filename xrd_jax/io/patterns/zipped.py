@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from xrd_jax.io.patterns import archive, bruker, foreign, pattern, rigaku
+from xrd_jax.io.parsing import archives
+from xrd_jax.io.patterns import bruker, pattern, rigaku, unsupported
 
 
 def recognises(head: bytes) -> bool:
@@ -18,10 +19,10 @@ def read(path: Path, allow_negative: bool = False) -> tuple[pattern.Pattern, ...
     Raises:
       UserError: a damaged or harmful archive, or one of another kind; the text says what it is.
     """
-    with archive.open_zip(path) as opened:
+    with archives.open_zip(path) as opened:
         names = opened.namelist()
     if rigaku.recognises_rasx(names):
         return rigaku.read_rasx(path, allow_negative)
     if bruker.recognises(names):
         return bruker.read(path, allow_negative)
-    return foreign.refuse_zip(path, names)
+    return unsupported.refuse_zip(path, names)

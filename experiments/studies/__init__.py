@@ -1,0 +1,1 @@
+"""Questions about explanations, the simulated cell and file formats, each with the command that answers it."""

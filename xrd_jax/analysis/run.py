@@ -1,0 +1,236 @@
+"""A run on disk: open it, predict and look inside with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from xrd_jax.analysis import vaw as vaw_maps
+from xrd_jax.config.schema import Config, PrepareConfig, from_dict
+from xrd_jax.errors import UserError
+from xrd_jax.models import Model, build
+from xrd_jax.preprocessing.prepare import Statistics, TargetSpec, to_device, transform
+from xrd_jax.runtime import compilation
+from xrd_jax.series import lazy
+from xrd_jax.series.record import PatternSeries
+from xrd_jax.training import sharding
+from xrd_jax.training.checkpoint import Checkpoints
+from xrd_jax.training.step import init_state, over_seeds, plan
+
+# Patterns per block and device: on a CPU the attention of a block then stays near the cache, a GPU wants enough to do.
+CHUNK = {"cpu": 64, "gpu": 1024}
+
+
+def open_run(path: str | os.PathLike[str]) -> Run:
+    """Opens a run directory.
+
+    Raises:
+      UserError: no run there, or no checkpoint that can be read.
+
+    Warns:
+      UserWarning: the newest checkpoint is damaged, and the one before it was taken.
+    """
+    compilation.exact()
+    path = Path(path)
+    try:
+        record = json.loads((path / "config.json").read_text())
+        with np.load(path / "preparation.npz", allow_pickle=False) as file:
+            statistics = Statistics(**{name: jnp.asarray(file[name]) for name in Statistics._fields})
+        config = from_dict(Config, record["config"])
+        specs = tuple(TargetSpec(**(spec | {"classes": tuple(spec["classes"])})) for spec in record["targets"])
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: not a run directory ({Path(error.filename).name} is missing); train first") from None
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: config.json or preparation.npz is damaged ({error})") from None
+    model = build(config.model, statistics.matrix.shape[1], tuple((s.name, s.size) for s in specs))
+    schedule = plan(model, specs, config.prepare, config.train, record["n_train"])
+    initialise = over_seeds(lambda seed: init_state(schedule, seed), config.seeds, shared=0)
+    store = Checkpoints(path / "checkpoints")
+    try:
+        found = store.restore(jax.eval_shape(initialise, jnp.asarray(config.seed_list(), jnp.int32)))
+    finally:
+        store.close()
+    if found is None:
+        raise UserError(f"{path}: has no checkpoint yet; train first")
+    state, _, damaged = found
+    for line in damaged:
+        warnings.warn(line, stacklevel=2)
+    return Run(path, config, specs, statistics, model, {"params": state.params, "batch_stats": state.batch_stats})
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Trained networks with their preparation.
+
+    Attributes:
+      path: the run directory.
+      specs: the targets, in the order of the configuration.
+      variables: parameters with a leading seed axis S.
+    """
+
+    path: Path
+    config: Config
+    specs: tuple[TargetSpec, ...]
+    statistics: Statistics
+    model: Model
+    variables: dict[str, Any]
+
+    @property
+    def axis(self) -> np.ndarray:
+        """[L] positions of the network's input channels."""
+        return np.asarray(self.statistics.centres, np.float64)
+
+    def predict(self, series: PatternSeries) -> dict[str, np.ndarray]:
+        """Predictions of every seed.
+
+        Returns:
+          target -> [S, T] in the target's unit (regression) or [S, T, K] probabilities (classification).
+
+        Raises:
+          UserError: the series has another axis than the training data.
+        """
+        return self.look(series, maps=False)[0]
+
+    def vaw(self, series: PatternSeries) -> vaw_maps.Vaw:
+        """The Visualized Attention Weight of every seed and pattern."""
+        return self.look(series)[1]
+
+    def look(
+        self, series: PatternSeries, maps: bool = True, chunk: int | None = None
+    ) -> tuple[dict[str, np.ndarray], vaw_maps.Vaw]:
+        """Predictions and VAW in one pass over the data, collected from `stream`; a map takes 4 L bytes per seed."""
+        raw = np.empty((self.config.seeds, len(series), self.axis.size if maps else 0), np.float32)
+        outputs = {s.name: np.empty(raw.shape[:2] + ((s.size,) if s.classes else ()), np.float32) for s in self.specs}
+        for block in self.stream(series, maps, chunk):
+            here = slice(block.begin, block.begin + block.raw.shape[1])
+            raw[:, here] = block.raw
+            for name, values in block.outputs.items():
+                outputs[name][:, here] = values
+        return outputs, vaw_maps.Vaw(self.axis, raw, self.model.lag)
+
+    def stream(self, series: PatternSeries, maps: bool = True, chunk: int | None = None) -> Iterator[Block]:
+        """Predictions and VAW of any number of patterns in constant memory, block by block, in time order.
+
+        All seeds see a block before the next one is read, on all devices of this process. No more than [chunk, L, L]
+        attention exists, and without `maps` none is returned to be kept.
+
+        Args:
+          chunk: patterns per block; by default what measurements found best on this kind of device.
+
+        Raises:
+          UserError: the series has another axis than the training data.
+        """
+        self._check_axis(series)
+        most = CHUNK.get(jax.default_backend(), CHUNK["gpu"]) * jax.local_device_count()
+        size = min(chunk or most, max(len(series), 1))
+        mesh = sharding.rows(size)
+        fixed = sharding.put((self.variables, self.statistics), mesh, P())
+        pending: tuple[int, int, Any] | None = None
+        for begin, rows in lazy.blocks(series.intensity, size):
+            block = sharding.put(_padded(rows, size), mesh, P(sharding.BATCH))
+            found = _forward(self.model, self.config.prepare, self.specs, maps, mesh, *fixed, block)
+            if pending is not None:  # fetched only now, so that the device has had its next block already
+                yield _fetched(*pending)
+            pending = begin, len(rows), found
+        if pending is not None:
+            yield _fetched(*pending)
+
+    def attention(self, series: PatternSeries, seed: int = 0, chunk: int = 32) -> Iterator[np.ndarray]:
+        """The attention matrices of one seed, as blocks [at most chunk, L (query), L (key)] in time order."""
+        self._check_axis(series)
+        variables = self._of_seed(self.config.seed_list().index(seed))
+        for _, rows in lazy.blocks(series.intensity, chunk):
+            yield np.asarray(
+                _attention(self.model, self.config.prepare, variables, self.statistics, _padded(rows, chunk))
+            )[: len(rows)]
+
+    def _of_seed(self, index: int) -> dict[str, Any]:
+        return jax.tree.map(lambda leaf: leaf[index], self.variables)
+
+    def _check_axis(self, series: PatternSeries) -> None:
+        own, axis = np.asarray(self.statistics.axis, np.float64), series.axis.values
+        # A tenth of a channel: what float32 and text files lose is far less, a zero offset worth knowing is more.
+        if axis.size != own.size or np.abs(axis - own).max() > 0.1 * np.diff(own).min():
+            raise UserError(
+                f"{self.path}: was trained on {own.size} channels from {own[0]:.4f} to {own[-1]:.4f}, but these "
+                f"patterns have {axis.size} from {axis[0]:.4f} to {axis[-1]:.4f}; resample them onto that axis or "
+                "train anew"
+            )
+
+
+class Block(NamedTuple):
+    """What the networks say about consecutive patterns.
+
+    Attributes:
+      begin: index of the first pattern in the series.
+      outputs: target -> [S, b] in its unit (regression) or [S, b, K] probabilities (classification).
+      raw: [S, b, L] VAW at query index; [S, b, 0] without maps.
+    """
+
+    begin: int
+    outputs: dict[str, np.ndarray]
+    raw: np.ndarray
+
+
+def _padded(rows: np.ndarray, size: int) -> Array:
+    """Patterns [size, N] on the device: the last is repeated in a short block, so that one program serves all."""
+    return to_device(np.pad(rows, ((0, size - len(rows)), (0, 0)), mode="edge") if len(rows) < size else rows)
+
+
+def _fetched(begin: int, count: int, found: tuple[dict[str, Array], Array]) -> Block:
+    outputs, raw = jax.tree.map(lambda leaf: leaf[:, :count], jax.device_get(found))
+    return Block(begin, outputs, raw)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+def _forward(
+    model: Model, prepare: PrepareConfig, specs: tuple[TargetSpec, ...], maps: bool, mesh: Mesh | None,
+    variables: dict[str, Any], statistics: Statistics, intensity: Array,
+) -> tuple[dict[str, Array], Array]:  # fmt: skip
+    """Outputs and maps of all seeds for one block; seeds one after the other, which is as fast and keeps one's memory.
+
+    One program per model and block shape, however often it is called.
+    """
+
+    def one(own: dict[str, Any], patterns: Array) -> tuple[dict[str, Array], Array]:
+        outputs, aux = model.apply(own, patterns)
+        values = {}
+        for spec in specs:
+            if spec.kind == "regression":
+                values[spec.name] = outputs[spec.name][:, 0] * spec.deviation + spec.mean
+            else:
+                values[spec.name] = jax.nn.softmax(outputs[spec.name], axis=-1)
+        # 'peak' is `vaw.max_over_keys` of the attention matrix (a test), without writing the matrix.
+        return values, aux["peak"] if maps else jnp.zeros((len(patterns), 0))
+
+    def block(variables: dict[str, Any], statistics: Statistics, intensity: Array) -> tuple[dict[str, Array], Array]:
+        patterns = transform(statistics, prepare, intensity.astype(jnp.float32))
+        if len(jax.tree.leaves(variables)[0]) > 1:
+            return jax.lax.map(lambda own: one(own, patterns), variables)
+        alone = one(jax.tree.map(lambda leaf: leaf[0], variables), patterns)
+        return jax.tree.map(lambda leaf: leaf[None], alone)
+
+    if mesh is not None:
+        specs_in, specs_out = (P(), P(), P(sharding.BATCH)), P(None, sharding.BATCH)
+        block = jax.shard_map(block, mesh=mesh, in_specs=specs_in, out_specs=specs_out, check_vma=False)
+    return block(variables, statistics, intensity)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _attention(
+    model: Model, prepare: PrepareConfig, variables: dict[str, Any], statistics: Statistics, intensity: Array
+) -> Array:
+    return model.apply(variables, transform(statistics, prepare, intensity.astype(jnp.float32)))[1]["attention"]

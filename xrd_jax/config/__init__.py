@@ -1,0 +1,1 @@
+"""The experiment as frozen data; knows nothing of JAX."""

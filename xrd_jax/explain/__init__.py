@@ -1,0 +1,1 @@
+"""Explanations of a run: maps, their controls and scores, named peaks."""

@@ -1,0 +1,1 @@
+"""What is known of the simulated cell: Fisher information, exact posterior, Shapley values, ground truth."""

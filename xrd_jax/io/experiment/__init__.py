@@ -1,0 +1,1 @@
+"""An experiment file and what it names become one PatternSeries."""

@@ -1,0 +1,44 @@
+"""What photon noise in the patterns becomes at the network's input."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from xrd_jax.config.schema import PrepareConfig
+from xrd_jax.preprocessing import filters
+from xrd_jax.preprocessing.prepare import Statistics
+
+
+def variance(statistics: Statistics, prepare: PrepareConfig, counts: Float[Array, "B N"]) -> Float[Array, "B L"]:
+    """Variance that Poisson noise of the counts has at the network's input.
+
+    var(x) = Σ_n (dx/dn)² n with the counts as their own variance; the level that a pattern is scaled by (its extremes,
+    its sum) is held fixed, because it averages over many channels. Baselines are held fixed as well.
+    """
+    above = filters.without_baseline(counts, prepare.baseline)
+    if prepare.scale_at == "input":
+        spread = (counts * _slope(statistics, prepare, above) ** 2) @ statistics.matrix**2
+    else:
+        slope = _slope(statistics, prepare, above @ statistics.matrix)
+        spread = (counts @ statistics.matrix**2) * slope**2
+    return spread / statistics.deviation**2
+
+
+def _slope(statistics: Statistics, prepare: PrepareConfig, x: Float[Array, "B C"]) -> Float[Array, "B C"]:
+    """Slope of the scaling of `prepare` at `x`, its level held fixed."""
+    tiny = jnp.finfo(x.dtype).tiny
+    if prepare.scale == "dataset":
+        return jnp.broadcast_to(1.0 / jnp.maximum(statistics.high - statistics.low, tiny), x.shape)
+    if prepare.scale == "none":
+        return jnp.ones_like(x)
+    if prepare.scale == "pattern":
+        level = 1.0 / jnp.maximum(x.max(axis=1, keepdims=True) - x.min(axis=1, keepdims=True), tiny)
+    elif prepare.scale == "snv":
+        level = 1.0 / jnp.maximum(x.std(axis=1, keepdims=True), tiny)
+    else:
+        level = 1.0 / jnp.maximum(x.sum(axis=1, keepdims=True), tiny)
+    if prepare.scale == "sqrt":  # d/dn of 2 √(n f + 3/8) is f / √(n f + 3/8)
+        factor = level * statistics.total
+        return factor / jnp.sqrt(jnp.maximum(x * factor, 0.0) + 0.375)
+    return jnp.broadcast_to(level, x.shape)

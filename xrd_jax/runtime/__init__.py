@@ -1,0 +1,1 @@
+"""The process: devices, compilation cache, other hosts, a private folder for caches."""

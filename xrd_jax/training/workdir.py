@@ -1,0 +1,156 @@
+"""The run directory: the contract between training, analysis and people. Made here, and never silently replaced."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from xrd_jax.config.schema import Config, to_dict
+from xrd_jax.errors import UserError
+from xrd_jax.preprocessing.prepare import Prepared, TargetSpec
+
+# What a training writes, and what explanations of it do; a new training into the same directory removes them first.
+FOLDERS = ("checkpoints", "tensorboard", "figures", "information")
+FILES = (
+    "config.json", "metrics.json", "table.md", "predictions.csv", "vaw.npz", "preparation.npz", "reference.npz",
+)  # fmt: skip
+EXPLANATIONS = ("explain.json", "importance.csv", "explain_curves.csv")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file under a temporary name and renames it, so that no reader ever sees half of it.
+
+    Raises:
+      UserError: the disk is full or the directory not writable.
+    """
+    write_parts(path, [content])
+
+
+def write_parts(path: Path, parts: Iterable[bytes]) -> None:
+    """`write_bytes` of contents that come in parts and need never be in memory together."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.writelines(parts)
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror}); free some space or choose another --workdir"
+        ) from None
+
+
+def write_json(path: Path, values: Any) -> None:
+    """JSON with infinities and NaN as null, readable by every parser."""
+    write_bytes(path, (json.dumps(_finite(values), indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def write_npz(path: Path, **arrays: Any) -> None:
+    """Compressed arrays, without pickle."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    write_bytes(path, buffer.getvalue())
+
+
+def _finite(values: Any) -> Any:
+    if isinstance(values, Mapping):
+        return {key: _finite(value) for key, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        return [_finite(value) for value in values]
+    if isinstance(values, (float, np.floating)):
+        return float(values) if np.isfinite(values) else None
+    return int(values) if isinstance(values, np.integer) else values
+
+
+def start(
+    workdir: str | os.PathLike[str], config: Config, prepared: Prepared, specs: tuple[TargetSpec, ...], overwrite: bool
+) -> Path:
+    """Makes the run directory, or recognises the same experiment in it.
+
+    Raises:
+      UserError: the directory holds another experiment's run or foreign files, or cannot be written.
+    """
+    path = Path(workdir)
+    record = describe(config, prepared, specs)
+    found = path / "config.json"
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path}: is a file; choose another --workdir")
+    if overwrite and found.exists():
+        for name in FOLDERS:
+            shutil.rmtree(path / name, ignore_errors=True)
+        for name in (*FILES, *EXPLANATIONS):
+            (path / name).unlink(missing_ok=True)
+    if found.exists():
+        _same_experiment(path, json.loads(found.read_text()), record)
+    elif path.exists() and any(file.suffix != ".partial" for file in path.iterdir()):
+        raise UserError(f"{path}: holds files that are not a run of xrd_jax; choose an empty or new --workdir")
+    else:
+        write_json(found, record)  # first, so that whatever interrupts from here on leaves a run that can be resumed
+    if not (path / "preparation.npz").exists():
+        write_npz(path / "preparation.npz", **prepared.statistics._asdict())
+    if not os.access(path, os.W_OK):
+        raise UserError(f"{path}: is not writable; choose another --workdir")
+    return path
+
+
+def describe(config: Config, prepared: Prepared, specs: tuple[TargetSpec, ...]) -> dict[str, Any]:
+    """What config.json holds: the resolved configuration and where everything came from."""
+    return {
+        "config": to_dict(config),
+        "seeds": config.seed_list(),
+        "targets": [dataclasses.asdict(spec) for spec in specs],
+        "n_train": int(prepared.train.size),
+        "n_test": int(prepared.test.size),
+        "data": {"fingerprint": prepared.series.fingerprint(), "provenance": dict(prepared.series.provenance)},
+        "versions": {name: metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "device": jax.devices()[0].device_kind,
+        "git": _revision(),
+    }
+
+
+def _revision() -> str:
+    """The git revision of this source tree, '' where there is none."""
+    here = Path(__file__).resolve().parent
+    try:
+        command = ["git", "-C", str(here), "rev-parse", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def _same_experiment(path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    flat_old, flat_new = _flat(old.get("config", {})), _flat(_finite(new["config"]))
+    # Where the files lie does not change what the experiment is (the fingerprint of the data does), nor on how many
+    # devices it runs.
+    free = ("data", "data_root", "train.seeds_per_call", "train.batch_devices")
+    changed = [k for k in sorted(flat_old | flat_new) if flat_old.get(k) != flat_new.get(k) and k not in free]
+    if changed:
+        shown = ", ".join(f"{k}: {flat_old.get(k)} there, {flat_new.get(k)} asked" for k in changed[:3])
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        raise UserError(
+            f"{path}: holds another experiment's run ({shown}{more}); choose another --workdir or add --overwrite"
+        )
+    if old.get("data", {}).get("fingerprint") != new["data"]["fingerprint"]:
+        raise UserError(
+            f"{path}: holds a run on other data (the fingerprints differ); choose another --workdir or add --overwrite"
+        )
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
