@@ -18,9 +18,11 @@ tensorboard/. Interrupt at any time: the same command resumes and ends with the 
 
 from absl import flags
 
+from experiments import case1, case2, case3
+from experiments.ablations import ABLATIONS
 from xrd_jax import cli
 
 flags.adopt_module_key_flags(cli)
 
 if __name__ == "__main__":
-    cli.run()
+    cli.run({1: case1.config, 2: case2.config, 3: case3.config}, ABLATIONS)

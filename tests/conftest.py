@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from xrd_jax.config.schema import CASE_TARGETS, Config, ModelConfig, PrepareConfig, TrainConfig
-from xrd_jax.series.record import Axis, PatternSeries, Target
+from xrd_jax.series.axis import Axis, Target
+from xrd_jax.series.record import PatternSeries
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -58,7 +59,7 @@ def make_series(frames: int = 240, channels: int = 96, seed: int = 0) -> Pattern
         cycle=cycle,
         session=session,
         session_names=("1C", "0.2C"),
-        counts=True,
+        is_counts=True,
         windows={"moving": (23.5, 27.0), "static": (21.0, 23.0)},
         reflections={"static": 22.0},
         provenance={"source": "test"},

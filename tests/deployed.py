@@ -19,6 +19,7 @@ from xrd_jax.analysis.run import Run
 from xrd_jax.config.schema import Config, ModelConfig, PrepareConfig, TrainConfig
 from xrd_jax.models import build
 from xrd_jax.preprocessing import prepare
+from xrd_jax.preprocessing import targets as preprocessing_targets
 from xrd_jax.series.record import PatternSeries
 from xrd_jax.training import step, workdir
 from xrd_jax.training.checkpoint import Checkpoints
@@ -54,11 +55,11 @@ def trained() -> Run:
     series().save(folder() / "data.h5")
     config = dataclasses.replace(TINY, data=str(folder() / "data.h5"))
     prepared = prepare.prepare(series(), config.prepare, config.split_seed)
-    specs = prepare.target_specs(prepared, config.targets)
+    specs = preprocessing_targets.target_specs(prepared, config.targets)
     path = workdir.start(folder() / "run", config, prepared, specs, overwrite=False)
     model = build(config.model, config.prepare.channels, tuple((s.name, s.size) for s in specs))
-    schedule = step.plan(model, specs, config.prepare, config.train, prepared.train.size)
-    state = step.over_seeds(lambda seed: step.init_state(schedule, seed), config.seeds, shared=0)(
+    step_config = step.make_step_config(model, specs, config.prepare, config.train, prepared.train.size)
+    state = step.over_seeds(lambda seed: step.init_state(step_config, seed), config.seeds, shared=0)(
         jnp.asarray(config.seed_list(), jnp.int32)
     )
     store = Checkpoints(path / "checkpoints")
@@ -70,7 +71,7 @@ def trained() -> Run:
 def untrained(data: PatternSeries, config: Config) -> Run:
     """A run in memory with random parameters and statistics, as odd as training might make them."""
     prepared = prepare.prepare(data, config.prepare)
-    specs = prepare.target_specs(prepared, config.targets)
+    specs = preprocessing_targets.target_specs(prepared, config.targets)
     model = build(config.model, prepared.statistics.matrix.shape[1], tuple((s.name, s.size) for s in specs))
     keys = jax.random.split(jax.random.key(1), config.seeds)
     variables = jax.vmap(model.init)(keys)

@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from xrd_jax.analysis.metrics import mean_and_std
 from xrd_jax.analysis.neighbours import nearest_neighbours, neighbours
 from xrd_jax.analysis.vaw import max_over_keys, register, standardise, window_shares
-from xrd_jax.commands.report import experiment_name, spread
-from xrd_jax.preprocessing.prepare import prepare, target_specs
+from xrd_jax.commands.report import experiment_name
+from xrd_jax.preprocessing.prepare import prepare
+from xrd_jax.preprocessing.targets import target_specs
 
 
 def test_vaw_is_the_maximum_over_keys():
@@ -61,7 +63,7 @@ def test_baseline_beats_guessing_by_far_on_repeated_cycles(series, config):
 
 
 def test_spread_of_one_seed_is_zero():
-    assert spread(np.array([2.0])) == {"mean": 2.0, "std": 0.0, "per_seed": [2.0]}
+    assert mean_and_std(np.array([2.0])) == {"mean": 2.0, "std": 0.0, "per_seed": [2.0]}
 
 
 def test_only_the_simulated_cell_is_called_a_case_of_the_paper(series, config):

@@ -18,10 +18,12 @@ from xrd_jax.analysis import vaw
 from xrd_jax.analysis.run import Run
 from xrd_jax.config.schema import CASE_TARGETS, Config, ModelConfig, PrepareConfig, TrainConfig
 from xrd_jax.errors import UserError
-from xrd_jax.explain import attribution, ensemble, gradients, paths
+from xrd_jax.explain import accumulate, attribution, ensemble, gradients, paths
 from xrd_jax.models import Model, attention_hooks
 from xrd_jax.preprocessing import noise as preprocessing_noise
-from xrd_jax.preprocessing.prepare import TargetSpec, prepare, transform
+from xrd_jax.preprocessing.prepare import prepare
+from xrd_jax.preprocessing.targets import TargetSpec
+from xrd_jax.preprocessing.transform import transform
 from xrd_jax.series.record import PatternSeries
 from xrd_jax.training.fit import make_model
 
@@ -66,7 +68,7 @@ def at_input(run: Run, series: PatternSeries) -> jnp.ndarray:
     return transform(run.statistics, run.config.prepare, jnp.asarray(series.intensity, jnp.float32))
 
 
-def one_block(run: Run, series: PatternSeries, *methods: str, **options) -> attribution.Block:
+def one_block(run: Run, series: PatternSeries, *methods: str, **options) -> attribution.AttributionBlock:
     (block,) = attribution.stream(run, series, methods, **options)
     return block
 
@@ -84,7 +86,7 @@ def impulse_run(channels: int = 48, **model) -> tuple[Run, PatternSeries]:
     count = len(series)
     dark = np.zeros((count, channels), np.float32)
     dark[:, 20] = 1.0
-    series = dataclasses.replace(series, intensity=dark, counts=False)
+    series = dataclasses.replace(series, intensity=dark, is_counts=False)
     config = Config(
         targets=("voltage",), prepare=PrepareConfig(scale="none", resize="none", centre=False),
         model=ModelConfig(**({"depth": 4, "width": 4, "query_layer": 2, "key_layer": 4, "norm_layer": 0} | model)),
@@ -107,7 +109,7 @@ def test_impulse_registers_hidden_layers_where_they_belong(query, key, kernel):
     even = (kernel + 1) % 2
     for method, layer in (("vaw", query), ("attention_received", key), ("attention_norm", key)):
         raw, placed = block.raw[method, "voltage"][0, 0], block.maps[method, "voltage"][0, 0]
-        assert attribution.lag(run, method) == layer * even / 2
+        assert attribution.offset_of_method(run, method) == layer * even / 2
         assert centre(raw - raw.min()) == pytest.approx(20 - layer * even / 2, abs=1e-3)
         floor = placed[20:30].min() if method == "attention_received" else 0.0
         peak = np.clip(placed[8:33] - floor, 0.0, None)
@@ -120,7 +122,10 @@ def test_registered_vaw_is_that_of_the_run(run, few):
     np.testing.assert_allclose(block.raw["vaw", "mode"], run.vaw(few).standardised(), atol=1e-4)
     np.testing.assert_allclose(block.maps["vaw", "mode"], np.nan_to_num(run.vaw(few).registered()), atol=1e-4)
     assert block.maps["vaw", "mode"] is block.maps["vaw", "voltage"]
-    assert run.model.lag == attribution.lag(run, "vaw") and attribution.lag(run, "gradient") == 0.0
+    assert (
+        run.model.receptive_offset == attribution.offset_of_method(run, "vaw")
+        and attribution.offset_of_method(run, "gradient") == 0.0
+    )
 
 
 def test_attention_received_and_norm_are_their_definitions(run, few):
@@ -223,7 +228,7 @@ def test_noise_of_data_that_are_no_counts_is_what_time_does_not_explain():
     series = make_series(frames=480)
     noise = np.random.default_rng(2).normal(0.0, 3.0, series.intensity.shape)
     drift = np.linspace(0.0, 50.0, len(series))[:, None]
-    series = dataclasses.replace(series, intensity=(100.0 + drift + noise).astype(np.float32), counts=False)
+    series = dataclasses.replace(series, intensity=(100.0 + drift + noise).astype(np.float32), is_counts=False)
     config = PrepareConfig(scale="none", resize="none", centre=False)
     run = make_run(make_series())
     run = dataclasses.replace(
@@ -310,7 +315,7 @@ def test_what_seeds_do_not_share_drops_out_of_the_ensemble():
     weights = np.zeros((4, 32), np.float32)
     weights[:, common] = 1.0
     weights[np.arange(4), np.arange(4)] = 1.0
-    found = attribution.collect(
+    found = accumulate.collect(
         linear_runs(series, weights), series, ("gradient_noise", "ensemble_noise"), {"own": np.arange(32) < 4}
     )
     single, together = (found.curves[name, "voltage"] for name in ("gradient_noise", "ensemble_noise"))
@@ -332,7 +337,7 @@ def test_what_is_shared_is_the_square_of_the_mean_without_bias(seeds):
 
 def test_an_ensemble_of_equals_is_one_of_them(few):
     weights = np.tile(np.random.default_rng(1).normal(size=32), (3, 1))
-    found = attribution.collect(linear_runs(make_series(), weights), few, ("gradient_noise", "ensemble_noise"))
+    found = accumulate.collect(linear_runs(make_series(), weights), few, ("gradient_noise", "ensemble_noise"))
     one = found.curves["gradient_noise", "voltage"][0]
     for curve in found.curves["ensemble_noise", "voltage"]:
         np.testing.assert_allclose(curve, one, rtol=1e-4, atol=1e-7)
@@ -353,7 +358,7 @@ def test_untrained_networks_are_those_that_training_began_with(run):
 def test_collected_maps_and_shares(run, few):
     halves = {"left": np.arange(32) < 16, "right": np.tile(np.arange(32) >= 16, (len(few), 1))}
     methods = ("vaw", "gradient", "occlusion", "variance")
-    found = attribution.collect(run, few, methods, halves, patterns=6, chunk=8)
+    found = accumulate.collect(run, few, methods, halves, patterns=6, chunk=8)
     assert {method for method, _ in found.curves} == set(methods)
     np.testing.assert_array_equal(found.frames["occlusion"], few.thinned(6))
     np.testing.assert_array_equal(found.frames["vaw"], np.arange(len(few)))
@@ -372,48 +377,48 @@ def test_collected_maps_and_shares(run, few):
 
 def test_normalised_maps_ignore_scale_sign_and_missing_channels():
     maps = np.random.default_rng(4).normal(size=(3, 8))
-    np.testing.assert_allclose(attribution.normalised(-5.0 * maps), attribution.normalised(maps))
-    gaps = attribution.normalised(np.array([np.nan, -1.0, 3.0]))
+    np.testing.assert_allclose(accumulate.normalised(-5.0 * maps), accumulate.normalised(maps))
+    gaps = accumulate.normalised(np.array([np.nan, -1.0, 3.0]))
     np.testing.assert_allclose(gaps, [0.0, 0.25, 0.75])
-    assert not attribution.normalised(np.zeros(4)).any()
+    assert not accumulate.normalised(np.zeros(4)).any()
 
 
 def test_unknown_method_is_one_line_that_lists_them(run, few):
     with pytest.raises(
         UserError, match=r"method 'shap' is not known; use some of own_attention, vaw, .*occlusion, random"
     ) as error:
-        attribution.collect(run, few, ("shap",))
+        accumulate.collect(run, few, ("shap",))
     assert "\n" not in str(error.value)
 
 
 def test_attention_maps_need_attention(few):
     run = make_run(make_series(), seeds=1, attention="off")
     with pytest.raises(UserError, match=r"vaw: this network has none .*=off\); use gradient, "):
-        attribution.collect(run, few, ("gradient", "vaw"))
-    found = attribution.collect(run, few, attribution.available(run), patterns=4)
+        accumulate.collect(run, few, ("gradient", "vaw"))
+    found = accumulate.collect(run, few, attribution.available(run), patterns=4)
     assert ("grad_cam", "mode") in found.curves and ("vaw", "mode") not in found.curves
 
 
 def test_contrast_needs_labels(run, few):
     without = dataclasses.replace(few, targets={})
     with pytest.raises(UserError, match="contrast_gradients needs the labels 'voltage'"):
-        attribution.collect(run, without, ("contrast_gradients",))
-    assert attribution.collect(run, without, ("integrated_gradients",)).curves
+        accumulate.collect(run, without, ("contrast_gradients",))
+    assert accumulate.collect(run, without, ("integrated_gradients",)).curves
     same = few.subset(few.targets["rate"].values == 0)
     with pytest.raises(UserError, match="no reference pattern has another rate"):
-        attribution.collect(run, same, ("contrast_gradients",))
+        accumulate.collect(run, same, ("contrast_gradients",))
 
 
 def test_models_without_an_attention_layer_say_so(few):
     run = linear_run(make_series(), np.ones(32, np.float32))
     with pytest.raises(UserError, match="no attention between two layers"):
-        attribution.collect(run, few, ("vaw",))
+        accumulate.collect(run, few, ("vaw",))
 
 
 def test_built_models_share_programs(few):
-    attribution.collect(make_run(make_series()), few, ("gradient",))
+    accumulate.collect(make_run(make_series()), few, ("gradient",))
     before = gradients.direct._cache_size()
-    attribution.collect(attribution.untrained(make_run(make_series())), few, ("gradient",))
+    accumulate.collect(attribution.untrained(make_run(make_series())), few, ("gradient",))
     assert gradients.direct._cache_size() == before
 
 

@@ -16,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import deployed
-from xrd_jax.analysis import novelty, resample
+from xrd_jax import files
+from xrd_jax.analysis import neighbours, novelty, resample
 from xrd_jax.commands import predict
 from xrd_jax.errors import UserError
 from xrd_jax.preprocessing import prepare
-from xrd_jax.series.record import Axis
+from xrd_jax.series.axis import Axis
 
 ROOT = Path(__file__).resolve().parents[1]
 KNOWN = Axis(np.linspace(20.0, 30.0, 96), "two_theta", 1.5418)
@@ -123,7 +124,7 @@ def test_a_series_with_targets_is_judged_by_them(tmp_path):
 
 def test_distances_know_the_training_from_the_rest():
     run, series = deployed.trained(), deployed.series()
-    known = novelty.of(run, pytest.fail)
+    known = novelty.load(run, pytest.fail)
     prepared = prepare.prepare(series, run.config.prepare, run.config.split_seed)
     rows = np.asarray(series.intensity, np.float32)
     near = known.distances(run, rows[prepared.test])
@@ -143,12 +144,12 @@ def test_distances_know_the_training_from_the_rest():
 
 
 def test_patterns_that_cannot_be_prepared_are_infinitely_far():
-    assert novelty.nearest(np.array([[np.nan, 0.0], [3.0, 4.0]]), np.zeros((1, 2))).tolist() == [np.inf, 5.0]
+    assert neighbours.nearest(np.array([[np.nan, 0.0], [3.0, 4.0]]), np.zeros((1, 2))).tolist() == [np.inf, 5.0]
 
 
 def test_the_reference_is_kept_and_belongs_to_one_training(tmp_path):
     run = deployed.trained()
-    known = novelty.of(run, pytest.fail)
+    known = novelty.load(run, pytest.fail)
     assert (run.path / novelty.FILE).exists() and known.axis.kind == "two_theta" and known.axis.wavelength == 1.5418
     again = novelty._kept(run)
     np.testing.assert_array_equal(again.patterns, known.patterns)
@@ -164,7 +165,7 @@ def test_the_reference_is_kept_and_belongs_to_one_training(tmp_path):
     assert novelty._kept(moved) is None
     said: list[str] = []
     gone = dataclasses.replace(moved, config=dataclasses.replace(run.config, data=str(tmp_path / "gone.h5")))
-    assert novelty.of(gone, said.append) is None and "No distance" in said[0] and "gone.h5" in said[0]
+    assert novelty.load(gone, said.append) is None and "No distance" in said[0] and "gone.h5" in said[0]
 
 
 def test_without_reference_predictions_come_without_distance(tmp_path, monkeypatch):
@@ -198,7 +199,7 @@ def test_refusals_are_one_line(tmp_path):
 def test_an_unwritable_directory_is_said(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(UserError, match="cannot be written"):
-        predict.claim(tmp_path / "out", "predictions.csv", False, "--out")
+        files.claim(tmp_path / "out", "predictions.csv", False, "--out")
 
 
 @pytest.mark.parametrize(

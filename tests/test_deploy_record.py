@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xrd_jax.commands import append_log, columns
+from xrd_jax import files
+from xrd_jax.commands import append_log
 from xrd_jax.errors import UserError
 
 HEADING = ["file", "scan", "voltage"]
@@ -23,7 +24,7 @@ def opened(path):
 @given(rows=st.lists(st.tuples(NAMES, st.integers(1, 3).map(str), st.just("3.71")), max_size=5), data=st.data())
 def test_a_cut_loses_the_last_line_and_no_other(tmp_path_factory, rows, data):
     path = tmp_path_factory.mktemp("record") / "predictions.csv"
-    content = columns.lines([HEADING, *rows])
+    content = files.lines([HEADING, *rows])
     cut = data.draw(st.integers(0, len(content)))
     path.write_bytes(content[:cut])
     found = opened(path)
@@ -40,7 +41,7 @@ def test_a_cut_loses_the_last_line_and_no_other(tmp_path_factory, rows, data):
 
 def test_what_a_power_cut_leaves_is_dropped(tmp_path):
     path = tmp_path / "predictions.csv"
-    content = columns.lines([HEADING, ["a.xy", 1, 3.7], ["b.xy", 1, 3.8]])
+    content = files.lines([HEADING, ["a.xy", 1, 3.7], ["b.xy", 1, 3.8]])
     path.write_bytes(content + b"\0" * 40 + b"\n")
     assert [row[0] for row in opened(path).rows] == ["a.xy", "b.xy"]
     assert path.read_bytes() == content

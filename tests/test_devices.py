@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 
 from tests.conftest import make_series
-from xrd_jax.config.schema import Config, ModelConfig, PrepareConfig, TrainConfig, override
+from xrd_jax.config.overrides import override
+from xrd_jax.config.schema import Config, ModelConfig, PrepareConfig, TrainConfig
 from xrd_jax.errors import UserError
 from xrd_jax.preprocessing.prepare import prepare
 from xrd_jax.training import sharding
 from xrd_jax.training.fit import fit
-from xrd_jax.training.step import plan
+from xrd_jax.training.step import make_step_config
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ModelConfig(depth=2, width=4, query_layer=1, key_layer=2, norm_layer=2)
@@ -125,7 +126,7 @@ def test_batch_over_four_devices_equals_batch_on_one(tmp_path):
 
 def test_batch_that_cannot_be_shared_is_said(tmp_path):
     with pytest.raises(UserError, match=r"train\.batch_size=30: 4 devices cannot share"):
-        plan(None, (), TINY.prepare, dataclasses.replace(TINY.train, batch_size=30), 120, shares=4)
+        make_step_config(None, (), TINY.prepare, dataclasses.replace(TINY.train, batch_size=30), 120, shares=4)
     with pytest.raises(UserError, match=r"train\.batch_devices=4: there are 1 devices"):
         train(SHARED, tmp_path)
 

@@ -18,7 +18,8 @@ import pytest
 import xrd_jax
 from tests.conftest import make_series
 from xrd_jax.analysis.run import Run
-from xrd_jax.config.schema import Config, from_dict
+from xrd_jax.config.overrides import from_dict
+from xrd_jax.config.schema import Config
 from xrd_jax.errors import UserError
 from xrd_jax.preprocessing.prepare import prepare
 from xrd_jax.runtime import distributed

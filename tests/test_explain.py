@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from tests.conftest import make_series
+from xrd_jax import datasets
+from xrd_jax.commands import explain as commands_explain
 from xrd_jax.commands import train as commands_train
 from xrd_jax.config.cell import Cell
 from xrd_jax.config.schema import CASE_TARGETS, Config, ModelConfig, PrepareConfig, TrainConfig
 from xrd_jax.errors import UserError
-from xrd_jax.explain import peak_windows, scorecard, study
+from xrd_jax.explain import importance, peak_windows, scorecard, study
 from xrd_jax.information import ground_truth
 from xrd_jax.physics.simulate import simulate
 
@@ -36,14 +38,14 @@ def workdir(tmp_path_factory):
         model=ModelConfig(depth=4, width=8, query_layer=2, key_layer=4, norm_layer=3),
         train=TrainConfig(epochs=2, batch_size=32, log_maps=0),
     )
-    series, _, _ = commands_train.acquire(config)
+    series, _, _ = datasets.load_for(config)
     commands_train.fit(series, config, folder / "run", progress=False)
     return folder / "run"
 
 
 @pytest.fixture(scope="module")
 def findings(workdir):
-    return study.explain(workdir, METHODS)
+    return commands_explain.explain(workdir, METHODS)
 
 
 def test_everything_is_written(findings, workdir):
@@ -69,7 +71,7 @@ def test_everything_is_written(findings, workdir):
 
 
 def test_shares_of_named_peaks_sum_to_one(findings, workdir):
-    rows = peak_windows.read(workdir / "importance.csv")
+    rows = importance.read(workdir / "importance.csv")
     for target in ("voltage", "mode", "rate"):
         own = [row for row in rows if row.target == target]
         assert own[-1].label == peak_windows.ELSEWHERE and math.isclose(
@@ -99,7 +101,7 @@ def test_a_map_that_ranks_windows_as_their_loss_harms_agrees_with_knock_out(find
     knocked = {name: {"voltage": np.array([harm - 0.02, harm + 0.02])} for name, harm in harms.items()}
     harm = findings.harm._replace(knocked=knocked)
     _, inside = study.decoy(findings.run, findings.part)
-    row, _ = scorecard.judged(key, explained, findings.bare, findings.explained, inside, harm, None)
+    row, _ = scorecard.score(key, explained, findings.bare, findings.explained, inside, harm, None)
     assert row["spearman_knockout"] == score and set(row) == {*scorecard.SCORES, "verdict"}
 
 
@@ -123,14 +125,14 @@ def test_decoy_of_the_cell_is_followed(findings):
 
 def test_bad_requests_are_one_line(workdir, tmp_path):
     with pytest.raises(UserError, match="method 'shap' is not known"):
-        study.explain(workdir, ("shap",))
+        commands_explain.explain(workdir, ("shap",))
     with pytest.raises(UserError, match="--importance=occlusion: not among"):
-        study.explain(workdir, ("vaw",), by="occlusion")
+        commands_explain.explain(workdir, ("vaw",), by="occlusion")
     with pytest.raises(UserError, match="not a run directory"):
-        study.explain(tmp_path)
+        commands_explain.explain(tmp_path)
 
 
 def test_truth_is_for_simulated_cells_alone(findings):
-    assert ground_truth.known(findings.run.config, findings.run.axis) is None
+    assert ground_truth.of_run(findings.run.config, findings.run.axis) is None
     simulated = dataclasses.replace(findings.run.config, data="")
-    assert ground_truth.known(simulated, findings.run.axis) is None  # other channels than the cell's
+    assert ground_truth.of_run(simulated, findings.run.axis) is None  # other channels than the cell's

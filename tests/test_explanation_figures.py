@@ -9,10 +9,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from tests.conftest import make_series
-from xrd_jax.explain import peak_windows
+from xrd_jax.explain import importance as explain_importance
 from xrd_jax.figures import explanations as drawn
 from xrd_jax.figures import run
-from xrd_jax.series.record import Axis
+from xrd_jax.series.axis import Axis
 
 pytestmark = pytest.mark.filterwarnings("error")
 METHODS = (
@@ -35,7 +35,7 @@ def all_figures(series=SERIES, methods=METHODS, seeds=3) -> dict[str, Figure]:
     removed = {key: rng.random((seeds, 9)) for key in keys}
     scores = {t: {m: {"auprc": rng.random(), "decoy_mass": None} for m in methods} for t in TARGETS}
     verdicts = {t: dict.fromkeys(methods, "no better than intensity") for t in TARGETS}
-    rows = peak_windows.importance(
+    rows = explain_importance.importance(
         {t: {"NMC 003": rng.random(seeds), "elsewhere": rng.random(seeds)} for t in TARGETS}, []
     )
     return {
@@ -97,7 +97,9 @@ def test_every_method_has_a_line_of_its_own_and_controls_are_grey():
 
 
 def test_bars_are_the_shares_and_intervals():
-    rows = peak_windows.importance({"voltage": {"A": np.array([0.2, 0.4]), "elsewhere": np.array([0.8, 0.6])}}, [])
+    rows = explain_importance.importance(
+        {"voltage": {"A": np.array([0.2, 0.4]), "elsewhere": np.array([0.8, 0.6])}}, []
+    )
     axes = drawn.importance(rows).axes[0]
     assert [bar.get_width() for bar in axes.patches] == pytest.approx([30.0, 70.0])
     assert any("±" in text.get_text() for text in axes.texts)

@@ -10,7 +10,8 @@ import numpy as np
 
 from xrd_jax.config.schema import ModelConfig
 from xrd_jax.models import Model, build
-from xrd_jax.preprocessing.prepare import TargetSpec, prepare
+from xrd_jax.preprocessing.prepare import prepare
+from xrd_jax.preprocessing.targets import TargetSpec
 from xrd_jax.training import attention_supervision
 from xrd_jax.training.fit import fit
 
@@ -35,7 +36,7 @@ def test_wanted_map_of_a_linear_network_is_its_fisher_share():
     draw = np.random.default_rng(0)
     weights = {"height": draw.normal(size=(12, 1)), "side": draw.normal(size=(12, 2))}
     x, variance = jnp.asarray(draw.normal(size=(5, 12))), jnp.asarray(draw.uniform(0.5, 2.0, (5, 12)))
-    maps = attention_supervision.wanted(linear(weights), SPECS, {}, x, variance, jax.random.key(0))
+    maps = attention_supervision.fisher_target(linear(weights), SPECS, {}, x, variance, jax.random.key(0))
     slopes = {"height": weights["height"][:, 0], "side": weights["side"][:, 0] - weights["side"][:, 1]}
     for name, slope in slopes.items():
         expected = slope[None, :] ** 2 * np.asarray(variance)
@@ -57,8 +58,8 @@ def test_own_maps_sum_to_one_and_enter_the_prediction():
     variables = model.init(jax.random.key(0))
     x = jax.random.normal(jax.random.key(1), (3, 24))
     outputs, aux = model.apply(variables, x)
-    assert set(aux["own"]) == {"height", "side"}
-    for log in aux["own"].values():
+    assert set(aux["input_attention"]) == {"height", "side"}
+    for log in aux["input_attention"].values():
         np.testing.assert_allclose(np.exp(log).sum(axis=1), 1.0, rtol=1e-5)
     bent = jax.tree.map(lambda leaf: leaf, variables)
     bent["params"]["own"]["place"] = variables["params"]["own"]["place"].at[5].add(4.0)
@@ -70,10 +71,10 @@ def test_own_map_moves_with_the_pattern():
     model = build(dataclasses.replace(FAITHFUL, norm_layer=0), 60, OUTPUTS)
     variables = model.init(jax.random.key(3))
     bumps = jnp.exp(-0.5 * ((jnp.arange(60)[None, :] - jnp.array([[25.0], [34.0]])) / 1.5) ** 2)
-    log = model.apply(variables, bumps)[1]["own"]["height"]
+    log = model.apply(variables, bumps)[1]["input_attention"]["height"]
     np.testing.assert_allclose(log[0, 10:45], log[1, 19:54], atol=1e-4)
     mirrored = jax.tree.map(lambda leaf: leaf[::-1] if leaf.ndim == 3 else leaf, variables)
-    turned = model.apply(mirrored, bumps[:, ::-1])[1]["own"]["height"]
+    turned = model.apply(mirrored, bumps[:, ::-1])[1]["input_attention"]["height"]
     np.testing.assert_allclose(turned[0, ::-1], log[0], atol=1e-4)
 
 
@@ -90,8 +91,8 @@ def test_trained_own_map_is_what_it_was_taught(series, config, tmp_path):
     from xrd_jax.preprocessing.prepare import inputs
 
     x = inputs(prepared, config.prepare, prepared.test)
-    own = fitted.model.apply(jax.tree.map(lambda leaf: leaf[0], fitted.variables), x)[1]["own"]
-    maps = attention_supervision.wanted(
+    own = fitted.model.apply(jax.tree.map(lambda leaf: leaf[0], fitted.variables), x)[1]["input_attention"]
+    maps = attention_supervision.fisher_target(
         fitted.model, fitted.specs, jax.tree.map(lambda leaf: leaf[0], fitted.variables), x, jnp.ones_like(x),
         jax.random.key(0),
     )  # fmt: skip
@@ -101,14 +102,14 @@ def test_trained_own_map_is_what_it_was_taught(series, config, tmp_path):
 
 def test_other_networks_have_no_map_of_their_own():
     model = build(dataclasses.replace(FAITHFUL, attention="softmax"), 24, OUTPUTS)
-    assert "own" not in model.apply(model.init(jax.random.key(0)), jnp.zeros((1, 24)))[1]
+    assert "input_attention" not in model.apply(model.init(jax.random.key(0)), jnp.zeros((1, 24)))[1]
 
 
 def test_own_map_is_an_explanation_like_the_others(series, config):
     from pathlib import Path
 
     from xrd_jax.analysis.run import Run
-    from xrd_jax.explain import attribution
+    from xrd_jax.explain import accumulate, attribution
     from xrd_jax.training.fit import make_model
 
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, attention="faithful"))
@@ -116,6 +117,6 @@ def test_own_map_is_an_explanation_like_the_others(series, config):
     model, specs = make_model(config, prepared)
     run = attribution.untrained(Run(Path("none"), config, specs, prepared.statistics, model, {}))
     assert attribution.available(run)[0] == attribution.OWN
-    found = attribution.collect(run, series, (attribution.OWN,))
+    found = accumulate.collect(run, series, (attribution.OWN,))
     np.testing.assert_allclose(found.curves[attribution.OWN, "voltage"].sum(axis=1), 1.0, rtol=1e-5)
     assert found.maps[attribution.OWN, "mode"].shape == (len(series), 32)

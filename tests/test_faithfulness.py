@@ -13,11 +13,14 @@ from tests.conftest import make_series
 from tests.test_attribution import at_input, linear_run, make_run
 from xrd_jax.config.schema import Config, ModelConfig, PrepareConfig, TrainConfig
 from xrd_jax.errors import UserError
+from xrd_jax.explain import decoy as explain_decoy
 from xrd_jax.explain import metrics as score
 from xrd_jax.explain import perturbation
-from xrd_jax.explain.metrics import Evidence, verdict
+from xrd_jax.explain import retrain as explain_retrain
+from xrd_jax.explain.verdict import Evidence, verdict
 from xrd_jax.models import Model
-from xrd_jax.preprocessing.prepare import TargetSpec, prepare
+from xrd_jax.preprocessing.prepare import prepare
+from xrd_jax.preprocessing.targets import TargetSpec
 
 TRUTH = np.arange(20) < 5
 
@@ -94,8 +97,8 @@ def test_intervals_cover_the_mean_as_often_as_they_say():
 def test_channels_that_seeds_do_not_share_are_unsettled():
     curves = np.tile(np.array([4.0, 4.0, 4.0, 4.0]), (5, 1))
     curves[:, 2] = [0.0, 9.0, 0.0, 9.0, 1.0]
-    assert score.unsettled(curves).tolist() == [False, False, True, False]
-    assert score.unsettled(curves[:1]).all()
+    assert score.unstable_channels(curves).tolist() == [False, False, True, False]
+    assert score.unstable_channels(curves[:1]).all()
 
 
 def test_decoy_mass_is_the_mean_over_patterns():
@@ -205,8 +208,8 @@ def test_a_network_that_no_channel_matters_to_has_no_area():
 
 @pytest.mark.parametrize("counts", [True, False])
 def test_injected_peak_wanders_in_its_region_and_knows_nothing(counts):
-    series = dataclasses.replace(make_series(frames=2000), counts=counts)
-    found = perturbation.inject(series, (27.0, 29.0), height=200.0, width=0.4, memory=0.01)
+    series = dataclasses.replace(make_series(frames=2000), is_counts=counts)
+    found = explain_decoy.inject(series, (27.0, 29.0), height=200.0, width=0.4, memory=0.01)
     assert found.centres.min() >= 27.0 and found.centres.max() <= 29.0 and found.centres.std() > 0.4
     assert abs(np.corrcoef(found.centres, series.targets["voltage"].values)[0, 1]) < 0.25
     assert found.series.intensity.dtype == (np.uint16 if counts else np.float32)
@@ -215,15 +218,15 @@ def test_injected_peak_wanders_in_its_region_and_knows_nothing(counts):
     area = 200.0 * 0.4 / 2 * math.sqrt(math.pi / math.log(2)) / (axis[1] - axis[0])
     assert added.sum(axis=1).mean() == pytest.approx(area, rel=0.02)
     assert added[~found.inside(axis)].sum() < 0.03 * added.sum()
-    again = perturbation.inject(series, (27.0, 29.0), height=200.0, width=0.4, memory=0.01)
+    again = explain_decoy.inject(series, (27.0, 29.0), height=200.0, width=0.4, memory=0.01)
     np.testing.assert_array_equal(again.series.intensity, found.series.intensity)
 
 
 def test_the_quiet_region_is_where_nothing_moves():
     series = make_series()
-    low, high = perturbation.quiet(series.axis.values, series.intensity)
+    low, high = explain_decoy.quiet(series.axis.values, series.intensity)
     assert (high < 23.5 or low > 26.5) and high - low == pytest.approx(2.0, abs=0.2)
-    decoy = perturbation.inject(series)
+    decoy = explain_decoy.inject(series)
     assert decoy.centres.min() >= low and decoy.centres.max() <= high
 
 
@@ -238,7 +241,7 @@ def test_retraining_without_what_matters_costs_more_than_without_the_rest():
     axis = np.asarray(prepared.statistics.centres)
     curve = ((axis > 23.0) & (axis < 28.0)).astype(float)
     share = curve.mean()
-    without = perturbation.retrain(prepared, config, curve, share)["voltage"]
-    only = perturbation.retrain(prepared, config, curve, share, keep=True)["voltage"]
+    without = explain_retrain.retrain(prepared, config, curve, share)["voltage"]
+    only = explain_retrain.retrain(prepared, config, curve, share, keep=True)["voltage"]
     spread = series.targets["voltage"].values.std()
     assert without.shape == (2,) and (only < 0.35 * spread).all() and (without > 2 * only).all()

@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from xrd_jax.analysis.vaw import Vaw, window_shares
-from xrd_jax.figures import panels, run
-from xrd_jax.preprocessing.prepare import TargetSpec
-from xrd_jax.series.record import Axis, PatternSeries, Target
+from xrd_jax.figures import panels, run, style
+from xrd_jax.preprocessing.targets import TargetSpec
+from xrd_jax.series.axis import Axis, Target
+from xrd_jax.series.record import PatternSeries
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -119,18 +120,18 @@ def test_gaps_are_blank_and_not_stretched():
 
 def test_rows_average_all_patterns():
     time = np.arange(1003.0)
-    grid = panels.rows(np.append(time, time + 5000), 200)
+    grid = panels.time_bins(np.append(time, time + 5000), 200)
     means = grid.average(np.append(time, time)[:, None])
     assert grid.edges.size == len(means) + 1
     assert np.all(np.diff(grid.edges) > 0)
     np.testing.assert_allclose(means[0, 0], time[:11].mean())
     assert np.isnan(means).sum() == 1
-    single = panels.rows(np.array([7.0]))
+    single = panels.time_bins(np.array([7.0]))
     assert single.average(np.ones((1, 2))).tolist() == [[1.0, 1.0]]
 
 
 def test_spread_keeps_order_distance_and_limits():
-    placed = panels.spread(np.array([0.1, 0.5, 0.51, 0.52, 1.0]), np.full(5, 0.1), 0.0, 1.0)
+    placed = panels.place_labels(np.array([0.1, 0.5, 0.51, 0.52, 1.0]), np.full(5, 0.1), 0.0, 1.0)
     assert np.all(np.diff(placed) > 0.1 - 1e-12)
     assert placed[-1] <= 0.95 + 1e-12
     np.testing.assert_allclose(placed[:4], [0.1, 0.41, 0.51, 0.61])
@@ -159,7 +160,7 @@ def test_saved_files_are_deterministic_and_carry_their_labels(tmp_path):
     series, kept = make(values=False), []
     for _ in range(2):
         written: dict[Path, bytes] = {}
-        paths = run.save(run.patterns_and_curves(series), tmp_path, "fig1", written.__setitem__)
+        paths = style.save(run.patterns_and_curves(series), tmp_path, "fig1", written.__setitem__)
         assert paths == [tmp_path / "fig1.png", tmp_path / "fig1.svg"]
         assert paths == list(written)
         kept.append(written)

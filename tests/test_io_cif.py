@@ -11,7 +11,8 @@ import pytest
 
 from xrd_jax.errors import UserError
 from xrd_jax.physics import cif, reflections
-from xrd_jax.series.record import Axis
+from xrd_jax.series import axis as series_axis
+from xrd_jax.series.axis import Axis
 
 CU = 1.540593
 WIDE = Axis(np.linspace(10.0, 90.0, 800), "two_theta", CU)
@@ -73,7 +74,7 @@ def test_lines_lie_where_bragg_puts_them(tmp_path, name, hkl, two_theta):
         else 1 / math.sqrt(4 / 3 * (h * h + h * k + k * k) / a**2 + (m / c) ** 2)
     )
     assert line.d == pytest.approx(d, rel=1e-6)
-    assert float(reflections.positions(line.d, WIDE)) == pytest.approx(two_theta, abs=0.01)
+    assert float(series_axis.positions(line.d, WIDE)) == pytest.approx(two_theta, abs=0.01)
 
 
 def test_absences_of_centring_glide_and_screw(tmp_path):

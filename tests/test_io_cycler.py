@@ -13,6 +13,7 @@ from xrd_jax.errors import UserError
 from xrd_jax.io import cyclers
 from xrd_jax.io.cyclers import log as cycler
 from xrd_jax.io.experiment import clock
+from xrd_jax.io.parsing import text as parsing_text
 
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=60, database=None)
 COLUMNS = ("mode", "time/s", "Ewe/V", "<I>/mA", "(Q-Qo)/mA.h", "half cycle", "Capacitance charge/µF")
@@ -233,5 +234,5 @@ def test_a_log_of_one_row_is_refused():
 @SETTINGS
 @given(numbers=st.lists(st.integers(0, 10**6), min_size=1, max_size=20, unique=True))
 def test_natural_order_is_the_order_of_numbers(numbers):
-    names = sorted((f"a_{n}_b.xy" for n in numbers), key=clock.natural_key)
+    names = sorted((f"a_{n}_b.xy" for n in numbers), key=parsing_text.natural_key)
     assert names == [f"a_{n}_b.xy" for n in sorted(numbers)]

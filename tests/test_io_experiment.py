@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from xrd_jax.errors import UserError
-from xrd_jax.io.experiment import clock, paths, schema
+from xrd_jax.io.experiment import clock, parse, paths
 from xrd_jax.io.experiment import read as experiment_read
 from xrd_jax.series import record
 
@@ -101,7 +101,7 @@ def test_end_to_end(folder):
     s = made.series
     np.testing.assert_allclose(s.time, (numbers - 1) * 20 + 5)
     np.testing.assert_array_equal(s.intensity, [intensity(n) for n in numbers])
-    assert s.intensity.dtype.kind == "i" and s.counts and s.session_names == ("made up",)
+    assert s.intensity.dtype.kind == "i" and s.is_counts and s.session_names == ("made up",)
     columns = made_up()
     np.testing.assert_allclose(s.targets["voltage"].values, np.interp(s.time, columns["time/s"], columns["Ewe/V"]))
     assert s.targets["voltage"].unit == "V" and s.targets["mode"].classes[2] == "discharge 1st half"
@@ -305,7 +305,7 @@ def test_links_do_not_lead_out_of_the_root(folder, tmp_path_factory):
 
 def test_missing_experiment_file():
     with pytest.raises(UserError, match="no such experiment file"):
-        schema.read_plan(Path("none.toml"))
+        parse.read_plan(Path("none.toml"))
 
 
 def test_missing_numbers_are_spans():

@@ -19,7 +19,8 @@ from xrd_jax.errors import UserError
 from xrd_jax.io.experiment import exposure_times, expression, paths, stack, stack_csv
 from xrd_jax.io.experiment import read as experiment_read
 from xrd_jax.io.experiment import schema as plans
-from xrd_jax.preprocessing.prepare import split
+from xrd_jax.preprocessing.splits import split
+from xrd_jax.series import axis as series_axis
 from xrd_jax.series import lazy, record
 
 REPOSITORY = Path(__file__).parents[1]
@@ -103,7 +104,7 @@ def test_sessions_follow_each_other_on_one_axis(folder):
     assert s.session_names == ("slow", "fast") and s.session.tolist() == [0] * 24 + [1] * 16
     np.testing.assert_allclose(s.time, [*(np.arange(24) * 20 + 5), *(100 + np.arange(16) * 20 + 5)])
     np.testing.assert_array_equal(s.intensity[24:], [intensity(n, 1) for n in range(1, 17)])
-    assert s.counts and s.intensity.dtype.kind == "i" and s.targets["voltage"].unit == "V"
+    assert s.is_counts and s.intensity.dtype.kind == "i" and s.targets["voltage"].unit == "V"
     assert s.targets["rate"].classes == ("0.2C", "1C") and s.targets["rate"].values.tolist() == s.session.tolist()
     assert s.targets["cell"].classes == ("fast", "slow")
     assert "fast: All 16 patterns were matched to the cycler log." in made.report
@@ -299,9 +300,9 @@ def test_mistakes_about_stacks_are_named(tmp_path, at_home, old, new, words):
 def test_a_saved_series_is_a_stack(tmp_path, at_home):
     made = record.PatternSeries(
         intensity=np.random.default_rng(0).poisson(50, (20, 8)),
-        axis=record.Axis(AXIS, "two_theta", 1.54),
+        axis=series_axis.Axis(AXIS, "two_theta", 1.54),
         time=np.arange(20) * 5.0,
-        targets={"voltage": record.Target(np.linspace(3, 4, 20), "regression", "V")},
+        targets={"voltage": series_axis.Target(np.linspace(3, 4, 20), "regression", "V")},
         cycle=np.zeros(20),
         session=np.zeros(20),
     )
@@ -369,7 +370,7 @@ def test_a_large_stack_stays_on_disk_and_gives_what_a_small_one_gives(tmp_path, 
     read, gather = [], lazy._gather
     monkeypatch.setattr(lazy, "_gather", lambda item, where: read.append(where.size) or gather(item, where))
     made = experiment_read.read_experiment(tmp_path / "e.toml").series
-    assert isinstance(small.intensity, np.ndarray) and isinstance(made.intensity, lazy.Stored)
+    assert isinstance(small.intensity, np.ndarray) and isinstance(made.intensity, lazy.LazyRows)
     assert not read if dtype == np.uint16 else max(read) <= 40  # unsigned numbers need no look before they are used
     read.clear()
     np.testing.assert_array_equal(made.intensity[np.array([3, 1])], small.intensity[[3, 1]])
@@ -380,7 +381,7 @@ def test_a_large_stack_stays_on_disk_and_gives_what_a_small_one_gives(tmp_path, 
         np.testing.assert_array_equal(getattr(made, name), getattr(small, name))
     np.testing.assert_array_equal(made.axis.values, small.axis.values)
     np.testing.assert_array_equal(made.targets["v"].values, small.targets["v"].values)
-    assert len(made) == 39 and made.counts and made.axis.values.size < AXIS.size
+    assert len(made) == 39 and made.is_counts and made.axis.values.size < AXIS.size
 
 
 def test_a_large_stack_is_checked_piece_by_piece(tmp_path, at_home, monkeypatch):
@@ -444,7 +445,7 @@ UTC, PARIS = datetime.UTC, datetime.timezone(datetime.timedelta(hours=1))
 
 def moments(zone, **fields):
     begin = datetime.datetime(2024, 2, 28, 10, 0, 0, tzinfo=zone)
-    return [stack.Moment(begin + datetime.timedelta(seconds=60 * k), **fields) for k in range(3)]
+    return [stack.Timestamp(begin + datetime.timedelta(seconds=60 * k), **fields) for k in range(3)]
 
 
 def clocked(found, start, **fields):
@@ -454,7 +455,7 @@ def clocked(found, start, **fields):
     cycler = plans.CyclerPlan("l", None, 10.0, None, 1.0)
     session = plans.SessionPlan("s", "session 1.", plans.PatternPlan(("*",), None, False, False), time, cycler)
     plan = plans.Plan(Path("e.toml"), "t", plans.AxisPlan(None, 1.0, None), (session,), (), {}, {}, {}, {})
-    rows = stack.Rows(["a", "b", "c"], AXIS, np.zeros((3, AXIS.size)), moments=found)
+    rows = stack.Stack(["a", "b", "c"], AXIS, np.zeros((3, AXIS.size)), moments=found)
     return exposure_times.mid_exposures(plan, session, Path(), rows, start, [])
 
 
@@ -475,9 +476,9 @@ def test_clocks_meet_by_zone():
 def test_mid_exposure_is_between_start_and_end():
     start = datetime.datetime(2024, 2, 28, 10, tzinfo=UTC)
     begun = moments(UTC)
-    ended = [stack.Moment(m.start, m.start + datetime.timedelta(seconds=30)) for m in begun]
+    ended = [stack.Timestamp(m.start, m.start + datetime.timedelta(seconds=30)) for m in begun]
     np.testing.assert_allclose(clocked(ended, start), [15, 75, 135])
-    only_end = [stack.Moment(None, m.end, None, 30.0) for m in ended]
+    only_end = [stack.Timestamp(None, m.end, None, 30.0) for m in ended]
     np.testing.assert_allclose(clocked(only_end, start), [15, 75, 135])
     np.testing.assert_allclose(clocked(begun, start, exposure=30.0), [15, 75, 135])
     with pytest.raises(UserError, match="states no exposure"):

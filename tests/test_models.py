@@ -53,7 +53,7 @@ def test_every_reading_of_the_paper_builds_and_learns(fields):
     attention = aux["attention"]
     assert attention.shape == (3, 32, 32) and attention.min() >= 0
     np.testing.assert_allclose(attention.sum(axis=-1), 1.0, atol=1e-5)
-    np.testing.assert_allclose(aux["peak"], vaw.max_over_keys(attention), rtol=1e-6)
+    np.testing.assert_allclose(aux["max_over_keys"], vaw.max_over_keys(attention), rtol=1e-6)
 
     def total(params):
         out, _, _ = model.apply_train({**variables, "params": params}, x, jax.random.key(2))
@@ -83,7 +83,7 @@ def test_patterns_do_not_see_each_other_in_evaluation():
 
 @pytest.mark.parametrize(("kernel", "layer"), [(4, 6), (4, 3), (3, 6), (5, 4), (2, 5)])
 def test_an_impulse_shows_the_lag_of_a_layer(kernel, layer):
-    """The channels that can reach feature i lie around i + lag: measured through the gradient, not computed."""
+    """The channels that can reach feature i lie around i + offset: measured through the gradient, not computed."""
     config = ModelConfig(kernel=kernel, query_layer=layer)
     model = build(config, 64, (("voltage", 1),))
     variables = model.init(jax.random.key(0))
@@ -95,7 +95,7 @@ def test_an_impulse_shows_the_lag_of_a_layer(kernel, layer):
 
     reached = np.flatnonzero(np.asarray(jax.grad(feature)(jnp.ones(64))))
     assert reached.size == layer * (kernel - 1) + 1
-    assert (reached[0] + reached[-1]) / 2 - 32 == model.lag
+    assert (reached[0] + reached[-1]) / 2 - 32 == model.receptive_offset
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,14 @@ from scipy import stats
 
 from xrd_jax.config.cell import Cell
 from xrd_jax.errors import UserError
+from xrd_jax.explain import importance as explain_importance
 from xrd_jax.explain import peak_tracking, peak_windows
 from xrd_jax.explain.peak_windows import PeakWindow
-from xrd_jax.physics import profile, reflections, simulate
+from xrd_jax.physics import peak_positions, profile, reflections, simulate
 from xrd_jax.physics.reflections import Reflection, Track
-from xrd_jax.series.record import Axis, PatternSeries, Target
+from xrd_jax.series import axis as series_axis
+from xrd_jax.series.axis import Axis, Target
+from xrd_jax.series.record import PatternSeries
 
 CELL = Cell(rates=("1C",), shift_sigma_deg=0.01, decoy=True)
 FRAMES = np.arange(0, 4000, 8)
@@ -55,15 +58,15 @@ def d_of(angle: float) -> float:
 
 def test_positions_obey_bragg_on_every_axis():
     d = np.array([2.0, 3.0])
-    angle = reflections.positions(d, AXIS)
+    angle = series_axis.positions(d, AXIS)
     np.testing.assert_allclose(2 * d * np.sin(np.radians(angle) / 2), CU, rtol=1e-12)
-    q = reflections.positions(d, Axis([1.0, 2.0], "q"))
+    q = series_axis.positions(d, Axis([1.0, 2.0], "q"))
     np.testing.assert_allclose(q, 4 * np.pi * np.sin(np.radians(angle) / 2) / CU, rtol=1e-12)
-    np.testing.assert_array_equal(reflections.positions(d, Axis([1.0, 2.0], "d")), d)
-    assert np.isnan(reflections.positions(0.7, AXIS))
+    np.testing.assert_array_equal(series_axis.positions(d, Axis([1.0, 2.0], "d")), d)
+    assert np.isnan(series_axis.positions(0.7, AXIS))
     for axis, words in ((Axis([1.0, 2.0]), "wavelength"), (Axis([1.0, 2.0], "energy"), "energy")):
         with pytest.raises(UserError, match=words):
-            reflections.positions(d, axis)
+            series_axis.positions(d, axis)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +76,7 @@ def test_positions_obey_bragg_on_every_axis():
 )  # fmt: skip
 def test_embedded_reflections_with_copper(phase, hkl, two_theta):
     (line,) = [one for one in reflections.table([phase]) if one.hkl == hkl]
-    assert float(reflections.positions(line.d, AXIS)) == pytest.approx(two_theta, abs=0.03)
+    assert float(series_axis.positions(line.d, AXIS)) == pytest.approx(two_theta, abs=0.03)
     with pytest.raises(UserError, match="--cif"):
         reflections.table(["unobtainium"])
 
@@ -122,7 +125,7 @@ def test_any_part_of_a_series_has_the_same_windows(simulated):
 def test_measured_peaks_are_found_where_the_simulated_ones_are_known_to_be(simulated):
     lines = [one for one in reflections.table(["NMC", "Al"]) if one.hkl in ("003", "101", "012", "111")]
     found = peak_tracking.follow(simulated, peak_tracking.lines(lines, simulated))
-    known = {(one.phase, one.hkl): one.centre for one in reflections.of_cell(CELL, simulated)}
+    known = {(one.phase, one.hkl): one.centre for one in peak_positions.of_cell(CELL, simulated)}
     for track in found:
         away = np.abs(track.centre - known[track.phase, track.hkl])
         assert track.followed
@@ -176,7 +179,7 @@ def test_what_is_not_there_keeps_its_place():
 def test_the_flank_of_a_peak_beyond_the_bounds_is_no_peak(side):
     """A strong line that never comes within reach does not draw the window of one that is not there."""
     low, high = sorted(
-        float(reflections.positions(d_of(34.0) * scale, AXIS))
+        float(series_axis.positions(d_of(34.0) * scale, AXIS))
         for scale in (1 - peak_tracking.REACH, 1 + peak_tracking.REACH)
     )
     strong = low - 0.12 if side < 0 else high + 0.12
@@ -254,16 +257,16 @@ def test_shares_of_known_maps():
 def test_interval_is_that_of_scipy():
     for values in (np.array([0.2, 0.5, 0.4, 0.1]), np.random.default_rng(0).normal(size=16)):
         low, high = stats.t.interval(0.95, values.size - 1, values.mean(), stats.sem(values))
-        assert peak_windows.interval(values) == pytest.approx((high - low) / 2, rel=1e-12)
-    assert math.isnan(peak_windows.interval(np.array([0.3])))
+        assert explain_importance.interval(values) == pytest.approx((high - low) / 2, rel=1e-12)
+    assert math.isnan(explain_importance.interval(np.array([0.3])))
 
 
-def some_rows(seeds: int) -> list[peak_windows.Row]:
+def some_rows(seeds: int) -> list[explain_importance.Row]:
     axis = np.linspace(30.0, 40.0, 101)
     found = peak_windows._disjoint(peak_windows._grouped(tracks(32.0, 36.0, 36.2)), axis)
     spread = np.linspace(-0.02, 0.02, seeds) if seeds > 1 else np.zeros(1)
     values = {"P 001": 0.25 + spread, "P 002 + 003": 0.525 - spread, "elsewhere": np.full(seeds, 0.225)}
-    return peak_windows.importance(
+    return explain_importance.importance(
         {"voltage": values, "mode": values}, found, {"voltage": "supported", "mode": "unstable"}
     )
 
@@ -271,25 +274,25 @@ def some_rows(seeds: int) -> list[peak_windows.Row]:
 @pytest.mark.parametrize("seeds", [1, 5])
 def test_file_round_trip(tmp_path, seeds):
     rows, path = some_rows(seeds), tmp_path / "importance.csv"
-    peak_windows.write(path, rows)
-    again = peak_windows.read(path)
+    explain_importance.write(path, rows)
+    again = explain_importance.read(path)
     assert [row[:4] + row[8:] for row in again] == [row[:4] + row[8:] for row in rows]
     np.testing.assert_allclose([row[4:8] for row in again], [row[4:8] for row in rows], rtol=1e-4, atol=1e-5)
     assert path.read_text().splitlines()[0].startswith("target,phase,hkl,peak,window_low")
     assert [file.name for file in tmp_path.iterdir()] == ["importance.csv"]
     path.write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match="importance"):
-        peak_windows.read(path)
+        explain_importance.read(path)
 
 
 def test_sentences_can_be_quoted():
     # Sample deviation 0.0158 of five seeds: t = 2.776, half interval 0.0196.
-    assert peak_windows.sentences(some_rows(5)) == [
+    assert explain_importance.sentences(some_rows(5)) == [
         "voltage: P 002 + 003 52 ± 2 %, P 001 25 ± 2 %, elsewhere 22.5 ± 0.0 %",
         "mode (unstable): P 002 + 003 52 ± 2 %, P 001 25 ± 2 %, elsewhere 22.5 ± 0.0 %",
     ]
-    assert peak_windows.sentences(some_rows(1))[0] == "voltage: P 002 + 003 52 %, P 001 25 %, elsewhere 22 %"
-    assert peak_windows.percent(0.523, 0.041) == "52 ± 4 %"
+    assert explain_importance.sentences(some_rows(1))[0] == "voltage: P 002 + 003 52 %, P 001 25 %, elsewhere 22 %"
+    assert explain_importance.percent(0.523, 0.041) == "52 ± 4 %"
 
 
 def test_windows_have_the_shapes_they_promise(simulated):

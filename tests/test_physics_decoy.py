@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from xrd_jax.config.cell import PRESETS, Cell
-from xrd_jax.config.schema import Config, override
+from xrd_jax.config.overrides import override
+from xrd_jax.config.schema import Config
 from xrd_jax.errors import UserError
 from xrd_jax.physics import profile, simulate
 from xrd_jax.physics import windows as physics_windows

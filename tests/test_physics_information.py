@@ -17,9 +17,10 @@ from xrd_jax.config.schema import Config, PrepareConfig
 from xrd_jax.errors import UserError
 from xrd_jax.information import fisher, state_path, whitening
 from xrd_jax.information import posterior as information_posterior
+from xrd_jax.information import shapley as information_shapley
 from xrd_jax.physics import profile, simulate
 from xrd_jax.physics import windows as physics_windows
-from xrd_jax.preprocessing import prepare
+from xrd_jax.preprocessing import resize as preprocessing_resize
 
 # A tenth of the channels five times as wide, and only the top of the charge: the same physics in a second.
 CELL = Cell(step_deg=0.1, channels=280, start_deg=12.0, shift_sigma_deg=0.01)
@@ -40,7 +41,7 @@ def known():
 @pytest.fixture(scope="module")
 def frame():
     """One state in the middle of the first charge with its direction, and the dictionaries."""
-    whole = state_path.passage(CELL)
+    whole = state_path.state_path(CELL)
     states, direction = (jax.tree.map(lambda leaf: leaf[500], part) for part in (whole.states, whole.direction))
     return profile.dictionaries(CELL), states, direction
 
@@ -63,7 +64,7 @@ def test_rows_are_shares_of_the_frames_of_the_window(known):
 def test_frames_are_those_of_the_series(known):
     voltage = np.concatenate([simulate.session(CELL, rate).run.voltage for rate in CELL.rates])
     assert np.array_equal(known.used, voltage >= TOP.window_low)
-    twice = state_path.passage(dataclasses.replace(CELL, repeats=2))
+    twice = state_path.state_path(dataclasses.replace(CELL, repeats=2))
     voltage = np.concatenate(
         [simulate.session(dataclasses.replace(CELL, repeats=2), r).run.voltage for r in CELL.rates]
     )
@@ -89,7 +90,7 @@ def test_resizing_never_gains(known, resize):
 def test_bins_that_share_no_channel_are_poisson(frame):
     dictionaries, state, _ = frame
     matrix = np.repeat(np.eye(56), 5, axis=0)
-    resizing = whitening.through(matrix)
+    resizing = whitening.prepare(matrix)
     assert len(resizing.bands) == 1
     counts = simulate.expected_counts(dictionaries, state)
     vector = jnp.asarray(np.random.default_rng(0).standard_normal((1, 56)), jnp.float32)
@@ -101,13 +102,13 @@ def test_bins_that_share_no_channel_are_poisson(frame):
 @pytest.mark.parametrize(("resize", "channels"), [("bin", 64), ("spline", 64), ("bin", 130)])
 def test_whitening_is_the_symmetric_root_of_the_covariance(frame, resize, channels):
     dictionaries, state, _ = frame
-    matrix, _ = prepare.resize_matrix(AXIS, dataclasses.replace(BINNED, resize=resize, channels=channels))
+    matrix, _ = preprocessing_resize.resize_matrix(AXIS, dataclasses.replace(BINNED, resize=resize, channels=channels))
     counts = np.asarray(simulate.expected_counts(dictionaries, state), np.float64)
     values, vectors = np.linalg.eigh(matrix.T @ (counts[:, None] * matrix))
     size = np.sqrt(np.diag(matrix.T @ (counts[:, None] * matrix)))
     signal = np.random.default_rng(0).standard_normal((3, channels)) * size[None, :]
     white = np.asarray(
-        whitening.whitened(whitening.through(matrix), jnp.asarray(counts), jnp.asarray(signal)), np.float64
+        whitening.whitened(whitening.prepare(matrix), jnp.asarray(counts), jnp.asarray(signal)), np.float64
     )
     # Whitening by the correlation's root after scaling keeps the Fisher information exactly.
     exact = (signal @ vectors) ** 2 @ (1 / values)
@@ -116,7 +117,7 @@ def test_whitening_is_the_symmetric_root_of_the_covariance(frame, resize, channe
 
 def test_channels_that_are_nearly_one_are_refused():
     with pytest.raises(UserError, match=r"prepare\.resize=none"):
-        whitening.through(np.repeat(np.eye(20), 2, axis=1))
+        whitening.prepare(np.repeat(np.eye(20), 2, axis=1))
 
 
 def test_profiling_takes_away_what_nuisances_explain_and_never_gains():
@@ -132,7 +133,7 @@ def test_profiling_takes_away_what_nuisances_explain_and_never_gains():
 def test_a_known_nuisance_leaves_more(frame):
     dictionaries, state, direction = frame
     counts = simulate.expected_counts(dictionaries, state)
-    resizing = whitening.through(np.eye(CELL.channels))
+    resizing = whitening.prepare(np.eye(CELL.channels))
     rows = jnp.stack([fisher.by_voltage(dictionaries, state, direction), *fisher.nuisances(dictionaries, state)])
     white = whitening.whitened(resizing, counts, rows)
     amounts = [float((whitening.profiled(white[0], white[1 : 1 + known]) ** 2).sum()) for known in (1, 2, 3)]
@@ -142,7 +143,7 @@ def test_a_known_nuisance_leaves_more(frame):
 def test_derivative_along_the_path_agrees_with_the_patterns_on_either_side(frame):
     dictionaries, state, direction = frame
     tangent = np.asarray(fisher.by_voltage(dictionaries, state, direction), np.float64)
-    whole = state_path.passage(CELL)
+    whole = state_path.state_path(CELL)
     states = jax.tree.map(lambda leaf: leaf[[500 - state_path.REACH, 500 + state_path.REACH]], whole.states)
     before, after = np.asarray(simulate.expected_series(dictionaries, states), np.float64)
     difference = (after - before) / (whole.voltage[500 + state_path.REACH] - whole.voltage[500 - state_path.REACH])
@@ -157,13 +158,13 @@ def test_fisher_information_is_the_curvature_of_the_divergence(frame):
     tangent = np.asarray(fisher.by_voltage(dictionaries, state, direction), np.float64)
     there = here + 1e-4 * tangent
     divergence = 2.0 * (there - here + here * np.log(here / there)).sum() / 1e-4**2
-    resizing = whitening.through(np.eye(CELL.channels))
+    resizing = whitening.prepare(np.eye(CELL.channels))
     white = whitening.whitened(resizing, jnp.asarray(here), jnp.asarray(tangent)[None, :])
     assert float((white**2).sum()) == pytest.approx(divergence, rel=1e-2)
 
 
 def test_nearest_state_is_of_another_class_and_no_other_is_nearer():
-    whole = state_path.passage(CELL)
+    whole = state_path.state_path(CELL)
     used = np.flatnonzero(whole.voltage > 3.9)[::20]
     states = jax.tree.map(lambda leaf: leaf[used], whole.states)
     labels = np.stack([whole.mode[used], whole.rate[used]], axis=1)
@@ -287,17 +288,15 @@ def test_no_channels_tell_nothing_and_more_tell_more():
 
 def test_shapley_values_sum_to_the_whole_and_of_a_sum_are_its_terms():
     sets = np.array(list(itertools.product((False, True), repeat=3)))
-    assert information_posterior.shapley_values(sets, sets @ np.array([1.0, 2.0, 5.0])) == pytest.approx(
-        [1.0, 2.0, 5.0]
-    )
+    assert information_shapley.shapley_values(sets, sets @ np.array([1.0, 2.0, 5.0])) == pytest.approx([1.0, 2.0, 5.0])
     both = (sets[:, 0] & sets[:, 2]).astype(float)
-    assert information_posterior.shapley_values(sets, both) == pytest.approx([0.5, 0.0, 0.5])
+    assert information_shapley.shapley_values(sets, both) == pytest.approx([0.5, 0.0, 0.5])
 
 
 def test_shapley_values_of_a_cell():
     window = dataclasses.replace(TOP, window_low=4.0)
     windows = {"003": (17.0, 20.0), "graphite": (23.0, 27.5)}
-    values = information_posterior.shapley(FINE, windows, 100, window)
+    values = information_shapley.shapley(FINE, windows, 100, window)
     assert set(values) == {"voltage", "mode", "rate"}
     groups = np.stack([(low <= FINE_AXIS) & (high >= FINE_AXIS) for low, high in windows.values()])
     groups = np.concatenate([groups, ~groups.any(axis=0, keepdims=True)])
@@ -311,11 +310,11 @@ def test_shapley_values_of_a_cell():
         {str(k): (k, k + 0.5) for k in range(20, 30)},
     ):
         with pytest.raises(UserError):
-            information_posterior.shapley(FINE, wrong, 100, window)
+            information_shapley.shapley(FINE, wrong, 100, window)
 
 
 def test_windows_that_are_played_for_hold_reflections():
-    assert list(information_posterior.default_windows(PRESETS["decoy"])) == [
+    assert list(information_shapley.default_windows(PRESETS["decoy"])) == [
         "NMC 003",
         "graphite",
         "NMC 101+006",
@@ -326,7 +325,7 @@ def test_windows_that_are_played_for_hold_reflections():
 def test_what_is_known_is_written_for_people(tmp_path):
     cell = dataclasses.replace(CELL, rates=("1C",))
     said: list[str] = []
-    path = report.tell(Config(cell=cell, prepare=LOWER), str(tmp_path), said.append)
+    path = report.report(Config(cell=cell, prepare=LOWER), str(tmp_path), said.append)
     assert {"curves.csv", "table.md", "information.json", "figures"} == {one.name for one in path.iterdir()}
     assert {"information.png", "information.svg"} == {one.name for one in (path / "figures").iterdir()}
     rows = np.genfromtxt(path / "curves.csv", delimiter=",", names=True)
@@ -354,7 +353,7 @@ def test_a_network_stands_between_the_look_up_and_the_posterior(known):
 def test_a_run_that_is_not_finished_or_measured_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"config": {"data": "cell.toml"}}))
     with pytest.raises(UserError, match="finish"):
-        report.tell(Config(), str(tmp_path), print)
+        report.report(Config(), str(tmp_path), print)
     (tmp_path / "metrics.json").write_text("{}")
     with pytest.raises(UserError, match="simulated"):
-        report.tell(Config(), str(tmp_path), print)
+        report.report(Config(), str(tmp_path), print)

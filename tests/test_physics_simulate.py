@@ -184,7 +184,7 @@ def test_another_source_shows_the_same_reflections():
 def test_series_record(series):
     assert series.intensity.shape == (8000, 1400)
     assert series.intensity.dtype == np.uint16
-    assert series.counts
+    assert series.is_counts
     assert series.session_names == ("1C", "0.2C")
     assert series.axis.wavelength == pytest.approx(1.541871, abs=1e-6)
     assert series.axis.values[[0, -1]] == pytest.approx([12.0, 39.98])

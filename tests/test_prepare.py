@@ -12,20 +12,16 @@ import scipy.signal
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xrd_jax.config import row_ranges
 from xrd_jax.config.schema import PrepareConfig
 from xrd_jax.errors import UserError
 from xrd_jax.preprocessing import filters, splits
-from xrd_jax.preprocessing.prepare import (
-    fit_statistics,
-    inputs,
-    prepare,
-    resize_matrix,
-    split,
-    target_specs,
-    transform,
-    window,
-)
-from xrd_jax.series.record import Target
+from xrd_jax.preprocessing.prepare import inputs, prepare, window
+from xrd_jax.preprocessing.resize import resize_matrix
+from xrd_jax.preprocessing.splits import split
+from xrd_jax.preprocessing.targets import target_specs
+from xrd_jax.preprocessing.transform import fit_statistics, transform
+from xrd_jax.series.axis import Target
 
 AXIS = np.linspace(12.0, 39.98, 1400)
 
@@ -186,7 +182,7 @@ def test_rows_are_those_that_were_named(series):
 @given(st.sets(st.integers(0, 500), min_size=1))
 def test_spans_of_rows_read_back(rows):
     numbers = np.array(sorted(rows))
-    np.testing.assert_array_equal(splits.numbers_in(splits.spans(numbers), "x"), numbers)
+    np.testing.assert_array_equal(row_ranges.numbers_in(row_ranges.spans(numbers), "x"), numbers)
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,10 @@ from tests.conftest import make_series
 from xrd_jax.analysis import novelty
 from xrd_jax.config.schema import Config, ModelConfig, PrepareConfig, TrainConfig
 from xrd_jax.errors import UserError
-from xrd_jax.preprocessing.prepare import prepare, target_specs
+from xrd_jax.files import write_bytes, write_json
+from xrd_jax.preprocessing.prepare import prepare
+from xrd_jax.preprocessing.targets import target_specs
 from xrd_jax.training import workdir as training_workdir
-from xrd_jax.training.workdir import write_bytes, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = Config(
@@ -92,8 +93,8 @@ def test_opened_run_predicts_the_same(trained):
 
 def test_blocks_do_not_matter(trained):
     run, series = trained
-    whole, vaw = run.look(series, chunk=len(series))
-    parts, vaw_parts = run.look(series, chunk=7)
+    whole, vaw = run.predict_with_maps(series, chunk=len(series))
+    parts, vaw_parts = run.predict_with_maps(series, chunk=7)
     np.testing.assert_allclose(whole["voltage"], parts["voltage"], atol=1e-5)
     np.testing.assert_allclose(vaw.raw, vaw_parts.raw, atol=2e-5)
 
@@ -108,7 +109,7 @@ def test_vaw_is_the_maximum_of_the_attention(trained):
 
 def test_training_keeps_what_predictions_are_compared_with(trained):
     run, series = trained
-    known = novelty.of(run, pytest.fail)  # not from data that the configuration names: this run has none
+    known = novelty.load(run, pytest.fail)  # not from data that the configuration names: this run has none
     far = known.distances(run, series.intensity)
     train = prepare(series, run.config.prepare, run.config.split_seed).train
     assert far[train].max() < 1e-2 < far.max()

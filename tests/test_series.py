@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from xrd_jax.errors import UserError
-from xrd_jax.series.record import Axis, PatternSeries
+from xrd_jax.series.axis import Axis
+from xrd_jax.series.record import PatternSeries
 
 
 def test_saved_and_loaded_is_equal(series, tmp_path):

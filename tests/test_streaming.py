@@ -14,14 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import make_series
-from xrd_jax.analysis import collect, neighbours
+from xrd_jax.analysis import blocks as analysis_blocks
+from xrd_jax.analysis import collect, metrics, neighbours
 from xrd_jax.analysis import run as runs
-from xrd_jax.commands import report
 from xrd_jax.config.cell import Cell
 from xrd_jax.errors import UserError
 from xrd_jax.models import build
 from xrd_jax.physics import simulate
-from xrd_jax.preprocessing.prepare import inputs, prepare, target_specs
+from xrd_jax.preprocessing.prepare import inputs, prepare
+from xrd_jax.preprocessing.targets import target_specs
 from xrd_jax.series import lazy as series_lazy
 from xrd_jax.series.record import PatternSeries
 
@@ -44,7 +45,7 @@ def long(tmp_path_factory):
     path = tmp_path_factory.mktemp("long") / "rows.h5"
     with h5py.File(path, "w") as file:
         file.create_dataset("x", data=rows, chunks=(64, 3))
-    return rows, series_lazy.Stored.open(path, "x")
+    return rows, series_lazy.LazyRows.open(path, "x")
 
 
 INDICES = st.lists(st.integers(-9000, 8999), max_size=40)
@@ -96,15 +97,15 @@ def test_a_failing_task_is_not_swallowed():
         raise UserError("no")
 
     with pytest.raises(UserError, match="no"):
-        list(series_lazy.ahead([lambda: 1, fail]))
+        list(series_lazy.prefetch([lambda: 1, fail]))
 
 
 def test_series_on_disk_is_the_series_in_memory(pair, tmp_path):
     memory, disk = pair
-    assert isinstance(disk.intensity, series_lazy.Stored) and disk.fingerprint() == memory.fingerprint()
+    assert isinstance(disk.intensity, series_lazy.LazyRows) and disk.fingerprint() == memory.fingerprint()
     keep = np.array([200, 3, 17])
     assert disk.subset(keep).fingerprint() == memory.subset(keep).fingerprint()
-    assert isinstance(disk.subset(disk.session == 1).intensity, series_lazy.Stored)
+    assert isinstance(disk.subset(disk.session == 1).intensity, series_lazy.LazyRows)
     disk.subset(keep).save(tmp_path / "part.h5")
     assert PatternSeries.load(tmp_path / "part.h5").fingerprint() == memory.subset(keep).fingerprint()
 
@@ -208,38 +209,40 @@ def network(pair):
 
 def test_stream_and_look_agree_from_disk_and_from_memory(network, pair):
     memory, disk = pair
-    outputs, vaw = network.look(memory, chunk=32)
+    outputs, vaw = network.predict_with_maps(memory, chunk=32)
     blocks = list(network.stream(disk, chunk=32))
     assert [b.begin for b in blocks] == list(range(0, len(memory), 32))
     for name, values in outputs.items():
         np.testing.assert_array_equal(np.concatenate([b.outputs[name] for b in blocks], axis=1), values)
     np.testing.assert_array_equal(np.concatenate([b.raw for b in blocks], axis=1), vaw.raw)
-    bare = network.look(memory, maps=False, chunk=32)
+    bare = network.predict_with_maps(memory, maps=False, chunk=32)
     np.testing.assert_allclose(bare[0]["voltage"], outputs["voltage"], rtol=1e-5)
     assert bare[1].raw.shape == (2, len(memory), 0)
 
 
 def test_seed_of_many_is_the_seed_alone(network, pair):
-    both = network.look(pair[0])
+    both = network.predict_with_maps(pair[0])
     for seed in (0, 1):
         config = dataclasses.replace(network.config, seed=network.config.seed + seed, seeds=1)
         variables = jax.tree.map(lambda leaf, i=seed: leaf[i : i + 1], network.variables)
-        alone = dataclasses.replace(network, config=config, variables=variables).look(pair[0])
+        alone = dataclasses.replace(network, config=config, variables=variables).predict_with_maps(pair[0])
         np.testing.assert_allclose(alone[0]["voltage"][0], both[0]["voltage"][seed], rtol=1e-5)
         np.testing.assert_allclose(alone[1].raw[0], both[1].raw[seed], atol=1e-5)
 
 
 def test_forward_pass_is_compiled_once(network, pair):
-    runs._forward.clear_cache()
+    analysis_blocks.forward.clear_cache()
     for count in (100, 240, 170):
-        network.look(pair[1].subset(np.arange(count)), chunk=50)
-    dataclasses.replace(network, variables=jax.tree.map(lambda v: v + 0.0, network.variables)).look(pair[0], chunk=50)
-    assert runs._forward._cache_size() == 1
+        network.predict_with_maps(pair[1].subset(np.arange(count)), chunk=50)
+    dataclasses.replace(network, variables=jax.tree.map(lambda v: v + 0.0, network.variables)).predict_with_maps(
+        pair[0], chunk=50
+    )
+    assert analysis_blocks.forward._cache_size() == 1
 
 
 def test_survey_keeps_some_maps_and_the_mean_of_all(network, pair):
     series = pair[1]
-    whole, few = collect.survey(network, series), collect.survey(network, series, most=50)
+    whole, few = collect.summarise(network, series), collect.summarise(network, series, most=50)
     assert np.array_equal(whole.kept, np.arange(len(series))) and few.kept.size <= 50
     assert {0, 1} == set(series.session[few.kept])
     np.testing.assert_array_equal(few.vaw.raw, whole.vaw.raw[:, few.kept])
@@ -250,7 +253,7 @@ def test_survey_keeps_some_maps_and_the_mean_of_all(network, pair):
         np.testing.assert_allclose(whole.curves[:, session], mean, rtol=1e-9)
     np.testing.assert_allclose(whole.overall(), registered.mean(axis=1), rtol=1e-9)
     one = series.subset(series.session == 1)
-    assert list(report.window_summary(one, network.axis, collect.survey(network, one).curves)) == ["0.2C"]
+    assert list(metrics.window_summary(one, network.axis, collect.summarise(network, one).curves)) == ["0.2C"]
 
 
 def test_nearest_neighbours_are_found_in_parts(pair, config, monkeypatch):

@@ -11,12 +11,13 @@ import pytest
 
 from xrd_jax.config.schema import TrainConfig
 from xrd_jax.errors import UserError
-from xrd_jax.preprocessing.prepare import TargetSpec, prepare
+from xrd_jax.preprocessing.prepare import prepare
+from xrd_jax.preprocessing.targets import TargetSpec
 from xrd_jax.training import augment
 from xrd_jax.training.checkpoint import Checkpoints
 from xrd_jax.training.fit import fit, make_model, training_data
 from xrd_jax.training.losses import loss_and_metrics
-from xrd_jax.training.step import compiled_steps, epoch_order, init_state, over_seeds, plan, train_step
+from xrd_jax.training.step import compiled_steps, epoch_order, init_state, make_step_config, over_seeds, train_step
 
 VOLTAGE = TargetSpec("voltage", "regression", "V", 1, (), 3.9, 0.2)
 MODE = TargetSpec("mode", "classification", "", 3, ("a", "b", "c"), 0.0, 1.0)
@@ -25,23 +26,23 @@ MODE = TargetSpec("mode", "classification", "", 3, ("a", "b", "c"), 0.0, 1.0)
 def setting(series, config):
     prepared = prepare(series, config.prepare)
     model, specs = make_model(config, prepared)
-    schedule = plan(model, specs, config.prepare, config.train, prepared.train.size)
-    return schedule, training_data(config, prepared, specs)
+    step_config = make_step_config(model, specs, config.prepare, config.train, prepared.train.size)
+    return step_config, training_data(config, prepared, specs)
 
 
-def stacked(schedule, seeds):
-    return over_seeds(lambda s: init_state(schedule, s), len(seeds), shared=0)(jnp.asarray(seeds, jnp.int32))
+def stacked(step_config, seeds):
+    return over_seeds(lambda s: init_state(step_config, s), len(seeds), shared=0)(jnp.asarray(seeds, jnp.int32))
 
 
-def ordered(schedule, state, data):
+def ordered(step_config, state, data):
     """The order of the epoch that each seed of `state` stands in, [S, n]."""
     patterns = data.patterns.shape[0]
-    return over_seeds(lambda one: epoch_order(schedule, one, patterns), len(state.step), shared=0)(state)
+    return over_seeds(lambda one: epoch_order(step_config, one, patterns), len(state.step), shared=0)(state)
 
 
-def advance(schedule, state, data, count=1):
+def advance(step_config, state, data, count=1):
     """`count` steps of every seed in one compiled call."""
-    return compiled_steps(schedule, len(state.step), count)(state, ordered(schedule, state, data), data)
+    return compiled_steps(step_config, len(state.step), count)(state, ordered(step_config, state, data), data)
 
 
 def unchecked(series, intensity):
@@ -74,23 +75,23 @@ def test_regression_scale_sets_where_log_cosh_becomes_linear():
 
 def test_an_epoch_shows_every_pattern_once_in_an_order_of_its_own(series, config):
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=40))
-    schedule, data = setting(series, config)
-    state = stacked(schedule, [0])
-    first = np.asarray(ordered(schedule, state, data))[0]
-    later = state._replace(step=state.step + schedule.steps_per_epoch)
-    second = np.asarray(ordered(schedule, later, data))[0]
+    step_config, data = setting(series, config)
+    state = stacked(step_config, [0])
+    first = np.asarray(ordered(step_config, state, data))[0]
+    later = state._replace(step=state.step + step_config.steps_per_epoch)
+    second = np.asarray(ordered(step_config, later, data))[0]
     assert np.array_equal(np.sort(first), np.arange(120)) and np.array_equal(np.sort(second), np.arange(120))
     assert not np.array_equal(first, second)
-    midway = state._replace(step=state.step + schedule.steps_per_epoch - 1)
-    np.testing.assert_array_equal(np.asarray(ordered(schedule, midway, data))[0], first)
+    midway = state._replace(step=state.step + step_config.steps_per_epoch - 1)
+    np.testing.assert_array_equal(np.asarray(ordered(step_config, midway, data))[0], first)
 
 
 @pytest.mark.parametrize("augmented", [False, True])
 def test_seed_of_many_equals_seed_alone(series, config, augmented):
     train = dataclasses.replace(config.train, augment="redraw" if augmented else "none", redraw_shift=0.01)
-    schedule, data = setting(series, dataclasses.replace(config, train=train))
-    many, together = advance(schedule, stacked(schedule, [4, 5, 6]), data)
-    alone, single = advance(schedule, stacked(schedule, [5]), data)
+    step_config, data = setting(series, dataclasses.replace(config, train=train))
+    many, together = advance(step_config, stacked(step_config, [4, 5, 6]), data)
+    alone, single = advance(step_config, stacked(step_config, [5]), data)
     np.testing.assert_allclose(together["loss"][1], single["loss"][0], rtol=1e-5)
     assert np.unique(together["loss"]).size == 3
     for ours, theirs in zip(jax.tree.leaves(many.params), jax.tree.leaves(alone.params), strict=True):
@@ -98,38 +99,38 @@ def test_seed_of_many_equals_seed_alone(series, config, augmented):
 
 
 def test_steps_per_call_do_not_change_the_path(series, config):
-    schedule, data = setting(series, config)
-    one = stacked(schedule, [0])
+    step_config, data = setting(series, config)
+    one = stacked(step_config, [0])
     for _ in range(3):
-        one, _ = advance(schedule, one, data)
-    three, metrics = advance(schedule, stacked(schedule, [0]), data, 3)
+        one, _ = advance(step_config, one, data)
+    three, metrics = advance(step_config, stacked(step_config, [0]), data, 3)
     assert metrics["loss"].shape == (1, 3) and int(three.step[0]) == 3
     for ours, theirs in zip(jax.tree.leaves(three.params), jax.tree.leaves(one.params), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-5)
 
 
 def test_step_compiles_once(series, config):
-    schedule, data = setting(series, config)
-    call = compiled_steps(schedule, 1, 1)
-    state = stacked(schedule, [0])
+    step_config, data = setting(series, config)
+    call = compiled_steps(step_config, 1, 1)
+    state = stacked(step_config, [0])
     for _ in range(3):
-        state, _ = call(state, ordered(schedule, state, data), data)
+        state, _ = call(state, ordered(step_config, state, data), data)
     assert call._cache_size() == 1
 
 
 def test_step_is_pure(series, config):
-    schedule, data = setting(series, config)
-    state = init_state(schedule, jnp.int32(0))
+    step_config, data = setting(series, config)
+    state = init_state(step_config, jnp.int32(0))
     order = jnp.arange(data.patterns.shape[0])
-    step = jax.jit(lambda state: train_step(schedule, state, order, data))
+    step = jax.jit(lambda state: train_step(step_config, state, order, data))
     first, second = step(state), step(state)
     assert_trees_equal(first, second)
 
 
 def test_learning_rate_rises_and_falls_to_nothing(series, config):
-    schedule, _ = setting(series, config)
-    total = schedule.steps_per_epoch * config.train.epochs
-    rates = [float(schedule.schedule(s)) for s in range(total + 1)]
+    step_config, _ = setting(series, config)
+    total = step_config.steps_per_epoch * config.train.epochs
+    rates = [float(step_config.schedule(s)) for s in range(total + 1)]
     assert max(rates) == pytest.approx(config.train.learning_rate, rel=1e-3)
     assert rates[0] < 0.1 * max(rates) and rates[-1] < 1e-3 * max(rates)
 
@@ -169,7 +170,7 @@ def test_training_learns_what_is_there(series, config, tmp_path):
 def test_redraw_needs_counts(series, config):
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, augment="redraw"))
     with pytest.raises(UserError, match="not counts"):
-        setting(dataclasses.replace(series, counts=False), config)
+        setting(dataclasses.replace(series, is_counts=False), config)
 
 
 def test_resumed_training_is_bit_identical(series, config, tmp_path):

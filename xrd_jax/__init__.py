@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from xrd_jax.analysis.run import Run as Run
     from xrd_jax.analysis.run import open_run as open_run
     from xrd_jax.commands.train import fit as fit
-    from xrd_jax.commands.train import load as load
     from xrd_jax.config.schema import Config as Config
     from xrd_jax.config.schema import ModelConfig as ModelConfig
     from xrd_jax.config.schema import PrepareConfig as PrepareConfig
     from xrd_jax.config.schema import TrainConfig as TrainConfig
+    from xrd_jax.datasets import load as load
     from xrd_jax.errors import UserError as UserError
     from xrd_jax.series.record import PatternSeries as PatternSeries
 
@@ -60,13 +60,13 @@ def simulate(preset: str = "default", path: str | os.PathLike[str] | None = None
       UserError: an unknown preset or field.
     """
     from xrd_jax.config.cell import PRESETS
-    from xrd_jax.config.schema import replace_fields
+    from xrd_jax.config.overrides import replace_fields
     from xrd_jax.errors import UserError
     from xrd_jax.physics import simulate as simulation
     from xrd_jax.runtime import compilation
 
     if preset not in PRESETS:
         raise UserError(f"preset '{preset}': the presets are {', '.join(PRESETS)}")
-    compilation.exact()
+    compilation.full_float32()
     cell = replace_fields(PRESETS[preset], fields)
     return simulation.write(cell, path) if path else simulation.simulate(cell)

@@ -6,24 +6,28 @@ JAX is imported only after the flags have been read, so that `--help` and every 
 from __future__ import annotations
 
 import dataclasses
-import importlib
+import functools
 import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from absl import app, flags, logging
 
 from xrd_jax.config.cell import PRESETS
-from xrd_jax.config.schema import Config, override
+from xrd_jax.config.overrides import override
+from xrd_jax.config.schema import Config
 from xrd_jax.errors import UserError
 from xrd_jax.runtime import process
 
 ATTENTION = {"paper": "softmax", "faithful": "faithful"}
 MODES = ("train", "inspect", "predict", "watch", "export", "explain", "information")
+
+Cases = Mapping[int, Callable[[], Config]]
+Ablations = Mapping[str, Mapping[str, list[str]]]
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum(
@@ -85,38 +89,39 @@ flags.DEFINE_bool("compile_cache", True, "Keep compiled programs for the next la
 flags.DEFINE_bool("progress", True, "Draw a progress bar.")
 
 
-def speaks() -> bool:
+def is_reporting() -> bool:
     """Whether this process is the one of a training that writes to the screen."""
     if not FLAGS.distributed:
         return True
     from xrd_jax.runtime import distributed as runtime_distributed
 
-    return runtime_distributed.first()
+    return runtime_distributed.is_primary()
 
 
-def say(line: str) -> None:
-    if speaks():
+def echo(line: str) -> None:
+    if is_reporting():
         print(line, flush=True)
 
 
-def base_config() -> Config:
+def base_config(cases: Cases) -> Config:
     """The case's configuration with the flags other than --set applied.
 
     Raises:
       UserError: an unknown case or preset.
     """
-    if FLAGS.case not in (1, 2, 3):
-        raise UserError(f"--case={FLAGS.case}: the cases are 1, 2 and 3")
+    if FLAGS.case not in cases:
+        *others, last = map(str, cases)
+        raise UserError(f"--case={FLAGS.case}: the cases are {', '.join(others)} and {last}")
     if FLAGS.cell not in PRESETS:
         raise UserError(f"--cell={FLAGS.cell}: the presets are {', '.join(PRESETS)}")
     if FLAGS.seeds < 1 or FLAGS.epochs < 0:
         raise UserError("--seeds must be at least 1 and --epochs positive")
-    base = importlib.import_module(f"experiments.case{FLAGS.case}").config()
+    base = cases[FLAGS.case]()
     cell = dataclasses.replace(PRESETS[FLAGS.cell], rates=base.cell.rates)
     return dataclasses.replace(base, cell=cell, seed=FLAGS.seed, seeds=FLAGS.seeds)
 
 
-def flagged(config: Config) -> Config:
+def apply_flags(config: Config) -> Config:
     """The shorthand flags, then --set; they win over the case and over the experiment file."""
     shorthand = {"prepare.split": FLAGS.split, "prepare.resize": FLAGS.resize, "train.epochs": FLAGS.epochs}
     shorthand["model.precision"] = FLAGS.precision
@@ -124,14 +129,14 @@ def flagged(config: Config) -> Config:
     return override(config, [*(f"{key}={value}" for key, value in shorthand.items() if value), *FLAGS.set])
 
 
-def measured(config: Config) -> Config:
+def for_measured_data(config: Config) -> Config:
     """A case for measured data: no window and no zero shift but those that its experiment file asks for."""
     prepare = dataclasses.replace(config.prepare, window_target="")
     train = dataclasses.replace(config.train, redraw_shift=0.0)
     return dataclasses.replace(config, data=FLAGS.data, data_root=FLAGS.data_root, prepare=prepare, train=train)
 
 
-def settle(config: Config) -> None:
+def initialise_runtime(config: Config) -> None:
     """Settles which processes and devices there are, and where programs are kept, before JAX looks for any."""
     from xrd_jax.runtime import distributed as runtime_distributed
 
@@ -140,47 +145,48 @@ def settle(config: Config) -> None:
         processes = runtime_distributed.start(FLAGS.coordinator, FLAGS.process_id, FLAGS.process_count)
     elif FLAGS.coordinator or FLAGS.process_id >= 0 or FLAGS.process_count:
         raise UserError("--coordinator, --process_id and --process_count are for --distributed; add it")
-    ready(-(-config.seeds * max(1, config.train.batch_devices) // processes) if processes > 1 else 0)
+    initialise_devices(-(-config.seeds * max(1, config.train.batch_devices) // processes) if processes > 1 else 0)
 
 
-def ready(most: int = 0) -> None:
+def initialise_devices(most: int = 0) -> None:
     """A device for every core, at most `most` if given, and a place for compiled programs."""
-    from xrd_jax.runtime import compilation
-    from xrd_jax.training import sharding
+    from xrd_jax.runtime import compilation, devices
+    from xrd_jax.runtime import process as runtime_process
 
-    sharding.emulate(most or sharding.cores())
-    compilation.exact()
+    devices.emulate(most or runtime_process.cores())
+    compilation.full_float32()
     if FLAGS.compile_cache:
-        compilation.keep()
+        compilation.enable_compilation_cache()
 
 
-def run_case() -> None:
+def run_case(cases: Cases) -> None:
     """Data → training → report for the flags as they are."""
-    config = flagged(base_config())  # complains about bad flags before anything is computed
+    config = apply_flags(base_config(cases))  # complains about bad flags before anything is computed
     begun = time.perf_counter() - process.age()
-    settle(config)
+    initialise_runtime(config)
+    from xrd_jax import datasets
     from xrd_jax.commands import train as commands_train
-    from xrd_jax.commands.report import markdown
+    from xrd_jax.commands.tables import markdown
 
     if FLAGS.data:
-        config = measured(base_config())
-        series, remarks, settings = commands_train.acquire(config, FLAGS.cache, FLAGS.progress and speaks())
-        if not series.counts:
+        config = for_measured_data(base_config(cases))
+        series, remarks, settings = datasets.load_for(config, FLAGS.cache, FLAGS.progress and is_reporting())
+        if not series.is_counts:
             settings = {"train.augment": "none", **settings}
-        config = flagged(commands_train.apply_settings(config, settings))
+        config = apply_flags(datasets.apply_settings(config, settings))
     else:
-        series, remarks, _ = commands_train.acquire(config)
+        series, remarks, _ = datasets.load_for(config)
     for remark in remarks:
-        say(remark)
+        echo(remark)
     workdir = FLAGS.workdir or f"runs/case{FLAGS.case}"
-    run, result = commands_train.conduct(series, config, workdir, FLAGS.overwrite, FLAGS.progress, say, begun)
-    if not speaks():
+    run, result = commands_train.train_and_report(series, config, workdir, FLAGS.overwrite, FLAGS.progress, echo, begun)
+    if not is_reporting():
         return
     wall = result.metrics["wall_s"]
-    say("")
-    say(markdown(result.rows))
-    say(f"{sum(wall.values()):.0f} s: " + ", ".join(f"{part} {seconds:.0f}" for part, seconds in wall.items()))
-    say(f"figures, predictions and metrics: {run.path}; curves: tensorboard --logdir {run.path}/tensorboard")
+    echo("")
+    echo(markdown(result.rows))
+    echo(f"{sum(wall.values()):.0f} s: " + ", ".join(f"{part} {seconds:.0f}" for part, seconds in wall.items()))
+    echo(f"figures, predictions and metrics: {run.path}; curves: tensorboard --logdir {run.path}/tensorboard")
 
 
 def run_inspect() -> None:
@@ -189,23 +195,24 @@ def run_inspect() -> None:
         raise UserError("--mode=inspect needs --data=FOLDER, a file or an experiment file")
     from xrd_jax.commands.inspect import inspect
 
-    inspect(FLAGS.data, FLAGS.workdir, FLAGS.json, FLAGS.data_root, FLAGS.cache, FLAGS.progress, say)
+    inspect(FLAGS.data, FLAGS.workdir, FLAGS.json, FLAGS.data_root, FLAGS.cache, FLAGS.progress, echo)
 
 
 def run_explain() -> None:
     """Explains the run in --workdir."""
     if not FLAGS.workdir:
         raise UserError("--mode=explain needs --workdir=RUN, the directory of a finished run")
-    ready()
-    from xrd_jax.explain import peak_windows, study
+    initialise_devices()
+    from xrd_jax.commands import explain as commands_explain
+    from xrd_jax.explain import importance as explain_importance
 
-    findings = study.explain(FLAGS.workdir, FLAGS.methods, FLAGS.cif, FLAGS.importance, say, FLAGS.progress)
-    say("")
-    say(study.table(findings))
-    say("")
-    for line in peak_windows.sentences(findings.rows):
-        say(line)
-    say(f"{FLAGS.workdir}: {study.SUMMARY}, importance.csv, explain_curves.csv, figures/explain_*")
+    findings = commands_explain.explain(FLAGS.workdir, FLAGS.methods, FLAGS.cif, FLAGS.importance, echo, FLAGS.progress)
+    echo("")
+    echo(commands_explain.table(findings))
+    echo("")
+    for line in explain_importance.sentences(findings.rows):
+        echo(line)
+    echo(f"{FLAGS.workdir}: {commands_explain.SUMMARY}, importance.csv, explain_curves.csv, figures/explain_*")
 
 
 def run_deployed() -> None:
@@ -221,59 +228,58 @@ def run_deployed() -> None:
         raise UserError(f"--mode={mode} needs --data={'FOLDER' if mode == 'watch' else 'FILE or FOLDER'}")
     if FLAGS.until_idle < 0 or FLAGS.patience < 0:
         raise UserError("--until_idle and --patience are seconds, 0 or more")
-    ready()
+    initialise_devices()
     if mode == "predict":
         from xrd_jax.commands import predict
 
         predict.predict(FLAGS.workdir, FLAGS.data, FLAGS.out, FLAGS.data_root, FLAGS.overwrite, FLAGS.cache,
-                        FLAGS.progress, say)  # fmt: skip
+                        FLAGS.progress, echo)  # fmt: skip
     elif mode == "watch":
         from xrd_jax.commands import watch
 
         watch.watch(FLAGS.workdir, FLAGS.data, FLAGS.out, FLAGS.until_idle, FLAGS.patience, progress=FLAGS.progress,
-                    say=say)  # fmt: skip
+                    say=echo)  # fmt: skip
     else:
         from xrd_jax.commands import export
 
         seed = FLAGS.seed if FLAGS["seed"].present else None  # without the flag, the mean over all seeds
-        export.export(FLAGS.workdir, FLAGS.format, FLAGS.out, seed, FLAGS.overwrite, say)
+        export.export(FLAGS.workdir, FLAGS.format, FLAGS.out, seed, FLAGS.overwrite, echo)
 
 
-def run_information() -> None:
+def run_information(cases: Cases) -> None:
     """What is known about the simulated cell, and where the run in --workdir, if there is one, stands against it."""
     if FLAGS.data:
         raise UserError("--mode=information is about the simulated cell; leave --data out")
-    config = flagged(base_config())
-    ready()
+    config = apply_flags(base_config(cases))
+    initialise_devices()
     from xrd_jax.commands import information
 
-    information.tell(config, FLAGS.workdir or "runs/information", say)
+    information.report(config, FLAGS.workdir or "runs/information", echo)
 
 
-def run_ablation() -> None:
+def run_ablation(cases: Cases, ablations: Ablations) -> None:
     """All variants of one named ablation, one table."""
-    from experiments.ablations import ABLATIONS
-
     if FLAGS.ablation == "list":
-        for name, variants in ABLATIONS.items():
-            say(f"{name}: {', '.join(variants)}")
+        for name, variants in ablations.items():
+            echo(f"{name}: {', '.join(variants)}")
         return
-    if FLAGS.ablation not in ABLATIONS:
-        raise UserError(f"--ablation={FLAGS.ablation}: the ablations are {', '.join(ABLATIONS)}")
+    if FLAGS.ablation not in ablations:
+        raise UserError(f"--ablation={FLAGS.ablation}: the ablations are {', '.join(ablations)}")
     if FLAGS.data:
         raise UserError("--ablation runs on the simulated cell; leave --data out")
-    config = flagged(base_config())
-    settle(config)
-    from xrd_jax.commands import train as commands_train
+    config = apply_flags(base_config(cases))
+    initialise_runtime(config)
+    from xrd_jax.commands import ablate as commands_ablate
 
     workdir = Path(FLAGS.workdir or f"runs/ablation-{FLAGS.ablation}")
-    table = commands_train.ablate(ABLATIONS[FLAGS.ablation], config, workdir, FLAGS.overwrite, FLAGS.progress, say)
-    say("")
-    say(table)
-    say(f"table: {workdir}/table.md; all curves: tensorboard --logdir {workdir}")
+    table = commands_ablate.ablate(ablations[FLAGS.ablation], config, workdir, FLAGS.overwrite, FLAGS.progress, echo)
+    echo("")
+    echo(table)
+    echo(f"table: {workdir}/table.md; all curves: tensorboard --logdir {workdir}")
 
 
-def main(argv: Sequence[str]) -> None:
+def main(argv: Sequence[str], cases: Cases, ablations: Ablations) -> None:
+    """Runs what the flags ask for; a complaint is one line and exit code 2."""
     logging.set_verbosity(logging.WARNING)  # libraries' remarks would run through the progress bar
     threading.excepthook = _background
     try:
@@ -286,11 +292,11 @@ def main(argv: Sequence[str]) -> None:
         elif FLAGS.mode == "explain":
             run_explain()
         elif FLAGS.mode == "information":
-            run_information()
+            run_information(cases)
         elif FLAGS.ablation:
-            run_ablation()
+            run_ablation(cases, ablations)
         else:
-            run_case()
+            run_case(cases)
     except UserError as error:
         _leave(str(error))
     except OSError as error:  # a full disk shows wherever something is written
@@ -308,7 +314,7 @@ def _unless_lost(error: Exception) -> None:
     if FLAGS.distributed:
         from xrd_jax.runtime import distributed as runtime_distributed
 
-        if runtime_distributed.lost(error):
+        if runtime_distributed.is_peer_failure(error):
             runtime_distributed.stop()
 
 
@@ -341,7 +347,12 @@ def _complain(line: str) -> int:
     return 2
 
 
-def run() -> None:
-    """Entry point of `launch.py`."""
+def run(cases: Cases, ablations: Ablations) -> None:
+    """Reads the flags and does what they ask for.
+
+    Args:
+      cases: number -> configuration of a case.
+      ablations: name -> label -> `key=value` differences from the case.
+    """
     process.restart()
-    app.run(main, flags_parser=_parse)
+    app.run(functools.partial(main, cases=cases, ablations=ablations), flags_parser=_parse)

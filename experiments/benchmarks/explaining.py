@@ -20,8 +20,8 @@ import jax.numpy as jnp
 from absl import app, flags
 
 from experiments.benchmarks.contest import machine
-from xrd_jax.explain import attribution
-from xrd_jax.training import sharding
+from xrd_jax.explain import accumulate, attribution
+from xrd_jax.runtime import devices, process
 
 _PATTERNS = flags.DEFINE_integer("patterns", 8000, "Patterns of the simulated cell, evenly spaced.")
 _SEEDS = flags.DEFINE_integer("seeds", 8, "Networks.")
@@ -32,7 +32,7 @@ def networks(seeds: int) -> tuple[Any, Any]:
     """A run of case 3 with new networks, and the patterns of its cell."""
     from experiments.case3 import config
     from xrd_jax.analysis.run import Run
-    from xrd_jax.config.schema import override
+    from xrd_jax.config.overrides import override
     from xrd_jax.physics.simulate import simulate
     from xrd_jax.preprocessing.prepare import prepare
     from xrd_jax.training.fit import make_model
@@ -48,10 +48,10 @@ def networks(seeds: int) -> tuple[Any, Any]:
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    sharding.emulate(sharding.cores())
+    devices.emulate(process.cores())
     run, series = networks(_SEEDS.value)
     series = series.subset(series.thinned(_PATTERNS.value))
-    some = len(series.thinned(attribution.PATTERNS))
+    some = len(series.thinned(accumulate.PATTERNS))
     everything = attribution.available(run)
     groups = {
         "VAW alone": (("vaw",), len(series)),
@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> None:
     print("|---|---|---|")
     for name, (methods, count) in groups.items():
         begun = time.perf_counter()
-        attribution.collect(run, series, methods)
+        accumulate.collect(run, series, methods)
         record[name] = round(time.perf_counter() - begun, 1)
         print(f"| {name} | {count} | {record[name]:.1f} |", flush=True)
     total = sum(record[name] for name in list(groups)[1:])

@@ -23,9 +23,10 @@ import numpy as np
 from absl import app, flags
 
 from experiments import case2
+from xrd_jax import datasets
 from xrd_jax.analysis.run import Run
-from xrd_jax.commands import train as commands_train
-from xrd_jax.config.schema import Config, override
+from xrd_jax.config.overrides import override
+from xrd_jax.config.schema import Config
 from xrd_jax.errors import UserError
 from xrd_jax.preprocessing.prepare import Prepared, inputs, prepare
 from xrd_jax.runtime import compilation
@@ -53,8 +54,8 @@ def load() -> tuple[PatternSeries, Config]:
     """The patterns, and the configuration that the experiment file makes of case 2."""
     base = dataclasses.replace(case2.config(), data=str(EXPERIMENT), data_root=_ROOT.value, seeds=_SEEDS.value)
     base = override(base, ["prepare.window_target=", "train.redraw_shift=0", "train.augment=none"])
-    series, _, settings = commands_train.acquire(base)
-    return series, override(commands_train.apply_settings(base, settings), ["train.checkpoint_every=100000"])
+    series, _, settings = datasets.load_for(base)
+    return series, override(datasets.apply_settings(base, settings), ["train.checkpoint_every=100000"])
 
 
 def network(config: Config, prepared: Prepared) -> dict[str, np.ndarray]:
@@ -138,7 +139,7 @@ def line(target: str, split: str, row: dict[str, Any]) -> str:
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    compilation.keep()  # seeds of one split share their programs
+    compilation.enable_compilation_cache()  # seeds of one split share their programs
     series, config = load()
     results: dict[str, dict[str, Any]] = {target: {} for target in TARGETS}
     heads = ["target", "split", "trained / verified", "network", "mean of networks", "PLS", "3-NN", "line in time"]

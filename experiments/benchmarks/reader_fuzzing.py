@@ -34,7 +34,7 @@ from absl import app, flags
 from experiments.benchmarks import synthetic_files
 from xrd_jax.errors import UserError
 from xrd_jax.io import patterns
-from xrd_jax.series import record
+from xrd_jax.series import axis as series_axis
 
 _INPUTS = flags.DEFINE_integer("inputs", 2000, "How many files to try.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the first input; input i uses seed + i.")
@@ -165,7 +165,9 @@ def broken_promise(scan: patterns.Pattern) -> str:
         return "values that are not finite, or an axis that does not rise"
     if intensity.min() < 0 or (scan.errors is not None and scan.errors.min() < 0):
         return "negative values"
-    if scan.kind not in (None, *record.AXIS_UNITS) or not (scan.wavelength is None or 0 < scan.wavelength < np.inf):
+    if scan.kind not in (None, *series_axis.AXIS_UNITS) or not (
+        scan.wavelength is None or 0 < scan.wavelength < np.inf
+    ):
         return f"kind {scan.kind} or wavelength {scan.wavelength}"
     stamps = (scan.start_time, scan.end_time)
     if not all(t is None or isinstance(t, datetime.datetime) for t in stamps) or not all(

@@ -21,6 +21,7 @@ import numpy as np
 from absl import app, flags
 
 from xrd_jax.io.reading import many_files
+from xrd_jax.runtime.process import cores
 
 _FILES = flags.DEFINE_integer("files", 10_000, "How many patterns.")
 _POINTS = flags.DEFINE_integer("points", 1400, "Channels of each.")
@@ -50,7 +51,7 @@ def clocked(work: Callable[[], object]) -> dict[str, float]:
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    results: dict[str, Any] = {"files": _FILES.value, "points": _POINTS.value, "cores": many_files._cores()}
+    results: dict[str, Any] = {"files": _FILES.value, "points": _POINTS.value, "cores": cores()}
     with tempfile.TemporaryDirectory() as place:
         os.environ["XRD_JAX_CACHE"] = str(Path(place) / "cache")
         home = Path(place) / "patterns"

@@ -115,7 +115,7 @@ def train(patterns: int, folder: Path) -> dict[str, float]:
     import jax.numpy as jnp
 
     from xrd_jax import models
-    from xrd_jax.training import fit, sharding, step
+    from xrd_jax.training import seed_groups, sharding, step
 
     run, key = network(), jax.random.key(0)
     config = case()
@@ -123,7 +123,7 @@ def train(patterns: int, folder: Path) -> dict[str, float]:
     shares = grid.shape[1]
     outputs = tuple((s.name, s.size) for s in run.specs)
     model = models.build(config.model, config.prepare.channels, outputs, sharding.BATCH if shares > 1 else None)
-    schedule = step.plan(model, run.specs, config.prepare, config.train, patterns, shares)
+    step_config = step.make_step_config(model, run.specs, config.prepare, config.train, patterns, shares)
     targets = {
         s.name: jax.random.randint(key, (patterns,), 0, s.size) if s.classes else jax.random.normal(key, (patterns,))
         for s in run.specs
@@ -131,21 +131,21 @@ def train(patterns: int, folder: Path) -> dict[str, float]:
     few = jax.random.normal(key, (WARM, config.prepare.channels))
     inputs = few[jnp.arange(patterns) % WARM]  # a gather needs no room beside its result
     data = step.TrainingData(inputs, jnp.zeros(0), run.statistics, targets)
-    crew = fit.Crew(schedule, sharding.groups(1, grid, 1), data, [0])
-    group, state = crew.groups[0], crew.begin()[0]
-    order = crew.order(group, state)
-    state, _ = crew.advance(group, state, order, 1)
+    groups = seed_groups.SeedGroups(step_config, sharding.groups(1, grid, 1), data, [0])
+    group, state = groups.groups[0], groups.begin()[0]
+    order = groups.order(group, state)
+    state, _ = groups.advance(group, state, order, 1)
 
     def shuffle() -> int:
-        crew.order(group, state).block_until_ready()
+        groups.order(group, state).block_until_ready()
         return patterns
 
     def work() -> int:
         nonlocal state
         for _ in range(_STEPS.value):
-            state, _ = crew.advance(group, state, order, 1)
+            state, _ = groups.advance(group, state, order, 1)
         jax.block_until_ready(state)
-        return _STEPS.value * schedule.batch
+        return _STEPS.value * step_config.batch
 
     drawn, found = timed(shuffle), timed(work)
     once = {name: found[name] + drawn[name] for name in ("wall_us", "cpu_us")}  # an epoch is shuffled once
@@ -168,16 +168,20 @@ def network() -> Any:
     from xrd_jax import models
     from xrd_jax.analysis import run
     from xrd_jax.physics.simulate import MODES
-    from xrd_jax.preprocessing import prepare
-    from xrd_jax.series.record import Axis, PatternSeries
+    from xrd_jax.preprocessing import targets as preprocessing_targets
+    from xrd_jax.preprocessing import transform
+    from xrd_jax.series.axis import Axis
+    from xrd_jax.series.record import PatternSeries
 
     config, length = case(), 1400
     axis, rows = Axis(12.0 + 0.02 * np.arange(length)), np.random.default_rng(0).poisson(300.0, (16, length))
     series = PatternSeries(rows.astype(np.uint16), axis, np.arange(16), {}, np.zeros(16), np.zeros(16))
-    statistics = prepare.fit_statistics(series, np.arange(16), config.prepare)
+    statistics = transform.fit_statistics(series, np.arange(16), config.prepare)
     classes: tuple[tuple[str, ...], ...] = ((), MODES, config.cell.rates)
     specs = tuple(
-        prepare.TargetSpec(name, "classification" if names else "regression", "", max(len(names), 1), names, 0.0, 1.0)
+        preprocessing_targets.TargetSpec(
+            name, "classification" if names else "regression", "", max(len(names), 1), names, 0.0, 1.0
+        )
         for name, names in zip(config.targets, classes, strict=True)
     )
     model = models.build(config.model, config.prepare.channels, tuple((s.name, s.size) for s in specs))
@@ -207,9 +211,9 @@ def table(results: list[dict[str, Any]]) -> str:
 
 def main(argv: Sequence[str]) -> None:
     if _STAGE.value:
-        from xrd_jax.training import sharding
+        from xrd_jax.runtime import devices, process
 
-        sharding.emulate(sharding.cores())
+        devices.emulate(process.cores())
         print(json.dumps(WORK[_STAGE.value](int(_PATTERNS.value[0]), Path(_FOLDER.value))))
         return
     results: list[dict[str, Any]] = []

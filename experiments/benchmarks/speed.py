@@ -47,8 +47,8 @@ def case3():
     import numpy as np
 
     from experiments.case3 import config
-    from xrd_jax.config.schema import override
-    from xrd_jax.preprocessing.prepare import TargetSpec
+    from xrd_jax.config.overrides import override
+    from xrd_jax.preprocessing.targets import TargetSpec
 
     chosen = override(config(), ["train.augment=none", "prepare.resize=none", f"model.precision={_PRECISION.value}"])
     specs = (
@@ -76,31 +76,31 @@ def jax_trainer(seeds: int, form: str = "") -> Callable[[int], None]:
     import jax.numpy as jnp
 
     from xrd_jax.models import build, convolution
-    from xrd_jax.preprocessing.prepare import Statistics
-    from xrd_jax.runtime import compilation
+    from xrd_jax.preprocessing.transform import Statistics
+    from xrd_jax.runtime import compilation, devices, process
     from xrd_jax.training import sharding, step
-    from xrd_jax.training.fit import Crew
+    from xrd_jax.training.seed_groups import SeedGroups
 
-    sharding.emulate(sharding.cores())
-    compilation.exact()
+    devices.emulate(process.cores())
+    compilation.full_float32()
     if form:
         convolution.direct = convolution.as_product = getattr(convolution, form)
     config, specs, patterns, targets = case3()
     grid = sharding.grid(seeds, config.train.batch_devices, BATCH)
     outputs = tuple((s.name, s.size) for s in specs)
     model = build(config.model, CHANNELS, outputs, sharding.BATCH if grid.shape[1] > 1 else None)
-    plan = step.plan(model, specs, config.prepare, config.train, PATTERNS, grid.shape[1])
+    plan = step.make_step_config(model, specs, config.prepare, config.train, PATTERNS, grid.shape[1])
     nothing = jnp.zeros(0)
     data = step.TrainingData(jnp.asarray(patterns), nothing, Statistics(*[nothing] * len(Statistics._fields)), targets)
     most = sharding.most_seeds(config.train.seeds_per_call, grid, config.model, CHANNELS, BATCH)
-    crew = Crew(plan, sharding.groups(seeds, grid, most), data, list(range(seeds)))
-    states = crew.begin()
+    seed_groups = SeedGroups(plan, sharding.groups(seeds, grid, most), data, list(range(seeds)))
+    states = seed_groups.begin()
 
     def run(count: int) -> None:
-        for place, group in enumerate(crew.groups):
-            order = crew.order(group, states[place])
+        for place, group in enumerate(seed_groups.groups):
+            order = seed_groups.order(group, states[place])
             for _ in range(count):
-                states[place], _ = crew.advance(group, states[place], order, 1)
+                states[place], _ = seed_groups.advance(group, states[place], order, 1)
         jax.block_until_ready(states)
 
     return run
@@ -114,11 +114,12 @@ def jax_predictor(maps: bool, chunk: int) -> Callable[[int], None]:
 
     from xrd_jax.analysis.run import Run
     from xrd_jax.models import build
-    from xrd_jax.preprocessing.prepare import Statistics
-    from xrd_jax.series.record import Axis, PatternSeries
-    from xrd_jax.training import sharding
+    from xrd_jax.preprocessing.transform import Statistics
+    from xrd_jax.runtime import devices, process
+    from xrd_jax.series.axis import Axis
+    from xrd_jax.series.record import PatternSeries
 
-    sharding.emulate(sharding.cores())
+    devices.emulate(process.cores())
     config, specs, patterns, _ = case3()
     model = build(config.model, CHANNELS, tuple((s.name, s.size) for s in specs))
     variables = jax.jit(lambda key: jax.tree.map(lambda leaf: leaf[None], model.init(key)))(jax.random.key(0))

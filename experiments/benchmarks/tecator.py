@@ -22,11 +22,12 @@ import numpy as np
 from absl import app, flags
 
 from experiments import case1
+from xrd_jax import datasets
 from xrd_jax.analysis.run import Run
-from xrd_jax.commands import train as commands_train
-from xrd_jax.config.schema import Config, override
+from xrd_jax.config.overrides import override
+from xrd_jax.config.row_ranges import spans
+from xrd_jax.config.schema import Config
 from xrd_jax.preprocessing.prepare import inputs, prepare
-from xrd_jax.preprocessing.splits import spans
 from xrd_jax.series.record import PatternSeries
 from xrd_jax.training import fit as training
 
@@ -64,8 +65,8 @@ def load() -> tuple[PatternSeries, Config]:
     base = dataclasses.replace(case1.config(), data=str(EXPERIMENT), data_root=_ROOT.value)
     plain = ["prepare.window_target=", "train.redraw_shift=0", "train.augment=none"]
     base = override(base, [*plain, "train.checkpoint_every=100000"])
-    series, _, settings = commands_train.acquire(base)
-    return series, override(commands_train.apply_settings(base, settings), _BASE.value)
+    series, _, settings = datasets.load_for(base)
+    return series, override(datasets.apply_settings(base, settings), _BASE.value)
 
 
 def folds(config: Config) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -57,7 +57,7 @@ class Clock:
 def data():
     """Configuration and prepared series of case 3 with bins."""
     from experiments.case3 import config
-    from xrd_jax.config.schema import override
+    from xrd_jax.config.overrides import override
     from xrd_jax.physics.simulate import simulate
     from xrd_jax.preprocessing.prepare import prepare
 
@@ -73,9 +73,10 @@ def run_jax(seed: int) -> Clock:
     import jax.numpy as jnp
 
     from xrd_jax.preprocessing.prepare import inputs
-    from xrd_jax.training import fit, sharding
+    from xrd_jax.runtime import devices, process
+    from xrd_jax.training import fit
 
-    sharding.emulate(sharding.cores())
+    devices.emulate(process.cores())
     config, prepared = data()
     config = dataclasses.replace(config, seed=seed)
     model, specs = fit.make_model(config, prepared)
@@ -100,7 +101,7 @@ def run_torch(seed: int) -> Clock:
     import torch
 
     from experiments.benchmarks import torch_reference
-    from xrd_jax.preprocessing.prepare import target_specs
+    from xrd_jax.preprocessing.targets import target_specs
     from xrd_jax.training import fit
 
     config, prepared = data()

@@ -31,12 +31,12 @@ import numpy as np
 from absl import app, flags
 from matplotlib.figure import Figure
 
-from xrd_jax.config.schema import Config, from_dict
-from xrd_jax.explain import metrics as explain_metrics
-from xrd_jax.figures import explanations
-from xrd_jax.figures import run as figures_run
-from xrd_jax.information import posterior
-from xrd_jax.training.workdir import write_bytes
+from xrd_jax.config.overrides import from_dict
+from xrd_jax.config.schema import Config
+from xrd_jax.explain import verdict as explain_verdict
+from xrd_jax.figures import explanations, style
+from xrd_jax.files import write_bytes
+from xrd_jax.information import shapley as information_shapley
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAIN, SHUFFLED = "plain", "shuffled"
@@ -121,7 +121,7 @@ def misplaced(cell: str) -> list[str]:
     workdir = Path(_RUNS.value) / cell
     config = from_dict(Config, json.loads((workdir / "config.json").read_text())["config"])
     bare = dataclasses.replace(config.cell, decoy=False)  # which the oracle is told of
-    spans, values = posterior.default_windows(bare), posterior.shapley(bare)
+    spans, values = information_shapley.default_windows(bare), information_shapley.shapley(bare)
     curves: dict[tuple[str, str], list[tuple[float, float]]] = {}
     with open(workdir / "explain_curves.csv", newline="") as file:
         for row in csv.DictReader(file):
@@ -162,13 +162,13 @@ def _short(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}".replace("0.", ".", 1)
 
 
-@figures_run._styled
+@style.styled
 def precisions(cell: str, explained: Mapping[str, Any]) -> Figure:
     """Average precision of every map, of the same map of untrained networks, and of what knows no network."""
     targets = explained["targets"]
     names = [m for m in next(iter(targets.values()))["methods"] if m not in CONTROLS]
     order = sorted(names, key=lambda m: -np.mean([own["methods"][m]["auprc_decoy"] for own in targets.values()]))
-    drawn = Figure((figures_run.WIDTH, 1.0 + 0.2 * len(order)), layout="constrained")
+    drawn = Figure((style.WIDTH, 1.0 + 0.2 * len(order)), layout="constrained")
     panels = drawn.subplots(1, len(targets), sharey=True, squeeze=False)[0]
     place = np.arange(len(order))
     for axes, (target, found) in zip(panels, targets.items(), strict=True):
@@ -179,8 +179,8 @@ def precisions(cell: str, explained: Mapping[str, Any]) -> Figure:
         learnt = [_number(rows[m]["auprc_decoy"]) for m in order]
         spread = [_number(rows[m]["auprc_seed_std"]) for m in order]
         axes.hlines(place, bare, learnt, color="0.8", linewidth=1.2, zorder=1)
-        axes.plot(bare, place, "o", markerfacecolor="white", color=figures_run.RED, markersize=4.5, label="untrained")
-        axes.errorbar(learnt, place, xerr=spread, fmt="o", color=figures_run.BLUE, markersize=4.5, label="trained")
+        axes.plot(bare, place, "o", markerfacecolor="white", color=style.RED, markersize=4.5, label="untrained")
+        axes.errorbar(learnt, place, xerr=spread, fmt="o", color=style.BLUE, markersize=4.5, label="trained")
         axes.set_title(explanations.title(target), loc="left")
         axes.set_xlim(0.0, 1.02)
         axes.grid(axis="x", color="0.92", linewidth=0.5)
@@ -205,7 +205,7 @@ def hidden(record: Mapping[str, dict[str, Any]]) -> str:
         for own in found["explained"]["targets"].values():
             rows = own["methods"]
             for method in (m for m in rows if m not in CONTROLS):
-                blind = explain_metrics.verdict(_blind(rows, method)).word == "supported"
+                blind = explain_verdict.verdict(_blind(rows, method)).word == "supported"
                 seen = rows[method]["verdict"] == "supported"
                 count += 1
                 for words, counts in (
@@ -223,10 +223,10 @@ def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {number}" for name, number in counts.items() if number) or "none"
 
 
-def _blind(rows: Mapping[str, Mapping[str, Any]], method: str) -> explain_metrics.Evidence:
+def _blind(rows: Mapping[str, Mapping[str, Any]], method: str) -> explain_verdict.Evidence:
     """What would be known of a map on measured data."""
     own = rows[method]
-    return explain_metrics.Evidence(
+    return explain_verdict.Evidence(
         randomisation=_number(own["randomisation"]), stability=_number(own["stability"]),
         decoy=_number(own["decoy_mass"]), deletion=_number(own["deletion_auc"]),
         deletion_intensity=_number(rows["intensity"]["deletion_auc"]),
@@ -261,7 +261,7 @@ def main(argv: Sequence[str]) -> None:
     for cell, found in record.items():
         own = found["explained"]
         parts.append(f"**{cell}**, {own['seeds']} seeds, {own['patterns']} patterns\n\n{table(own)}")
-        figures_run.save(precisions(cell, own), out, f"truth_{cell}", write_bytes)
+        style.save(precisions(cell, own), out, f"truth_{cell}", write_bytes)
     moved = ["| cell | map | % misplaced: voltage / mode / rate |", "|---|---|---|"]
     parts.append("\n".join(moved + [line for cell in record for line in misplaced(cell)]))
     text = "\n\n".join([*parts, hidden(record)])

@@ -19,7 +19,7 @@ from xrd_jax.errors import UserError
 from xrd_jax.io import cyclers, patterns
 from xrd_jax.io.parsing import text as parsing_text
 from xrd_jax.io.patterns import pattern
-from xrd_jax.series import record
+from xrd_jax.series import axis as series_axis
 
 _DATA = flags.DEFINE_string("data", None, "Folder of files, walked with all its folders.", required=True)
 _OUT = flags.DEFINE_string("out", "", "Document whose tables are written anew between its marks; printed if empty.")
@@ -52,7 +52,7 @@ def pattern_row(name: str, form: str, scans: tuple[pattern.Pattern, ...]) -> lis
     """One line of the table of patterns; range and times are those of the first scan."""
     first = scans[0]
     sizes = sorted({scan.axis.size for scan in scans})
-    unit = first.metadata.get("axis unit", "not stated") if first.kind is None else record.AXIS_UNITS[first.kind]
+    unit = first.metadata.get("axis unit", "not stated") if first.kind is None else series_axis.AXIS_UNITS[first.kind]
     what = f"{first.kind} ({unit})" if first.kind is not None else unit
     start = "" if first.start_time is None else first.start_time.isoformat(sep=" ", timespec="seconds")
     points = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"

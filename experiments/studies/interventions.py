@@ -26,16 +26,17 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
+from xrd_jax import datasets
 from xrd_jax.analysis.run import Run, open_run
-from xrd_jax.commands import train as commands_train
 from xrd_jax.config.cell import Cell
-from xrd_jax.explain import attribution, metrics, peak_windows, perturbation, study
+from xrd_jax.explain import accumulate, attribution, metrics, peak_windows, study
+from xrd_jax.explain import retrain as explain_retrain
+from xrd_jax.files import write_bytes
 from xrd_jax.information import fisher
-from xrd_jax.physics import crystal, profile, reflections, simulate
+from xrd_jax.physics import crystal, peak_positions, profile, simulate
 from xrd_jax.physics import windows as physics_windows
 from xrd_jax.preprocessing.prepare import prepare
 from xrd_jax.series.record import PatternSeries
-from xrd_jax.training.workdir import write_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
 MOVED = 0.1  # degrees
@@ -91,7 +92,7 @@ def _further(cell: Cell, d: float) -> float:
 def expected(cell: Cell, like: PatternSeries) -> PatternSeries:
     """Patterns of `cell` without noise, in the frames of `like`."""
     dictionaries, counts = profile.dictionaries(cell), np.empty(like.intensity.shape)
-    for where, state in reflections.states(cell, like):
+    for where, state in peak_positions.states(cell, like):
         counts[where] = simulate.expected_series(dictionaries, state)
     provenance = {**like.provenance, "cell": dataclasses.asdict(cell)}
     return dataclasses.replace(like, intensity=np.rint(counts).astype(np.uint16), provenance=provenance)
@@ -108,7 +109,7 @@ def answers(run: Run, frames: int) -> tuple[list[str], list[dict[str, Any]]]:
     part = study.verification(run, frames)
     plain = expected(cell, part)
     said, places = run.predict(plain), windows(plain, run.axis)
-    drawn = attribution.collect(run, plain, maps, places, reference=part)
+    drawn = accumulate.collect(run, plain, maps, places, reference=part)
     targets = list(said)
     heads = ["peak", "change", *(f"{t}: {'mV' if t == 'voltage' else '% changed'}" for t in targets)]
     heads += [f"{m}, {targets[0]}: % there, before → after" for m in maps]
@@ -120,7 +121,7 @@ def answers(run: Run, frames: int) -> tuple[list[str], list[dict[str, Any]]]:
         now, there = run.predict(series), windows(series, run.axis)
         # Where the peak is gone, the map is asked about the place where it was.
         where = {label: there[label] if what == "moved" and label in there else places[label]}
-        after = attribution.collect(run, series, maps, where, reference=part)
+        after = accumulate.collect(run, series, maps, where, reference=part)
         row: dict[str, Any] = {"peak": label, "change": what, "response": {}, "shares": {}}
         for target in targets:
             row["response"][target] = _response(said[target], now[target]).tolist()
@@ -187,7 +188,7 @@ def artefacts(frames: int) -> tuple[list[str], list[dict[str, Any]]]:
         error = np.abs(run.predict(part)["voltage"] - part.targets["voltage"].values[None, :]).mean(axis=1)
         row: dict[str, Any] = {"name": name, "mae_mv": (1e3 * error).tolist(), "information": truth}
         cells = [name, _spread(1e3 * error), f"{100 * truth:.1f} %"]
-        both = [attribution.collect(one, part, PLACED) for one in (run, attribution.untrained(run))]
+        both = [accumulate.collect(one, part, PLACED) for one in (run, attribution.untrained(run))]
         for method in PLACED:
             for place in ("aluminium", "ends"):
                 shares = []
@@ -204,21 +205,21 @@ def artefacts(frames: int) -> tuple[list[str], list[dict[str, Any]]]:
 
 def retrained(run: Run) -> tuple[list[str], list[dict[str, Any]]]:
     """Errors of networks that learn without the channels that a map ranks first, a row per map."""
-    series, _, _ = commands_train.acquire(run.config)
+    series, _, _ = datasets.load_for(run.config)
     prepared = prepare(series, run.config.prepare, run.config.split_seed)
     train = dataclasses.replace(run.config.train, epochs=_EPOCHS.value)
     config = dataclasses.replace(run.config, seeds=_SEEDS.value, train=train)
-    curves = attribution.collect(run, study.verification(run), LOST).curves
+    curves = accumulate.collect(run, study.verification(run), LOST).curves
     spec = run.specs[0]
     scale, unit = (1e3, "mV") if spec.unit == "V" else (1.0, spec.unit or "wrong")
-    whole = scale * perturbation.retrain(prepared, config, np.ones(run.axis.size), 0.0)[spec.name]
+    whole = scale * explain_retrain.retrain(prepared, config, np.ones(run.axis.size), 0.0)[spec.name]
     lines = [f"{spec.name} ({unit}), all channels: {_spread(whole)}; without the first channels of a map:", ""]
     lines += ["| map | " + " | ".join(f"{100 * loss:.0f} %" for loss in LOSSES) + " |", "|---|" + "---|" * len(LOSSES)]
     record = [{"map": "all channels", "lost": 0.0, "error": whole.tolist()}]
     for method in LOST:
         curve, cells = curves[method, spec.name].mean(axis=0), []
         for loss in LOSSES:
-            error = scale * perturbation.retrain(prepared, config, curve, loss)[spec.name]
+            error = scale * explain_retrain.retrain(prepared, config, curve, loss)[spec.name]
             record.append({"map": method, "lost": loss, "error": error.tolist()})
             cells.append(_spread(error))
         lines.append(f"| {method} | " + " | ".join(cells) + " |")

@@ -17,7 +17,8 @@ import numpy as np
 from absl import app
 
 from xrd_jax.config.cell import Cell
-from xrd_jax.config.schema import Config, PrepareConfig, override
+from xrd_jax.config.overrides import override
+from xrd_jax.config.schema import Config, PrepareConfig
 from xrd_jax.information import fisher as information_fisher
 from xrd_jax.information import posterior, state_path
 from xrd_jax.physics import profile, simulate
@@ -80,7 +81,7 @@ RESIZED = ("none", "spline", "bin")
 
 
 def _rates() -> np.ndarray:
-    whole = state_path.passage(CELL)
+    whole = state_path.state_path(CELL)
     return whole.rate[whole.tiles]
 
 
@@ -109,7 +110,7 @@ def _part(centres: np.ndarray, curve: np.ndarray, span: tuple[float, float]) -> 
 
 def _without_nuisances(used: np.ndarray, target: str) -> np.ndarray:
     """[T, N] shares of the divergence from the nearest state of another class, flux, shift and background known."""
-    whole, dictionaries = state_path.passage(CELL), profile.dictionaries(CELL)
+    whole, dictionaries = state_path.state_path(CELL), profile.dictionaries(CELL)
     rows = np.flatnonzero(state_path.in_window(whole, WHOLE))
     states = jax.tree.map(lambda leaf: leaf[rows], whole.states)
     expected = np.asarray(simulate.expected_series(dictionaries, states))
@@ -139,7 +140,7 @@ def standard() -> Iterator[str]:
 
 def _bound(cell: Cell, inside: np.ndarray) -> float:
     """Mean over frames of √(2/π) J^-1/2 in mV with Gaussian knowledge of flux and shift, on some channels."""
-    whole, dictionaries = state_path.passage(cell), profile.dictionaries(cell)
+    whole, dictionaries = state_path.state_path(cell), profile.dictionaries(cell)
     rows = np.flatnonzero(state_path.in_window(whole, WHOLE))
     prior = jnp.array([0.0, cell.flux_sigma**-2, cell.shift_sigma_deg**-2])
 

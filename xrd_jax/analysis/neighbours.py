@@ -7,7 +7,10 @@ import dataclasses
 import numpy as np
 
 from xrd_jax.config.schema import PrepareConfig
-from xrd_jax.preprocessing.prepare import Prepared, TargetSpec, fit_statistics, inputs, split
+from xrd_jax.preprocessing.prepare import Prepared, inputs
+from xrd_jax.preprocessing.splits import split
+from xrd_jax.preprocessing.targets import TargetSpec
+from xrd_jax.preprocessing.transform import fit_statistics
 from xrd_jax.series.record import PatternSeries
 
 MOST = 4000  # verification patterns that are looked up
@@ -75,3 +78,15 @@ def nearest_neighbours(
             votes = (voters[:, :, None] == np.arange(spec.size)[None, None, :]).sum(axis=1)
             scores[spec.name] = {"accuracy": float((votes.argmax(axis=1) == truth).mean())}
     return scores
+
+
+def nearest(queries: np.ndarray, patterns: np.ndarray, size: int = 256) -> np.ndarray:
+    """[B] Euclidean distance of each query [B, L] to the nearest pattern [M, L]; infinite where it is no number."""
+    known = patterns.astype(np.float64)
+    squares = (known**2).sum(axis=1)
+    found = np.empty(len(queries))
+    for begin in range(0, len(queries), size):
+        own = queries[begin : begin + size].astype(np.float64)
+        apart = squares[None, :] - 2.0 * (own @ known.T) + (own**2).sum(axis=1)[:, None]
+        found[begin : begin + size] = np.sqrt(np.maximum(apart.min(axis=1), 0.0))
+    return np.where(np.isfinite(found), found, np.inf)

@@ -22,11 +22,13 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from xrd_jax import files
+from xrd_jax.analysis.neighbours import nearest
 from xrd_jax.analysis.run import Run
 from xrd_jax.errors import UserError
 from xrd_jax.preprocessing import prepare
-from xrd_jax.series import record as series_record
-from xrd_jax.training import workdir
+from xrd_jax.preprocessing import transform as preprocessing_transform
+from xrd_jax.series import axis as series_axis
 
 FILE = "reference.npz"
 MOST = 2000  # training patterns kept, and verification patterns that the threshold comes from
@@ -48,7 +50,7 @@ class Reference:
 
     patterns: np.ndarray
     threshold: float
-    axis: series_record.Axis
+    axis: series_axis.Axis
     examples: np.ndarray
 
     def distances(self, run: Run, rows: np.ndarray) -> np.ndarray:
@@ -60,7 +62,7 @@ class Reference:
         return nearest(_prepared(run, rows), self.patterns) / self.threshold
 
 
-def keep(run: Run, prepared: prepare.Prepared) -> Reference:
+def save(run: Run, prepared: prepare.Prepared) -> Reference:
     """Makes the reference of a run from its own data and writes it into the run directory."""
     train, test = _thinned(prepared.train, MOST), _thinned(prepared.test, MOST)
     intensity = prepared.series.intensity
@@ -72,7 +74,7 @@ def keep(run: Run, prepared: prepare.Prepared) -> Reference:
     threshold = max(float(np.quantile(finite, 1 - ALARM)) if finite.size else 0.0, 1e-6 * scale)
     examples = np.asarray(intensity[_thinned(prepared.test, EXAMPLES)], np.float32)
     found = Reference(patterns, threshold, prepared.series.axis, examples)
-    workdir.write_npz(
+    files.write_npz(
         run.path / FILE,
         patterns=patterns,
         threshold=threshold,
@@ -85,14 +87,14 @@ def keep(run: Run, prepared: prepare.Prepared) -> Reference:
     return found
 
 
-def of(run: Run, say: Callable[[str], None], progress: bool = False) -> Reference | None:
+def load(run: Run, say: Callable[[str], None], progress: bool = False) -> Reference | None:
     """The reference of a run: as it was kept, else made from the run's own data; None, and said, without either."""
     if (found := _kept(run)) is not None:
         return found
-    from xrd_jax.commands import train as commands_train
+    from xrd_jax import datasets
 
     try:
-        own = commands_train.acquire(run.config, True, progress)[0]
+        own = datasets.load_for(run.config, True, progress)[0]
         record = json.loads((run.path / "config.json").read_text())
         made = prepare.prepare(own, run.config.prepare, run.config.split_seed)
         if made.series.fingerprint() != record["data"]["fingerprint"]:
@@ -100,7 +102,7 @@ def of(run: Run, say: Callable[[str], None], progress: bool = False) -> Referenc
     except UserError as error:
         say(f"No distance to the training patterns can be given: {str(error).rstrip('.')}.")
         return None
-    return keep(run, made)
+    return save(run, made)
 
 
 def identity(run: Run) -> str:
@@ -111,18 +113,6 @@ def identity(run: Run) -> str:
     return digest.hexdigest()
 
 
-def nearest(queries: np.ndarray, patterns: np.ndarray, size: int = 256) -> np.ndarray:
-    """[B] Euclidean distance of each query [B, L] to the nearest pattern [M, L]; infinite where it is no number."""
-    known = patterns.astype(np.float64)
-    squares = (known**2).sum(axis=1)
-    found = np.empty(len(queries))
-    for begin in range(0, len(queries), size):
-        own = queries[begin : begin + size].astype(np.float64)
-        apart = squares[None, :] - 2.0 * (own @ known.T) + (own**2).sum(axis=1)[:, None]
-        found[begin : begin + size] = np.sqrt(np.maximum(apart.min(axis=1), 0.0))
-    return np.where(np.isfinite(found), found, np.inf)
-
-
 def _kept(run: Run) -> Reference | None:
     """What the run directory has; None where it is missing, damaged or of another training."""
     try:
@@ -130,7 +120,7 @@ def _kept(run: Run) -> Reference | None:
             if str(file["identity"]) != _identity(run.path):
                 return None
             wavelength = float(file["wavelength"])
-            axis = series_record.Axis(file["axis"], str(file["kind"]), None if np.isnan(wavelength) else wavelength)
+            axis = series_axis.Axis(file["axis"], str(file["kind"]), None if np.isnan(wavelength) else wavelength)
             return Reference(file["patterns"], float(file["threshold"]), axis, file["examples"])
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, UserError):
         return None
@@ -155,11 +145,11 @@ def _prepared(run: Run, rows: np.ndarray, size: int = 64) -> np.ndarray:
     for begin in range(0, len(rows), size):
         own = rows[begin : begin + size]
         short = np.pad(own, ((0, size - len(own)), (0, 0)), mode="edge")
-        made = _transformed(run.statistics, run.config.prepare, prepare.to_device(short))
+        made = _transformed(run.statistics, run.config.prepare, preprocessing_transform.to_device(short))
         parts.append(np.asarray(made)[: len(own)])
     return np.concatenate(parts)
 
 
 @functools.partial(jax.jit, static_argnums=1)
 def _transformed(statistics, config, rows):
-    return prepare.transform(statistics, config, rows.astype(np.float32))
+    return preprocessing_transform.transform(statistics, config, rows.astype(np.float32))

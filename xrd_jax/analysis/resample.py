@@ -8,7 +8,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from xrd_jax.errors import UserError
-from xrd_jax.series import record
+from xrd_jax.series import axis as series_axis
 
 SAME = 0.1  # of a channel; what a run itself takes as its own axis
 # Relative; Kα1 and the weighted mean of one anode differ by 0.0008, two anodes by far more.
@@ -50,7 +50,7 @@ def channel_edges(centres: np.ndarray) -> np.ndarray:
 
 
 def fit(
-    trained: np.ndarray, known: record.Axis | None, own: np.ndarray, kind: str | None, wavelength: float | None,
+    trained: np.ndarray, known: series_axis.Axis | None, own: np.ndarray, kind: str | None, wavelength: float | None,
     place: str,
 ) -> Fit:  # fmt: skip
     """Compares the axis of new patterns with that of a run.
@@ -81,7 +81,7 @@ def fit(
 
 
 def _refuse_other_kind(
-    known: record.Axis | None, kind: str | None, wavelength: float | None, place: str
+    known: series_axis.Axis | None, kind: str | None, wavelength: float | None, place: str
 ) -> tuple[str, ...]:
     if known is None:
         return (f"{place}: the run does not say what its axis is; the positions are taken to be of its kind.",)

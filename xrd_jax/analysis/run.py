@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
-from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from xrd_jax.analysis import vaw as vaw_maps
-from xrd_jax.config.schema import Config, PrepareConfig, from_dict
+from xrd_jax.analysis.blocks import CHUNK, PredictionBlock, attention_matrices, fetch_block, forward, pad_block
+from xrd_jax.config.overrides import from_dict
+from xrd_jax.config.schema import Config
 from xrd_jax.errors import UserError
 from xrd_jax.models import Model, build
-from xrd_jax.preprocessing.prepare import Statistics, TargetSpec, to_device, transform
+from xrd_jax.preprocessing.targets import TargetSpec
+from xrd_jax.preprocessing.transform import Statistics
 from xrd_jax.runtime import compilation
 from xrd_jax.series import lazy
 from xrd_jax.series.record import PatternSeries
 from xrd_jax.training import sharding
 from xrd_jax.training.checkpoint import Checkpoints
-from xrd_jax.training.step import init_state, over_seeds, plan
-
-# Patterns per block and device: on a CPU the attention of a block then stays near the cache, a GPU wants enough to do.
-CHUNK = {"cpu": 64, "gpu": 1024}
+from xrd_jax.training.step import init_state, make_step_config, over_seeds
 
 
 def open_run(path: str | os.PathLike[str]) -> Run:
@@ -43,7 +40,7 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     Warns:
       UserWarning: the newest checkpoint is damaged, and the one before it was taken.
     """
-    compilation.exact()
+    compilation.full_float32()
     path = Path(path)
     try:
         record = json.loads((path / "config.json").read_text())
@@ -56,8 +53,8 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: config.json or preparation.npz is damaged ({error})") from None
     model = build(config.model, statistics.matrix.shape[1], tuple((s.name, s.size) for s in specs))
-    schedule = plan(model, specs, config.prepare, config.train, record["n_train"])
-    initialise = over_seeds(lambda seed: init_state(schedule, seed), config.seeds, shared=0)
+    step_config = make_step_config(model, specs, config.prepare, config.train, record["n_train"])
+    initialise = over_seeds(lambda seed: init_state(step_config, seed), config.seeds, shared=0)
     store = Checkpoints(path / "checkpoints")
     try:
         found = store.restore(jax.eval_shape(initialise, jnp.asarray(config.seed_list(), jnp.int32)))
@@ -102,13 +99,13 @@ class Run:
         Raises:
           UserError: the series has another axis than the training data.
         """
-        return self.look(series, maps=False)[0]
+        return self.predict_with_maps(series, maps=False)[0]
 
     def vaw(self, series: PatternSeries) -> vaw_maps.Vaw:
         """The Visualized Attention Weight of every seed and pattern."""
-        return self.look(series)[1]
+        return self.predict_with_maps(series)[1]
 
-    def look(
+    def predict_with_maps(
         self, series: PatternSeries, maps: bool = True, chunk: int | None = None
     ) -> tuple[dict[str, np.ndarray], vaw_maps.Vaw]:
         """Predictions and VAW in one pass over the data, collected from `stream`; a map takes 4 L bytes per seed."""
@@ -119,9 +116,9 @@ class Run:
             raw[:, here] = block.raw
             for name, values in block.outputs.items():
                 outputs[name][:, here] = values
-        return outputs, vaw_maps.Vaw(self.axis, raw, self.model.lag)
+        return outputs, vaw_maps.Vaw(self.axis, raw, self.model.receptive_offset)
 
-    def stream(self, series: PatternSeries, maps: bool = True, chunk: int | None = None) -> Iterator[Block]:
+    def stream(self, series: PatternSeries, maps: bool = True, chunk: int | None = None) -> Iterator[PredictionBlock]:
         """Predictions and VAW of any number of patterns in constant memory, block by block, in time order.
 
         All seeds see a block before the next one is read, on all devices of this process. No more than [chunk, L, L]
@@ -137,16 +134,16 @@ class Run:
         most = CHUNK.get(jax.default_backend(), CHUNK["gpu"]) * jax.local_device_count()
         size = min(chunk or most, max(len(series), 1))
         mesh = sharding.rows(size)
-        fixed = sharding.put((self.variables, self.statistics), mesh, P())
+        fixed = sharding.device_put((self.variables, self.statistics), mesh, P())
         pending: tuple[int, int, Any] | None = None
         for begin, rows in lazy.blocks(series.intensity, size):
-            block = sharding.put(_padded(rows, size), mesh, P(sharding.BATCH))
-            found = _forward(self.model, self.config.prepare, self.specs, maps, mesh, *fixed, block)
+            block = sharding.device_put(pad_block(rows, size), mesh, P(sharding.BATCH))
+            found = forward(self.model, self.config.prepare, self.specs, maps, mesh, *fixed, block)
             if pending is not None:  # fetched only now, so that the device has had its next block already
-                yield _fetched(*pending)
+                yield fetch_block(*pending)
             pending = begin, len(rows), found
         if pending is not None:
-            yield _fetched(*pending)
+            yield fetch_block(*pending)
 
     def attention(self, series: PatternSeries, seed: int = 0, chunk: int = 32) -> Iterator[np.ndarray]:
         """The attention matrices of one seed, as blocks [at most chunk, L (query), L (key)] in time order."""
@@ -154,7 +151,7 @@ class Run:
         variables = self._of_seed(self.config.seed_list().index(seed))
         for _, rows in lazy.blocks(series.intensity, chunk):
             yield np.asarray(
-                _attention(self.model, self.config.prepare, variables, self.statistics, _padded(rows, chunk))
+                attention_matrices(self.model, self.config.prepare, variables, self.statistics, pad_block(rows, chunk))
             )[: len(rows)]
 
     def _of_seed(self, index: int) -> dict[str, Any]:
@@ -169,68 +166,3 @@ class Run:
                 f"patterns have {axis.size} from {axis[0]:.4f} to {axis[-1]:.4f}; resample them onto that axis or "
                 "train anew"
             )
-
-
-class Block(NamedTuple):
-    """What the networks say about consecutive patterns.
-
-    Attributes:
-      begin: index of the first pattern in the series.
-      outputs: target -> [S, b] in its unit (regression) or [S, b, K] probabilities (classification).
-      raw: [S, b, L] VAW at query index; [S, b, 0] without maps.
-    """
-
-    begin: int
-    outputs: dict[str, np.ndarray]
-    raw: np.ndarray
-
-
-def _padded(rows: np.ndarray, size: int) -> Array:
-    """Patterns [size, N] on the device: the last is repeated in a short block, so that one program serves all."""
-    return to_device(np.pad(rows, ((0, size - len(rows)), (0, 0)), mode="edge") if len(rows) < size else rows)
-
-
-def _fetched(begin: int, count: int, found: tuple[dict[str, Array], Array]) -> Block:
-    outputs, raw = jax.tree.map(lambda leaf: leaf[:, :count], jax.device_get(found))
-    return Block(begin, outputs, raw)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
-def _forward(
-    model: Model, prepare: PrepareConfig, specs: tuple[TargetSpec, ...], maps: bool, mesh: Mesh | None,
-    variables: dict[str, Any], statistics: Statistics, intensity: Array,
-) -> tuple[dict[str, Array], Array]:  # fmt: skip
-    """Outputs and maps of all seeds for one block; seeds one after the other, which is as fast and keeps one's memory.
-
-    One program per model and block shape, however often it is called.
-    """
-
-    def one(own: dict[str, Any], patterns: Array) -> tuple[dict[str, Array], Array]:
-        outputs, aux = model.apply(own, patterns)
-        values = {}
-        for spec in specs:
-            if spec.kind == "regression":
-                values[spec.name] = outputs[spec.name][:, 0] * spec.deviation + spec.mean
-            else:
-                values[spec.name] = jax.nn.softmax(outputs[spec.name], axis=-1)
-        # 'peak' is `vaw.max_over_keys` of the attention matrix (a test), without writing the matrix.
-        return values, aux["peak"] if maps else jnp.zeros((len(patterns), 0))
-
-    def block(variables: dict[str, Any], statistics: Statistics, intensity: Array) -> tuple[dict[str, Array], Array]:
-        patterns = transform(statistics, prepare, intensity.astype(jnp.float32))
-        if len(jax.tree.leaves(variables)[0]) > 1:
-            return jax.lax.map(lambda own: one(own, patterns), variables)
-        alone = one(jax.tree.map(lambda leaf: leaf[0], variables), patterns)
-        return jax.tree.map(lambda leaf: leaf[None], alone)
-
-    if mesh is not None:
-        specs_in, specs_out = (P(), P(), P(sharding.BATCH)), P(None, sharding.BATCH)
-        block = jax.shard_map(block, mesh=mesh, in_specs=specs_in, out_specs=specs_out, check_vma=False)
-    return block(variables, statistics, intensity)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _attention(
-    model: Model, prepare: PrepareConfig, variables: dict[str, Any], statistics: Statistics, intensity: Array
-) -> Array:
-    return model.apply(variables, transform(statistics, prepare, intensity.astype(jnp.float32)))[1]["attention"]

@@ -23,14 +23,14 @@ def standardise(vaw: np.ndarray) -> np.ndarray:
     return (vaw - low) / np.where(high > low, high - low, 1.0)
 
 
-def register(vaw: np.ndarray, lag: float) -> np.ndarray:
-    """A hidden layer's map [..., L] moved `lag` channels up, to the input channels that its features are centred on.
+def register(vaw: np.ndarray, receptive_offset: float) -> np.ndarray:
+    """Move a hidden layer's map [..., L] to the input channels that its features are centred on.
 
-    Value i is drawn at channel i + lag (linear interpolation for half channels). Channels below the first feature have
-    no value of their own and are NaN; features beyond the last channel describe padding and drop out.
+    Value i is drawn at channel i + receptive_offset (linear interpolation for half channels). Channels below the first
+    feature have no value of their own and are NaN; features beyond the last channel describe padding and drop out.
     """
     length = vaw.shape[-1]
-    source = np.arange(length) - lag
+    source = np.arange(length) - receptive_offset
     below = np.clip(np.floor(source).astype(int), 0, length - 1)
     above = np.clip(below + 1, 0, length - 1)
     fraction = source - np.floor(source)
@@ -45,12 +45,12 @@ class Vaw:
     Attributes:
       axis: [L] positions of the input channels, in axis units.
       raw: [S, T, L] maximum over keys at query index, as the network gives it.
-      lag: channels by which query i is centred to the right of input channel i.
+      receptive_offset: channels by which query i is centred to the right of input channel i.
     """
 
     axis: np.ndarray
     raw: np.ndarray
-    lag: float
+    receptive_offset: float
 
     def standardised(self) -> np.ndarray:
         """[S, T, L], each pattern 0…1, at query index."""
@@ -58,7 +58,7 @@ class Vaw:
 
     def registered(self) -> np.ndarray:
         """[S, T, L], each pattern 0…1, at input channels; NaN where no feature is centred."""
-        return register(self.standardised(), self.lag)
+        return register(self.standardised(), self.receptive_offset)
 
 
 def window_shares(

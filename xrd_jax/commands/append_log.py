@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from xrd_jax.commands import columns
+from xrd_jax import files
 from xrd_jax.errors import UserError
 
 try:
@@ -55,7 +55,7 @@ class Record:
           UserError: the disk is full; what went in half is taken out again.
         """
         before = self._file.seek(0, os.SEEK_END)
-        content = memoryview(columns.lines(rows))
+        content = memoryview(files.lines(rows))
         try:
             while content:
                 content = content[self._file.write(content) :]

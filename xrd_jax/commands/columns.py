@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
-
 import numpy as np
 
-from xrd_jax.preprocessing.prepare import TargetSpec
+from xrd_jax.preprocessing.targets import TargetSpec
 
 
-def spread(values: np.ndarray) -> np.ndarray:
+def std_over_seeds(values: np.ndarray) -> np.ndarray:
     """[S, …] -> […] sample standard deviation over seeds; 0 for a single one."""
     return values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1:])
 
@@ -22,7 +18,7 @@ def cells(spec: TargetSpec, values: np.ndarray) -> tuple[list[str], list[str], l
     Args:
       values: [S, T] or [S, T, K].
     """
-    mean, deviation = values.mean(axis=0), spread(values)
+    mean, deviation = values.mean(axis=0), std_over_seeds(values)
     if spec.kind == "regression":
         return [f"{v:.6g}" for v in mean], [f"{v:.3g}" for v in deviation], [""] * len(mean)
     best = np.nan_to_num(mean, nan=-1.0).argmax(axis=1)
@@ -35,10 +31,3 @@ def headings(spec: TargetSpec) -> list[str]:
     """Headings of what `cells` gives, but for the empty column of a regression target."""
     beside = [] if spec.kind == "regression" else [f"{spec.name}_probability"]
     return [f"{spec.name}_predicted", f"{spec.name}_std", *beside]
-
-
-def lines(rows: Iterable[Sequence[object]]) -> bytes:
-    """Rows as csv; names that are no text in this system's encoding keep their bytes."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode("utf-8", "surrogateescape")

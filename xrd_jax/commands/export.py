@@ -20,15 +20,15 @@ import jax.numpy as jnp
 import numpy as np
 
 import xrd_jax
-from xrd_jax.analysis import novelty
+from xrd_jax import files
+from xrd_jax.analysis import collect, novelty
 from xrd_jax.analysis.run import Run, open_run
-from xrd_jax.commands import columns, predict
-from xrd_jax.config.schema import to_dict
+from xrd_jax.commands import columns
+from xrd_jax.config.overrides import to_dict
 from xrd_jax.errors import UserError
-from xrd_jax.preprocessing import prepare
-from xrd_jax.training import workdir as training_workdir
+from xrd_jax.preprocessing import transform as preprocessing_transform
 
-Say = Callable[[str], None]
+Echo = Callable[[str], None]
 FORMATS = ("jax", "onnx")
 FILES = {"jax": "model.jax_export", "onnx": "model.onnx"}
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -45,7 +45,7 @@ def export(
     out: str | Path | None = None,
     seed: int | None = None,
     overwrite: bool = False,
-    say: Say = lambda line: None,
+    say: Echo = lambda line: None,
 ) -> Path:
     """Writes a run as `model.jax_export` or `model.onnx`, with `model.FORMAT.json` beside it that says what it is.
 
@@ -65,8 +65,8 @@ def export(
         _extra(name)
     run = one_seed(open_run(workdir), seed)
     _refuse(run, form)
-    home = predict.claim(Path(out) if out else run.path / "export", FILES[form], overwrite, "--out")
-    known = novelty.of(run, say)
+    home = files.claim(Path(out) if out else run.path / "export", FILES[form], overwrite, "--out")
+    known = novelty.load(run, say)
     content = _jax_artefact(run) if form == "jax" else _onnx_artefact(run, known)
     patterns = _patterns(run, known)
     difference = check(run, _load(form, content), patterns)
@@ -76,8 +76,8 @@ def export(
         "largest_difference": difference,
         "checked_on": f"{len(patterns)} {'verification patterns' if known else 'made-up patterns'}",
     }
-    training_workdir.write_bytes(file, content)
-    training_workdir.write_json(home / f"model.{form}.json", record)
+    files.write_bytes(file, content)
+    files.write_json(home / f"model.{form}.json", record)
     worst = max(difference.values(), default=0.0)
     say(f"{file}: {len(content) / 2**20:.1f} MiB, outputs within {worst:.1e} of the run's; see model.{form}.json")
     return file
@@ -132,14 +132,14 @@ def check(run: Run, call: Callable[[np.ndarray], dict[str, np.ndarray]], pattern
     Raises:
       UserError: one exceeds the tolerance.
     """
-    expected = run.predict(predict.as_series(run, patterns))
+    expected = run.predict(collect.as_series(run, patterns))
     found = call(patterns)
     differences = {}
     for spec in run.specs:
         unit = max(1.0, spec.deviation) if spec.kind == "regression" else 1.0
         pairs = (
             (spec.name, expected[spec.name].mean(axis=0)),
-            (f"{spec.name}_std", columns.spread(expected[spec.name])),
+            (f"{spec.name}_std", columns.std_over_seeds(expected[spec.name])),
         )
         for name, values in pairs:
             differences[name] = float(np.abs(found[name] - values).max(initial=0.0))
@@ -190,7 +190,7 @@ def program(run: Run) -> Callable[[jax.Array], dict[str, jax.Array]]:
         }  # fmt: skip
 
     def all_of_them(patterns: jax.Array) -> dict[str, jax.Array]:
-        x = prepare.transform(run.statistics, run.config.prepare, patterns)
+        x = preprocessing_transform.transform(run.statistics, run.config.prepare, patterns)
         seeds = range(run.config.seeds)
         each = [one(jax.tree.map(lambda leaf, s=s: leaf[s], run.variables), x) for s in seeds]
         found = {}

@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 
+from xrd_jax import files
 from xrd_jax.config.cell import Cell
-from xrd_jax.config.schema import Config, from_dict
+from xrd_jax.config.overrides import from_dict
+from xrd_jax.config.schema import Config
 from xrd_jax.errors import UserError
-from xrd_jax.figures import panels as figures_panels
-from xrd_jax.figures import run
+from xrd_jax.figures import style
+from xrd_jax.figures.information import figure
 from xrd_jax.information import fisher
 from xrd_jax.information import posterior as information_posterior
+from xrd_jax.information import shapley as information_shapley
 from xrd_jax.physics import windows as physics_windows
-from xrd_jax.training import workdir as training_workdir
 
 FOLDER = "information"  # inside a run directory
-LEAST_SHARE = 0.005  # windows with less are not labelled
 
 
 class Standing(NamedTuple):
@@ -48,7 +48,7 @@ class Standing(NamedTuple):
         return (self.lookup - self.network) / (self.lookup - self.posterior)
 
 
-def tell(config: Config, workdir: str, say: Callable[[str], None]) -> Path:
+def report(config: Config, workdir: str, say: Callable[[str], None]) -> Path:
     """Writes what is known about the simulated cell of `config`, or of the run that `workdir` holds.
 
     Files: curves.csv, table.md, information.json and figures/information.png, .svg; in a run's directory they lie in
@@ -67,16 +67,16 @@ def tell(config: Config, workdir: str, say: Callable[[str], None]) -> Path:
     cell, prepare = config.cell, config.prepare
     known = fisher.information(cell, prepare)
     best = information_posterior.oracle(cell, np.ones(cell.channels, bool), prepare=prepare)
-    values = information_posterior.shapley(cell, prepare=prepare)
+    values = information_shapley.shapley(cell, prepare=prepare)
     stands = standings(known, best, metrics)
     lines = [*_standing_lines(stands), "", *_share_lines(cell, known, values)]
-    training_workdir.write_bytes(path / "table.md", ("\n".join(lines) + "\n").encode())
-    training_workdir.write_bytes(path / "curves.csv", curves(known).encode())
+    files.write_bytes(path / "table.md", ("\n".join(lines) + "\n").encode())
+    files.write_bytes(path / "curves.csv", curves(known).encode())
     found = {"standing": {k: {**v._asdict(), "way": v.way} for k, v in stands.items()}, "shapley": values}
     windows = physics_windows.windows(cell)
     found["shares"] = {target: fisher.shares(known, target, windows) for target in known.per_frame}
-    training_workdir.write_json(path / "information.json", found)
-    run.save(figure(cell, known), path / "figures", "information", training_workdir.write_bytes)
+    files.write_json(path / "information.json", found)
+    style.save(figure(cell, known), path / "figures", "information", files.write_bytes)
     for line in lines:
         say(line)
     say("")
@@ -190,58 +190,3 @@ def curves(known: fisher.Information) -> str:
     writer.writerow(columns)
     writer.writerows([f"{value:.7g}" for value in row] for row in zip(*columns.values(), strict=True))
     return text.getvalue()
-
-
-@run._styled
-def figure(cell: Cell, known: fisher.Information) -> Figure:
-    """The patterns, and under them for each target how much of its information lies where on the axis."""
-    targets, windows = list(known.per_frame), physics_windows.windows(cell)
-    drawn = Figure((run.WIDTH, 1.9 + 1.35 * len(targets)), layout="constrained")
-    panels = drawn.subplots(1 + len(targets), 1, sharex=True, height_ratios=[1.25] + [1.0] * len(targets))
-    edges = figures_panels.channel_edges(known.centres)
-    _patterns(panels[0], known)
-    width = np.diff(edges)
-    for number, (axes, target) in enumerate(zip(panels[1:], targets, strict=True)):
-        density = 100.0 * fisher.curve(known, target) / width
-        carrying = np.where(fisher.carriers(known, target), density, 0.0)
-        axes.stairs(density, edges, fill=True, color="0.75", linewidth=0, label="the other 10 %")
-        axes.stairs(carrying, edges, fill=True, color=run.BLUE, linewidth=0, label="channels that carry 90 %")
-        right = axes.twinx()
-        right.plot(known.centres, known.mutual[target], color=run.RED, linewidth=0.7)
-        right.set_ylim(0.0, 1.3 * known.mutual[target].max())
-        right.set_ylabel("One channel (bit)", color=run.RED)
-        right.tick_params(axis="y", labelcolor=run.RED)
-        axes.set(ylabel="Share (% per °)", ylim=(0.0, 1.3 * density.max()))
-        axes.set_title(figures_panels.caption(target, ""), loc="left")
-        _labels(axes, windows, fisher.shares(known, target, windows))
-        if number == 0:
-            handles, names = axes.get_legend_handles_labels()
-    drawn.legend(
-        [*handles[::-1], right.lines[0]], [*names[::-1], "what one channel alone tells"], loc="outside lower center",
-        ncols=3, frameon=False,
-    )  # fmt: skip
-    panels[-1].set(xlabel="2θ (°)", xlim=(edges[0], edges[-1]))
-    figures_panels.mark(panels[0], physics_windows.reflections(cell), 5.9)
-    return drawn
-
-
-def _patterns(axes: Any, known: fisher.Information) -> None:
-    """Mean of the expected patterns and the range that they cover, on a square-root scale."""
-    mean = known.mean[known.used]
-    low, middle, high = mean.min(axis=0), mean.mean(axis=0), mean.max(axis=0)
-    axes.fill_between(known.centres, low, high, color="0.82", linewidth=0)
-    axes.plot(known.centres, middle, color="black", linewidth=0.8)
-    axes.set_yscale("function", functions=(run._root, np.square))
-    axes.set_yticks(figures_panels.root_ticks(*axes.get_ylim()))
-    axes.set_ylabel("Expected counts")
-
-
-def _labels(axes: Any, windows: Mapping[str, tuple[float, float]], shares: Mapping[str, float]) -> None:
-    """Shades the named windows and writes their shares into them."""
-    for number, (name, (low, high)) in enumerate(windows.items()):
-        axes.axvspan(low, high, color=run.WASH[number % len(run.WASH)], alpha=0.12, linewidth=0)
-        if shares[name] >= LEAST_SHARE:
-            axes.text(
-                (low + high) / 2, 0.97, f"{100 * shares[name]:.0f} %", transform=axes.get_xaxis_transform(),
-                ha="center", va="top", fontsize=figures_panels.LABEL_SIZE,
-            )  # fmt: skip

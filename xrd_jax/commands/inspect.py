@@ -11,15 +11,16 @@ import numpy as np
 
 from xrd_jax.errors import UserError
 from xrd_jax.figures import inspection as drawings
-from xrd_jax.figures import run
+from xrd_jax.figures import run, style
+from xrd_jax.files import write_bytes, write_json
 from xrd_jax.io.cyclers import log as logs
 from xrd_jax.io.experiment import read as experiment_read
 from xrd_jax.io.inspect import alignment, findings, sentences, survey, template
+from xrd_jax.series import axis as series_axis
 from xrd_jax.series import lazy
 from xrd_jax.series import record as series_record
-from xrd_jax.training.workdir import write_bytes, write_json
 
-Say = Callable[[str], None]
+Echo = Callable[[str], None]
 EXPERIMENT = "experiment.toml"
 MOST = 2000  # patterns of a stack on disk that are looked at
 
@@ -31,7 +32,7 @@ def inspect(
     data_root: str | Path | None = None,
     cache: bool = True,
     progress: bool = False,
-    say: Say = lambda line: None,
+    say: Echo = lambda line: None,
 ) -> dict[str, Any]:
     """Looks at data before anything is learnt from them.
 
@@ -70,7 +71,7 @@ def _existing(path: Path, data_root: str | Path | None) -> Path:
     return under if under.exists() else path
 
 
-def _survey(path: Path, home: Path, cache: bool, progress: bool, say: Say) -> dict[str, Any]:
+def _survey(path: Path, home: Path, cache: bool, progress: bool, say: Echo) -> dict[str, Any]:
     found = survey.survey(path, cache, progress)
     sessions = [findings.examine(found, group) for group in found.groups[: sentences.SHOWN]]
     parts = [sentences.overview(found)]
@@ -108,7 +109,7 @@ def _start(found: survey.Survey, sessions: Sequence[findings.Session], title: st
     return template.for_sessions(chosen, found.base, title) if chosen else None
 
 
-def _write_once(path: Path, text: str, say: Say) -> Path:
+def _write_once(path: Path, text: str, say: Echo) -> Path:
     """Writes the experiment file, under another name where there is one already."""
     free, number = path, 1
     while free.exists():
@@ -128,19 +129,19 @@ def _draw(found: survey.Survey, sessions: Sequence[findings.Session], home: Path
     for number, one in enumerate(several or sessions[:1], 1):
         picture = _picture(one)
         name = "patterns" if number == 1 else f"patterns_{number}"
-        files += run.save(drawings.heat_map(picture), home / "figures", name, write_bytes)
+        files += style.save(drawings.heat_map(picture), home / "figures", name, write_bytes)
         if one.offset is not None and one.moving is not None:
             name = "alignment" if number == 1 else f"alignment_{number}"
             files += _aligned(picture, one.moving, one.offset, home, name)
     for number, stacked in enumerate(found.stacks[: sentences.SHOWN], 1):
         rows = stacked.rows
         assert rows is not None
-        label = series_record.AXIS_LABELS[rows.kind] if rows.kind else "Channel" if stacked.columns else "Position"
+        label = series_axis.AXIS_LABELS[rows.kind] if rows.kind else "Channel" if stacked.columns else "Position"
         picture = drawings.Picture(
             stacked.path.name, np.arange(len(rows.names), dtype=float), rows.axis, np.asarray(rows.intensity, float),
             label, timed=False,
         )  # fmt: skip
-        files += run.save(drawings.heat_map(picture), home / "figures", f"stack_{number}", write_bytes)
+        files += style.save(drawings.heat_map(picture), home / "figures", f"stack_{number}", write_bytes)
     return files
 
 
@@ -149,7 +150,7 @@ def _aligned(
 ) -> list[Path]:
     drawn = drawings.alignment(picture, moving.position, moving.window, offset.lags, offset.curve, offset.seconds,
                                offset.against, offset.told)  # fmt: skip
-    return run.save(drawn, home / "figures", name, write_bytes)
+    return style.save(drawn, home / "figures", name, write_bytes)
 
 
 def _picture(one: findings.Session) -> drawings.Picture:
@@ -169,7 +170,7 @@ def _picture(one: findings.Session) -> drawings.Picture:
         time=time,
         axis=group.axis,
         intensity=group.intensity()[one.order],
-        label=series_record.AXIS_LABELS[kind] if kind else "Position (the files do not say of what)",
+        label=series_axis.AXIS_LABELS[kind] if kind else "Position (the files do not say of what)",
         timed=clocks.kind != "none",
         curve=curve,
         note=notes.get(clocks.kind, ""),
@@ -198,7 +199,7 @@ def _session(one: findings.Session) -> dict[str, Any]:
 
 
 def _experiment(
-    path: Path, home: Path, data_root: str | Path | None, cache: bool, progress: bool, say: Say
+    path: Path, home: Path, data_root: str | Path | None, cache: bool, progress: bool, say: Echo
 ) -> dict[str, Any]:
     """An experiment file is read as a training would read it, and drawn."""
     made = experiment_read.read_experiment(path, data_root, cache, progress)
@@ -210,11 +211,11 @@ def _experiment(
     axis = data.axis
     ends = f"{axis.values[0]:g} to {axis.values[-1]:g} {axis.unit}".rstrip()
     said.append(f"Axis: {axis.values.size} channels of {axis.kind} from {ends}.")
-    shown = data.subset(data.thinned(MOST)) if isinstance(data.intensity, lazy.Stored) else data
+    shown = data.subset(data.thinned(MOST)) if isinstance(data.intensity, lazy.LazyRows) else data
     said += _doubts(shown)
     for line in said:
         say(line)
-    files = run.save(run.patterns_and_curves(shown), home / "figures", "patterns", write_bytes)
+    files = style.save(run.patterns_and_curves(shown), home / "figures", "patterns", write_bytes)
     offsets = []
     for number, name in enumerate(data.session_names):
         own = shown.subset(np.flatnonzero(shown.session == number))

@@ -16,7 +16,7 @@ import numpy as np
 from xrd_jax.analysis.run import Run
 from xrd_jax.config.schema import ModelConfig, PrepareConfig
 from xrd_jax.models import input_attention
-from xrd_jax.preprocessing.prepare import TargetSpec
+from xrd_jax.preprocessing.targets import TargetSpec
 
 OPSET, IR_VERSION = 17, 9
 EPSILON = 1e-5  # of Flax's batch normalisation

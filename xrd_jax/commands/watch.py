@@ -11,16 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from xrd_jax.analysis import novelty, resample
+from xrd_jax import files
+from xrd_jax.analysis import collect, novelty, resample
 from xrd_jax.analysis.run import Run, open_run
-from xrd_jax.commands import append_log, columns, predict, watch_folder
+from xrd_jax.commands import append_log, columns, watch_folder
 from xrd_jax.errors import UserError
 from xrd_jax.io.patterns.pattern import Pattern
 from xrd_jax.io.reading import many_files, pattern_cache
-from xrd_jax.training import workdir as training_workdir
 from xrd_jax.training.tensorboard import Monitor
 
-Say = Callable[[str], None]
+Echo = Callable[[str], None]
 BLOCK = 32  # patterns that are predicted together when there are many to catch up with
 FEW = 3  # up to here patterns are predicted one by one, which is sooner done than a block
 CUT = "may be cut"  # how a reader says that a file may not be whole
@@ -47,7 +47,7 @@ def watch(
     patience: float = 60.0,
     poll: float = 0.2,
     progress: bool = False,
-    say: Say = lambda line: None,
+    say: Echo = lambda line: None,
 ) -> int:
     """Predicts every pattern that appears in a folder, those that are there already first.
 
@@ -71,7 +71,7 @@ def watch(
     _claim(run, root, home)
     kept = append_log.Record(home / "predictions.csv", _heading(run))
     try:
-        watcher = _Watcher(run, novelty.of(run, say, progress), root, home, kept, arriving, say)
+        watcher = _Watcher(run, novelty.load(run, say, progress), root, home, kept, arriving, say)
         watcher.warm_up()
         say(watcher.opening())
         try:
@@ -103,9 +103,9 @@ def _claim(run: Run, root: Path, home: Path) -> None:
         found = None
     if found != wanted or (not file.exists() and (home / "predictions.csv").exists()):
         raise UserError(f"{home}: belongs to another run, another training or another folder; choose another --out")
-    predict.claim(home, "", True, "--out")
+    files.claim(home, "", True, "--out")
     if not file.exists():
-        training_workdir.write_json(file, wanted)
+        files.write_json(file, wanted)
 
 
 class _Watcher:
@@ -113,7 +113,7 @@ class _Watcher:
 
     def __init__(
         self, run: Run, known: novelty.Reference | None, root: Path, home: Path, kept: append_log.Record,
-        arriving: watch_folder.Arrivals, say: Say,
+        arriving: watch_folder.Arrivals, say: Echo,
     ):  # fmt: skip
         self._run, self._known, self._root, self._kept, self._say = run, known, root, kept, say
         self._arriving = arriving
@@ -230,7 +230,7 @@ class _Watcher:
             return outputs, np.concatenate([distance for _, distance in parts])
         size = 1 if count == 1 else BLOCK
         padded = np.pad(rows, ((0, size - count), (0, 0)), mode="edge")
-        outputs, _ = self._run.look(predict.as_series(self._run, padded), maps=False, chunk=size)
+        outputs, _ = self._run.predict_with_maps(collect.as_series(self._run, padded), maps=False, chunk=size)
         distance = np.full(count, np.nan)
         if self._known is not None:
             distance = self._known.distances(self._run, padded)[:count]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from xrd_jax.errors import UserError
-from xrd_jax.io.experiment import clock
+from xrd_jax.io.parsing import text
 
 SETTLED = 0.4  # s without a change after which a file is looked at
 SELDOM = 300.0  # s between attempts at a file that stays bad
@@ -68,7 +68,7 @@ class Arrivals:
             one.present = True
             if one.done != state and now - one.since >= SETTLED and now >= one.next:
                 found.append(one)
-        return sorted(found, key=lambda one: clock.natural_key(one.path.relative_to(self._root).as_posix()))
+        return sorted(found, key=lambda one: text.natural_key(one.path.relative_to(self._root).as_posix()))
 
     def still(self, one: Arrival) -> bool:
         """Whether a file is what it was when it was found ready."""

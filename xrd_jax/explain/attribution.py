@@ -33,15 +33,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
-from tqdm import tqdm
 
-from xrd_jax.analysis import run as runs
+from xrd_jax.analysis import blocks as analysis_blocks
 from xrd_jax.analysis import vaw
 from xrd_jax.analysis.run import Run
 from xrd_jax.errors import UserError
-from xrd_jax.explain import ensemble, paths
 from xrd_jax.explain import gradients as compiled
-from xrd_jax.preprocessing.prepare import to_device
+from xrd_jax.explain import paths
+from xrd_jax.preprocessing.transform import to_device
 from xrd_jax.series import lazy
 from xrd_jax.series.record import PatternSeries
 from xrd_jax.training import sharding, step
@@ -57,10 +56,9 @@ HIDDEN = compiled.HIDDEN
 ENSEMBLE = "ensemble_noise"
 # Methods that cost tens of passes through the network: `collect` takes them on some patterns only.
 COSTLY = paths.COSTLY
-PATTERNS = 512
 
 
-class Block(NamedTuple):
+class AttributionBlock(NamedTuple):
     """Maps of consecutive patterns; signed where the method is.
 
     Attributes:
@@ -74,30 +72,6 @@ class Block(NamedTuple):
     begin: int
     maps: dict[tuple[str, str], np.ndarray]
     raw: dict[tuple[str, str], np.ndarray]
-
-
-@dataclasses.dataclass(frozen=True)
-class Explained:
-    """Explanations of a series. Keys are (method, target).
-
-    Every pattern's map is made of absolute values that sum to 1, so that no pattern counts for more than another.
-
-    Attributes:
-      centres: [L] positions of the input channels.
-      curves: [S, L] means over patterns; of `ENSEMBLE` those of two disjoint halves of the seeds.
-      maps: [t, L] float32, means over seeds, for the patterns `frames` of the method.
-      raw_curves: as `curves`, before registration, for methods of hidden layers.
-      shares: {window: [S]} mean over patterns of the map's mass inside the window; of `ENSEMBLE` the jackknife's
-        pseudo-values, which have its mean and the spread that seeds give it.
-      frames: method -> [t] indices of the patterns that were explained.
-    """
-
-    centres: np.ndarray
-    curves: dict[tuple[str, str], np.ndarray]
-    maps: dict[tuple[str, str], np.ndarray]
-    raw_curves: dict[tuple[str, str], np.ndarray]
-    shares: dict[tuple[str, str], dict[str, np.ndarray]]
-    frames: dict[str, np.ndarray]
 
 
 def available(run: Run) -> tuple[str, ...]:
@@ -114,14 +88,7 @@ def untrained(run: Run) -> Run:
     return dataclasses.replace(run, variables=jax.tree.map(lambda *leaves: jnp.stack(leaves), *begun))
 
 
-def normalised(maps: np.ndarray) -> np.ndarray:
-    """Absolute values of maps [..., L], each summing to 1; channels without a value count 0, so may whole maps."""
-    size = np.abs(np.nan_to_num(maps))
-    total = size.sum(axis=-1, keepdims=True)
-    return size / np.where(total > 0, total, 1.0)
-
-
-def lag(run: Run, method: str) -> float:
+def offset_of_method(run: Run, method: str) -> float:
     """Input channels by which the raw map of a method lies too far left: half a channel per layer for even kernels."""
     config = run.config.model
     layer = {"vaw": config.query_layer}.get(method, config.key_layer) if method in HIDDEN else 0
@@ -131,7 +98,7 @@ def lag(run: Run, method: str) -> float:
 def stream(
     run: Run, series: PatternSeries, methods: Sequence[str] = METHODS, reference: PatternSeries | None = None,
     chunk: int | None = None,
-) -> Iterator[Block]:  # fmt: skip
+) -> Iterator[AttributionBlock]:  # fmt: skip
     """Maps of any number of patterns in memory that does not grow, block by block, by every seed, for every target.
 
     Args:
@@ -143,24 +110,24 @@ def stream(
       UserError: an unknown method, one that needs attention where there is none, another axis than the training data,
         or no labels for contrast_gradients.
     """
-    methods = _checked(run, methods)
+    methods = checked_methods(run, methods)
     run._check_axis(series)
-    most = runs.CHUNK.get(jax.default_backend(), runs.CHUNK["gpu"]) * jax.local_device_count()
+    most = analysis_blocks.CHUNK.get(jax.default_backend(), analysis_blocks.CHUNK["gpu"]) * jax.local_device_count()
     size = min(chunk or most, max(len(series), 1))
     known = paths.known(run, series if reference is None else reference, methods)
     mesh = sharding.rows(size)
     static = compiled.Static(run.model, run.config.model, run.specs, mesh)
     seeds = [
-        sharding.put(jax.tree.map(lambda leaf, at=at: leaf[at], run.variables), mesh, P())
+        sharding.device_put(jax.tree.map(lambda leaf, at=at: leaf[at], run.variables), mesh, P())
         for at in range(run.config.seeds)
     ]
-    statistics = sharding.put(run.statistics, mesh, P())
+    statistics = sharding.device_put(run.statistics, mesh, P())
     for begin, rows in lazy.blocks(series.intensity, size):
         short = np.pad(rows, ((0, size - len(rows)), (0, 0)), mode="edge")
-        put = sharding.put(to_device(short), mesh, P(sharding.BATCH))
-        x, variance, level = compiled.inputs(run.config.prepare, series.counts, statistics, put)
+        put = sharding.device_put(to_device(short), mesh, P(sharding.BATCH))
+        x, variance, level = compiled.inputs(run.config.prepare, series.is_counts, statistics, put)
         centred = x - known.mean[None, :]
-        if not series.counts:
+        if not series.is_counts:
             variance = jnp.broadcast_to(known.residual[None, :], x.shape)
         legs = paths.legs(run, series, known, methods, x, begin, len(rows))
         own = [_by_seed(static, methods, one, x, centred, variance, legs, known) for one in seeds]
@@ -173,7 +140,7 @@ def stream(
         yield _registered(run, begin, maps)
 
 
-def _checked(run: Run, methods: Sequence[str]) -> tuple[str, ...]:
+def checked_methods(run: Run, methods: Sequence[str]) -> tuple[str, ...]:
     """`methods` in the order of `METHODS` and `CONTROLS`, each once."""
     known = (OWN, *METHODS, *CONTROLS)
     for name in methods:
@@ -190,7 +157,7 @@ def _checked(run: Run, methods: Sequence[str]) -> tuple[str, ...]:
 
 def _by_seed(
     static: compiled.Static, methods: tuple[str, ...], variables: dict[str, Any], x: jax.Array, centred: jax.Array,
-    variance: jax.Array, legs: Mapping[str, Sequence[paths.Leg]], known: paths.Known,
+    variance: jax.Array, legs: Mapping[str, Sequence[paths.PathPoint]], known: paths.ReferenceStats,
 ) -> dict[tuple[str, str], np.ndarray]:  # fmt: skip
     """All maps of one seed for one block; a loop in Python because a backward convolution inside one of XLA is slow."""
     wanted = {*methods, "gradient"} if ENSEMBLE in methods else {*methods}
@@ -225,102 +192,17 @@ def _controls(
     return maps
 
 
-def _registered(run: Run, begin: int, found: dict[tuple[str, str], np.ndarray]) -> Block:
+def _registered(run: Run, begin: int, found: dict[tuple[str, str], np.ndarray]) -> AttributionBlock:
     maps, raw = {}, {}
     for (method, target), values in found.items():
         names = [target] if target else [spec.name for spec in run.specs]
         placed = (
-            np.nan_to_num(vaw.register(values, lag(run, method))).astype(np.float32) if method in HIDDEN else values
+            np.nan_to_num(vaw.register(values, offset_of_method(run, method))).astype(np.float32)
+            if method in HIDDEN
+            else values
         )
         for name in names:
             maps[method, name] = placed
             if method in HIDDEN:
                 raw[method, name] = values
-    return Block(begin, maps, raw)
-
-
-def collect(
-    run: Run, series: PatternSeries, methods: Sequence[str] = METHODS,
-    windows: Mapping[str, np.ndarray] | None = None, reference: PatternSeries | None = None,
-    patterns: int | None = PATTERNS, chunk: int | None = None, progress: str = "",
-) -> Explained:  # fmt: skip
-    """Explanations of a series, summed up while they are made.
-
-    Args:
-      windows: name -> bool [T, L] or [L], the channels whose share of each map is wanted.
-      patterns: how many evenly spaced patterns the methods `COSTLY` explain; None for all of them. Their mean curve
-        needs no more, and they cost ten to fifty times as much as the others.
-      progress: what a progress bar says; none if empty.
-
-    Raises:
-      UserError: as `stream`.
-    """
-    methods = _checked(run, methods)
-    some = np.arange(len(series)) if patterns is None else series.thinned(patterns)
-    costly = tuple(m for m in methods if m in COSTLY)
-    rest = tuple(m for m in methods if m not in COSTLY)
-    sums = _Sums(run, dict(windows or {}), progress)
-    if rest:
-        sums.add(stream(run, series, rest, reference, chunk), np.arange(len(series)), rest)
-    if costly:
-        part = series.subset(some)
-        sums.add(stream(run, part, costly, series if reference is None else reference, chunk), some, costly)
-    return sums.explained()
-
-
-class _Sums:
-    """What `collect` keeps."""
-
-    def __init__(self, run: Run, windows: dict[str, np.ndarray], progress: str):
-        self._axis, self._specs, self._windows, self._progress = run.axis, run.specs, windows, progress
-        self._curves: dict[tuple[str, str], np.ndarray] = {}
-        self._raw: dict[tuple[str, str], np.ndarray] = {}
-        self._maps: dict[tuple[str, str], np.ndarray] = {}
-        self._shares: dict[tuple[str, str], dict[str, np.ndarray]] = {}
-        self._frames: dict[str, np.ndarray] = {}
-
-    def add(self, blocks: Iterator[Block], frames: np.ndarray, methods: tuple[str, ...]) -> None:
-        """Takes the blocks of the patterns `frames`, for methods that no earlier call had."""
-        self._frames |= dict.fromkeys(methods, frames)
-        off, unit = not self._progress, " patterns"
-        bar = tqdm(total=len(frames), desc=self._progress, unit=unit, disable=off, leave=False, dynamic_ncols=True)
-        for block in blocks:
-            units = {id(values): normalised(values) for (name, _), values in block.maps.items() if name != ENSEMBLE}
-            for key, values in block.maps.items():
-                together = key[0] == ENSEMBLE
-                own = normalised(ensemble.halves(values)) if together else units[id(values)]
-                every = normalised(ensemble.without_one(values)) if together else own
-                here = slice(block.begin, block.begin + own.shape[1])
-                if key not in self._maps:
-                    self._maps[key] = np.zeros((len(frames), own.shape[2]), np.float32)
-                self._maps[key][here] = normalised(ensemble.shared(values)) if together else own.mean(axis=0)
-                _gather(self._curves, key, own, len(frames))
-                shares = self._shares.setdefault(key, {})
-                for name, mask in self._windows.items():
-                    inside = mask if mask.ndim == 1 else mask[frames[here]]
-                    share = (every * np.broadcast_to(inside, own.shape[1:])[None]).sum(axis=(1, 2)) / len(frames)
-                    shares[name] = shares.get(name, 0.0) + share.astype(np.float64)
-            for key, values in block.raw.items():
-                _gather(self._raw, key, normalised(values), len(frames))
-            bar.update(next(iter(block.maps.values())).shape[1])
-        bar.close()
-
-    def explained(self) -> Explained:
-        shares = {
-            key: {name: ensemble.pseudo(share) for name, share in own.items()} if key[0] == ENSEMBLE else own
-            for key, own in self._shares.items()
-        }
-        order = self._in_order
-        return Explained(
-            self._axis, order(self._curves), order(self._maps), order(self._raw), order(shares), self._frames
-        )  # fmt: skip
-
-    def _in_order(self, found: dict[tuple[str, str], Any]) -> dict[tuple[str, str], Any]:
-        """Targets in the order of the run, for each the methods in the order of `METHODS`, controls last."""
-        names, methods = [spec.name for spec in self._specs], (OWN, *METHODS, *CONTROLS)
-        return {(m, t): found[m, t] for t in names for m in methods if (m, t) in found}
-
-
-def _gather(sums: dict[tuple[str, str], np.ndarray], key: tuple[str, str], own: np.ndarray, count: int) -> None:
-    part = own.sum(axis=1, dtype=np.float64) / count
-    sums[key] = sums[key] + part if key in sums else part
+    return AttributionBlock(begin, maps, raw)

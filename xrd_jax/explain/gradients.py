@@ -23,7 +23,8 @@ from jaxtyping import Array, Float, Int
 from xrd_jax.config.schema import ModelConfig, PrepareConfig
 from xrd_jax.models import Model, attention_hooks
 from xrd_jax.preprocessing import noise
-from xrd_jax.preprocessing.prepare import Statistics, TargetSpec, transform
+from xrd_jax.preprocessing.targets import TargetSpec
+from xrd_jax.preprocessing.transform import Statistics, transform
 from xrd_jax.training import sharding
 
 ATTENTION = ("vaw", "attention_received", "attention_norm", "attention_gradient")
@@ -134,7 +135,9 @@ def _with_gradients(
 ) -> tuple[Maps, dict[str, Array]]:
     """The maps of `direct`, and the outputs, from one forward pass that gradients are pulled through."""
 
-    def opened(x: Array, nudges: attention_hooks.Nudges) -> tuple[dict[str, Array], attention_hooks.Inside | None]:
+    def opened(
+        x: Array, nudges: attention_hooks.Perturbation
+    ) -> tuple[dict[str, Array], attention_hooks.AttentionState | None]:
         if set(methods) & set(HIDDEN):
             return attention_hooks.apply(static.model, variables, x, nudges)
         return static.model.apply(variables, x)[0], None
@@ -185,7 +188,7 @@ def _of_explained(spec: TargetSpec, output: Float[Array, "B K"], per_output: Flo
 
 
 def _of_gradient(
-    method: str, spec: TargetSpec, output: Array, gradients: Gradients, inside: attention_hooks.Inside,
+    method: str, spec: TargetSpec, output: Array, gradients: Gradients, inside: attention_hooks.AttentionState,
     centred: Array, variance: Array,
 ) -> Float[Array, "B L"]:  # fmt: skip
     """One map from gradients.
@@ -214,7 +217,7 @@ def _fisher(spec: TargetSpec, output: Float[Array, "B K"], slope: Float[Array, "
     return jnp.einsum("bk,kbl->bl", p, (slope - mean[None]) ** 2)
 
 
-def _of_attention(method: str, inside: attention_hooks.Inside) -> Float[Array, "B L"]:
+def _of_attention(method: str, inside: attention_hooks.AttentionState) -> Float[Array, "B L"]:
     """One map of the attention alone: at query index for VAW, at key index for the others."""
     if method == "vaw":
         low, high = inside.peak.min(axis=1, keepdims=True), inside.peak.max(axis=1, keepdims=True)
@@ -241,6 +244,8 @@ def own(static: Static, variables: dict[str, Any], x: Float[Array, "B L"]) -> Ma
     """The maps that a network with faithful attention draws itself, of one seed."""
 
     def local(variables, x):
-        return {(OWN, name): jnp.exp(log) for name, log in static.model.apply(variables, x)[1]["own"].items()}
+        return {
+            (OWN, name): jnp.exp(log) for name, log in static.model.apply(variables, x)[1]["input_attention"].items()
+        }
 
     return over_rows(static.mesh, local, variables, x)

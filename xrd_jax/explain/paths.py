@@ -14,7 +14,8 @@ from jaxtyping import Array, Bool, Float, Int
 from xrd_jax.analysis.run import Run
 from xrd_jax.errors import UserError
 from xrd_jax.explain import gradients as compiled
-from xrd_jax.preprocessing.prepare import TargetSpec, to_device
+from xrd_jax.preprocessing.targets import TargetSpec
+from xrd_jax.preprocessing.transform import to_device
 from xrd_jax.series import lazy
 from xrd_jax.series.record import PatternSeries
 
@@ -29,7 +30,7 @@ OTHER = 0.5  # values of a regression target that differ by more training deviat
 MOST = 2048  # reference patterns
 
 
-class Known(NamedTuple):
+class ReferenceStats(NamedTuple):
     """What explanations know of the reference patterns.
 
     Attributes:
@@ -45,7 +46,7 @@ class Known(NamedTuple):
     labels: dict[str, Array]
 
 
-class Leg(NamedTuple):
+class PathPoint(NamedTuple):
     """A point on a path: the gradient of the targets `names` at `points` counts `weight`."""
 
     names: tuple[str, ...]
@@ -53,7 +54,7 @@ class Leg(NamedTuple):
     weight: Float[Array, "B L"]
 
 
-def known(run: Run, reference: PatternSeries, methods: tuple[str, ...]) -> Known:
+def known(run: Run, reference: PatternSeries, methods: tuple[str, ...]) -> ReferenceStats:
     """The reference patterns at the network's input.
 
     Raises:
@@ -65,7 +66,7 @@ def known(run: Run, reference: PatternSeries, methods: tuple[str, ...]) -> Known
     patterns = _at_input(run, reference, chosen) if looked_at else np.zeros((0, run.axis.size), np.float32)
     mean = run.statistics.mean * 0.0 if run.config.prepare.centre else jnp.asarray(patterns.mean(axis=0))
     residual = np.zeros(patterns.shape[1], np.float32)
-    if "gradient_noise" in methods and not reference.counts:
+    if "gradient_noise" in methods and not reference.is_counts:
         residual = residual_variance(run, reference)
     labels = {}
     if "contrast_gradients" in methods:
@@ -76,7 +77,7 @@ def known(run: Run, reference: PatternSeries, methods: tuple[str, ...]) -> Known
                     f"contrast_gradients: no reference pattern has another {spec.name}; give more patterns or leave "
                     "that method out"
                 )
-    return Known(mean, jnp.asarray(residual), jnp.asarray(patterns), labels)
+    return ReferenceStats(mean, jnp.asarray(residual), jnp.asarray(patterns), labels)
 
 
 def _at_input(run: Run, series: PatternSeries, chosen: np.ndarray) -> np.ndarray:
@@ -127,16 +128,16 @@ def nearest_other(
 
 
 def legs(
-    run: Run, series: PatternSeries, known: Known, methods: tuple[str, ...], x: Float[Array, "B L"], begin: int,
-    count: int,
-) -> dict[str, list[Leg]]:  # fmt: skip
+    run: Run, series: PatternSeries, known: ReferenceStats, methods: tuple[str, ...], x: Float[Array, "B L"],
+    begin: int, count: int,
+) -> dict[str, list[PathPoint]]:  # fmt: skip
     """The points that each path method visits for a block, the same for all seeds.
 
     Random choices belong to the number of the pattern in the series, so that blocks do not matter.
     """
     names, size = tuple(spec.name for spec in run.specs), len(x)
     index = jnp.minimum(begin + jnp.arange(size), begin + count - 1)
-    found: dict[str, list[Leg]] = {}
+    found: dict[str, list[PathPoint]] = {}
     if "integrated_gradients" in methods:
         base = jnp.broadcast_to(known.mean[None, :], x.shape)
         found["integrated_gradients"] = list(_line(names, base, x))
@@ -150,21 +151,21 @@ def legs(
         chosen, along = _draw_baselines(index, len(known.patterns))
         bases = [known.patterns[chosen[:, i]] for i in range(DRAWS)]
         found["expected_gradients"] = [
-            Leg(names, base + along[:, i, None] * (x - base), (x - base) / DRAWS) for i, base in enumerate(bases)
+            PathPoint(names, base + along[:, i, None] * (x - base), (x - base) / DRAWS) for i, base in enumerate(bases)
         ]
     if "smooth_gradient" in methods:
         spread = SMOOTH * (x.max(axis=1, keepdims=True) - x.min(axis=1, keepdims=True))
         even = jnp.full_like(x, 1.0 / DRAWS)
         noise = _draw_noise(index, x.shape[1])
-        found["smooth_gradient"] = [Leg(names, x + spread * noise[:, i], even) for i in range(DRAWS)]
+        found["smooth_gradient"] = [PathPoint(names, x + spread * noise[:, i], even) for i in range(DRAWS)]
     return found
 
 
-def _line(names: tuple[str, ...], base: Array, x: Array) -> Iterator[Leg]:
+def _line(names: tuple[str, ...], base: Array, x: Array) -> Iterator[PathPoint]:
     """The integral of the gradient along the line from `base` to `x`, times its length, by a Gauss-Legendre rule."""
     nodes, weights = np.polynomial.legendre.leggauss(POINTS)
     for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-        yield Leg(names, base + float(node) * (x - base), float(weight) * (x - base))
+        yield PathPoint(names, base + float(node) * (x - base), float(weight) * (x - base))
 
 
 @functools.partial(jax.jit, static_argnums=1)

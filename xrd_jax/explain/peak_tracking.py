@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from xrd_jax.figures import panels
-from xrd_jax.physics.reflections import PAD_WIDTHS, Reflection, Track, positions
-from xrd_jax.series import lazy
+from xrd_jax.physics.reflections import PAD_WIDTHS, Reflection, Track
+from xrd_jax.series import lazy, record
+from xrd_jax.series.axis import positions
 from xrd_jax.series.record import PatternSeries
 
 REACH = 0.015  # relative change of a spacing that is followed
@@ -49,7 +49,7 @@ def lines(reflections: Iterable[Reflection], series: PatternSeries, reach: float
     return tuple(found)
 
 
-class Rows(NamedTuple):
+class SessionImage(NamedTuple):
     """A session's patterns gathered in time order: `image` [R, N] means, `row` [t] of each of the patterns `where`."""
 
     where: np.ndarray
@@ -86,8 +86,8 @@ def follow(series: PatternSeries, expected: Iterable[Line]) -> tuple[Track, ...]
     )
 
 
-def _gather(series: PatternSeries, session: int) -> Rows:
-    where = panels.in_session(series, session)
+def _gather(series: PatternSeries, session: int) -> SessionImage:
+    where = record.in_session(series, session)
     row = np.arange(where.size) * min(ROWS, where.size) // max(where.size, 1)
     count = int(row[-1]) + 1 if where.size else 0
     image, number = np.zeros((count, series.axis.values.size)), np.empty(len(series), int)
@@ -95,7 +95,7 @@ def _gather(series: PatternSeries, session: int) -> Rows:
     chosen = np.sort(where)
     for begin, patterns in lazy.blocks(series.intensity, rows=chosen):
         np.add.at(image, number[chosen[begin : begin + len(patterns)]], patterns)
-    return Rows(where, row, image / np.bincount(row, minlength=count)[:, None])
+    return SessionImage(where, row, image / np.bincount(row, minlength=count)[:, None])
 
 
 class _Path(NamedTuple):

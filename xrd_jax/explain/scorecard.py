@@ -10,7 +10,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from xrd_jax.explain import metrics, perturbation
-from xrd_jax.explain.attribution import CONTROLS, Explained
+from xrd_jax.explain import verdict as explain_verdict
+from xrd_jax.explain.accumulate import Explained
+from xrd_jax.explain.attribution import CONTROLS
 from xrd_jax.information.ground_truth import Truth
 
 Key = tuple[str, str]  # (method, target)
@@ -22,7 +24,7 @@ SCORES = (
 LOWER = ("decoy_mass", "auprc_untrained", "randomisation", "edge_mass")  # better when smaller
 
 
-class Harm(NamedTuple):
+class Perturbed(NamedTuple):
     """What the networks did when channels were taken from them.
 
     Attributes:
@@ -30,13 +32,13 @@ class Harm(NamedTuple):
       knocked: window -> target -> [S] harm of losing that window alone.
     """
 
-    erased: Mapping[Key, perturbation.Erased]
-    restored: Mapping[Key, perturbation.Erased]
+    erased: Mapping[Key, perturbation.DeletionCurve]
+    restored: Mapping[Key, perturbation.DeletionCurve]
     knocked: Mapping[str, Mapping[str, Float[np.ndarray, " S"]]]
 
 
-def judged(
-    key: Key, explained: Explained, bare: Explained, lured: Explained, inside: Bool[np.ndarray, "T L"], harm: Harm,
+def score(
+    key: Key, explained: Explained, bare: Explained, lured: Explained, inside: Bool[np.ndarray, "T L"], harm: Perturbed,
     truth: Truth | None,
 ) -> tuple[dict[str, Any], str]:  # fmt: skip
     """The `SCORES` of one map, None where there is none, with its verdict; and the reason in one line.
@@ -62,14 +64,14 @@ def judged(
         true = truth.carriers[target]
         own |= _beside_truth(key, explained, bare, lured, truth)
         intensity, chance = metrics.auprc(explained.curves["intensity", target].mean(axis=0), true), true.mean()
-    verdict = metrics.verdict(metrics.Evidence(
+    verdict = explain_verdict.verdict(explain_verdict.Evidence(
         auprc=own.get("auprc_fisher", math.nan), auprc_untrained=own.get("auprc_untrained", math.nan),
         auprc_intensity=intensity, chance=float(chance), randomisation=own.get("randomisation", math.nan),
         stability=own["stability"], decoy=own["decoy_mass"], deletion=area[method],
         deletion_intensity=area["intensity"], deletion_random=area["random"],
     ))  # fmt: skip
     if method in CONTROLS:
-        verdict = metrics.Verdict("control", "knows no network")
+        verdict = explain_verdict.Verdict("control", "knows no network")
     row: dict[str, Any] = {name: _or_none(own.get(name, math.nan)) for name in SCORES}
     return row | {"verdict": verdict.word}, verdict.reason
 
@@ -90,7 +92,7 @@ def _beside_truth(key: Key, explained: Explained, bare: Explained, lured: Explai
     return own
 
 
-def _as_knocked_out(key: Key, explained: Explained, harm: Harm) -> float:
+def _as_knocked_out(key: Key, explained: Explained, harm: Perturbed) -> float:
     """Rank correlation over windows between the map's share and the harm that the networks take without the window."""
     shares = explained.shares[key]
     names = [name for name in harm.knocked if name in shares and key[1] in harm.knocked[name]]

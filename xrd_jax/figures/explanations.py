@@ -15,10 +15,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, SubFigure
 
-from xrd_jax.explain.peak_windows import ELSEWHERE, Row, percent
+from xrd_jax.explain.importance import Row, percent
+from xrd_jax.explain.peak_windows import ELSEWHERE
 from xrd_jax.figures import panels as figures_panels
-from xrd_jax.figures import run
-from xrd_jax.figures.run import BLUE, WASH, WIDTH
+from xrd_jax.figures import style as figures_style
+from xrd_jax.figures.style import BLUE, WASH, WIDTH
+from xrd_jax.series import axis as series_axis
+from xrd_jax.series import record
 from xrd_jax.series.record import PatternSeries
 
 Key = tuple[str, str]  # (method, target)
@@ -48,7 +51,7 @@ def targets_of(keys: Mapping[Key, Any]) -> list[str]:
     return list(dict.fromkeys(target for _, target in keys))
 
 
-@run._styled
+@figures_style.styled
 def map_panels(
     series: PatternSeries, session: int, centres: np.ndarray, found: Mapping[Key, np.ndarray], target: str
 ) -> Figure:
@@ -60,9 +63,9 @@ def map_panels(
         its colours run from nothing to the 99.5th percentile.
     """
     methods = methods_of(found, target)
-    where = figures_panels.in_session(series, session)
+    where = record.in_session(series, session)
     seconds, label = figures_panels.time_unit(series.time[where])
-    lines = figures_panels.rows(series.time[where], 250)
+    lines = figures_panels.time_bins(series.time[where], 250)
     height = math.ceil((len(methods) + 1) / COLUMNS)
     figure = Figure((WIDTH, 0.55 + 1.55 * height), layout="constrained")
     panels = figure.subplots(height, COLUMNS, sharex=True, sharey=True, squeeze=False)
@@ -78,7 +81,7 @@ def map_panels(
         figures_panels.hatch(axes, centres, np.isnan(grid).all(axis=0))
         axes.set_facecolor(figures_panels.BLANK)
         axes.set_title(textwrap.shorten(title(method), 30, placeholder="…"), loc="left", **PANEL_TITLE)
-    _outer(panels, len(methods) + 1, figures_panels.channel_edges(series.axis.values)[[0, -1]])
+    _outer(panels, len(methods) + 1, series_axis.channel_edges(series.axis.values)[[0, -1]])
     name = textwrap.shorten(series.session_names[session], 40, placeholder="…")
     figure.suptitle(f"{title(target)}, {name}", x=0.01, ha="left", fontweight="bold", fontsize=9)
     figure.supxlabel(series.axis.label, fontsize=8)
@@ -103,7 +106,7 @@ def _outer(panels: np.ndarray, used: int, limits: np.ndarray) -> None:
     panels[0, 0].set_xlim(*limits)
 
 
-@run._styled
+@figures_style.styled
 def mean_curves(
     series: PatternSeries,
     centres: np.ndarray,
@@ -168,7 +171,7 @@ def _curve(
 
 def _hatched(axes: Axes, centres: np.ndarray, missing: np.ndarray) -> None:
     """Marks runs of channels whose curve is not stable over seeds, each run as one patch."""
-    edges = figures_panels.channel_edges(centres)
+    edges = series_axis.channel_edges(centres)
     turns = np.flatnonzero(np.diff(np.concatenate([[False], missing, [False]]).astype(int)))
     for first, end in turns.reshape(-1, 2):
         style: dict[str, Any] = {"facecolor": "none", "edgecolor": "0.7", "hatch": "/////", "linewidth": 0}
@@ -179,12 +182,12 @@ def _pattern(axes: Axes, series: PatternSeries, labelled: bool) -> None:
     patterns = series.intensity[series.thinned(2000)]
     axes.plot(series.axis.values, np.sqrt(np.maximum(patterns.mean(axis=0), 0.0)), color="black", linewidth=0.7)
     axes.set_yticks([])
-    axes.set_xlim(*figures_panels.channel_edges(series.axis.values)[[0, -1]])
+    axes.set_xlim(*series_axis.channel_edges(series.axis.values)[[0, -1]])
     if labelled:
         axes.set_ylabel("√ mean\npattern", rotation=0, ha="right", va="center", fontsize=7)
 
 
-@run._styled
+@figures_style.styled
 def deletion(
     fractions: np.ndarray,
     curves: Mapping[Key, np.ndarray],
@@ -231,7 +234,7 @@ def _line(method: str, methods: Sequence[str]) -> dict[str, Any]:
     return {"color": colours[number % 6], "linewidth": 1.2, "linestyle": DASHES[number // 6 % 3]}
 
 
-@run._styled
+@figures_style.styled
 def score_matrix(
     scores: Mapping[str, Mapping[str, Mapping[str, float | None]]],
     verdicts: Mapping[str, Mapping[str, str]] | None = None,
@@ -312,7 +315,7 @@ def _short(value: float) -> str:
     return text.replace("0.", ".", 1) if abs(value) < 0.995 else text
 
 
-@run._styled
+@figures_style.styled
 def importance(rows: Sequence[Row], least: float = 0.002) -> Figure:
     """Share of each named peak in what the network uses, with its 95 % interval over seeds, a panel per target.
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from xrd_jax.figures import panels as figures_panels
-from xrd_jax.figures import run
+from xrd_jax.figures import style
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,15 +44,15 @@ class Picture:
     note: str = ""
 
 
-@run._styled
+@style.styled
 def heat_map(picture: Picture) -> Figure:
     """Patterns over time, first at the bottom, with the curve at their right on the same time axis."""
-    figure = Figure((run.WIDTH, 4.2), layout="constrained")
+    figure = Figure((style.WIDTH, 4.2), layout="constrained")
     beside = picture.curve is not None
     grid = figure.add_gridspec(1, 2 if beside else 1, width_ratios=[4.2, 1] if beside else [1])
     axes = figure.add_subplot(grid[0, 0])
     seconds, label = _unit(picture)
-    lines = figures_panels.rows(picture.time)
+    lines = figures_panels.time_bins(picture.time)
     image = lines.average(picture.intensity)
     mesh = figures_panels.heat_map(axes, lines, seconds, picture.axis, image, _scale(image), "viridis")
     axes.set(xlabel=picture.label, ylabel=label)
@@ -65,7 +65,7 @@ def heat_map(picture: Picture) -> Figure:
     return figure
 
 
-@run._styled
+@style.styled
 def alignment(
     picture: Picture,
     position: np.ndarray,
@@ -84,7 +84,7 @@ def alignment(
       offset: s, the best; `told`: it is a suggestion.
     """
     assert picture.curve is not None
-    figure = Figure((run.WIDTH, 4.6), layout="constrained")
+    figure = Figure((style.WIDTH, 4.6), layout="constrained")
     upper, lower = figure.subplots(2, 1, height_ratios=[2.2, 1])
     seconds, label = _unit(picture)
     curve = picture.curve
@@ -93,26 +93,26 @@ def alignment(
     upper.set(xlabel=label, ylabel=curve.label)
     right = upper.twinx()
     shown = {"linestyle": "", "marker": "o", "markersize": 2.2, "markeredgewidth": 0.4}
-    right.plot(picture.time / seconds, position, color=run.RED, label="as the clocks are", **shown)
-    moved: dict[str, Any] = {**shown, "fillstyle": "none", "color": run.BLUE}
+    right.plot(picture.time / seconds, position, color=style.RED, label="as the clocks are", **shown)
+    moved: dict[str, Any] = {**shown, "fillstyle": "none", "color": style.BLUE}
     if told:
         right.plot((picture.time + offset) / seconds, position, label=f"with the offset, {offset:+.0f} s", **moved)
-    right.set_ylabel(f"Centroid in {window[0]:.4g}–{window[1]:.4g}", color=run.RED)
-    right.tick_params(axis="y", labelcolor=run.RED)
+    right.set_ylabel(f"Centroid in {window[0]:.4g}–{window[1]:.4g}", color=style.RED)
+    right.tick_params(axis="y", labelcolor=style.RED)
     right.ticklabel_format(axis="y", useOffset=False)
     low, high = sorted((np.nanmin(position), np.nanmax(position)))
     right.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
     right.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, frameon=False, borderaxespad=0.2)
     _title(figure, picture)
     lower.plot(lags / seconds, correlation, color="black", linewidth=0.9)
-    lower.axvline(0.0, color=run.RED, linewidth=0.8, linestyle=(0, (4, 2)))
+    lower.axvline(0.0, color=style.RED, linewidth=0.8, linestyle=(0, (4, 2)))
     if told:
-        lower.axvline(offset / seconds, color=run.BLUE, linewidth=0.8)
+        lower.axvline(offset / seconds, color=style.BLUE, linewidth=0.8)
     lower.set(xlabel=label.replace("Time", "Offset"), ylabel=f"|r| with {against}")
     lower.set_xlim(lags[0] / seconds, lags[-1] / seconds)
     lower.grid(color="0.92", linewidth=0.5)
     verdict = "suggested, not applied" if told else "no offset stands out: none suggested"
-    lower.set_title(verdict, loc="right", fontweight="normal", fontsize=7.5, color=run.BLUE)
+    lower.set_title(verdict, loc="right", fontweight="normal", fontsize=7.5, color=style.BLUE)
     return figure
 
 
@@ -133,7 +133,7 @@ def _scale(image: np.ndarray):
 def _title(figure: Figure, picture: Picture) -> None:
     figure.suptitle(picture.title, x=0.01, ha="left", fontweight="bold", fontsize=9)
     if picture.note:
-        figure.text(0.99, 0.985, picture.note, ha="right", va="top", fontsize=7.5, color=run.RED)
+        figure.text(0.99, 0.985, picture.note, ha="right", va="top", fontsize=7.5, color=style.RED)
 
 
 def _beside(axes: Axes, curve: Curve, seconds: float, limits: tuple[float, float]) -> None:

@@ -17,10 +17,11 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.ticker import MaxNLocator
 
+from xrd_jax.series.axis import channel_edges
 from xrd_jax.series.record import PatternSeries
 
 if TYPE_CHECKING:
-    from xrd_jax.preprocessing.prepare import TargetSpec
+    from xrd_jax.preprocessing.targets import TargetSpec
 
 GAP = 2.5  # a step this many times the usual one is a gap: nothing was measured, so nothing is drawn
 ROWS, COLUMNS = 400, 700  # about the pixels of a printed panel; more would only be dropped by the renderer
@@ -50,7 +51,7 @@ def broken(time: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
-class Rows:
+class TimeBins:
     """Patterns in time order gathered into rows of a map.
 
     Attributes:
@@ -72,7 +73,7 @@ class Rows:
         return np.insert(means, self.blank, np.nan, axis=0)
 
 
-def rows(time: np.ndarray, limit: int = ROWS) -> Rows:
+def time_bins(time: np.ndarray, limit: int = ROWS) -> TimeBins:
     """Gathers increasing times [T] into about `limit` rows at most, none of which reaches across a gap."""
     half, size = usual_step(time) / 2, math.ceil(time.size / limit)
     bounds = [0, *gaps(time).tolist(), time.size]
@@ -85,17 +86,11 @@ def rows(time: np.ndarray, limit: int = ROWS) -> Rows:
         edges.append(np.concatenate([[time[begin] - half], inner, [time[end - 1] + half]]))
         blank.append(sum(one.size for one in starts))
         starts.append(first)
-    return Rows(np.concatenate(edges), np.concatenate(starts), np.array(blank[1:], int), time.size)
-
-
-def channel_edges(centres: np.ndarray) -> np.ndarray:
-    """[N] channel positions -> [N + 1] limits, midway between them."""
-    inner = (centres[1:] + centres[:-1]) / 2
-    return np.concatenate([[2 * centres[0] - inner[0]], inner, [2 * centres[-1] - inner[-1]]])
+    return TimeBins(np.concatenate(edges), np.concatenate(starts), np.array(blank[1:], int), time.size)
 
 
 def heat_map(
-    axes: Axes, grid: Rows, seconds: float, centres: np.ndarray, image: np.ndarray, norm: Normalize, cmap: str
+    axes: Axes, grid: TimeBins, seconds: float, centres: np.ndarray, image: np.ndarray, norm: Normalize, cmap: str
 ) -> QuadMesh:
     """Draws [R, N] values over time (in units of `seconds`, upwards) and axis; returns the mesh for a colour bar."""
     edges, size = channel_edges(centres), math.ceil(centres.size / COLUMNS)
@@ -139,7 +134,7 @@ def root_ticks(low: float, high: float) -> list[float]:
     return kept[::-1]
 
 
-def spread(wanted: np.ndarray, sizes: np.ndarray, low: float, high: float) -> np.ndarray:
+def place_labels(wanted: np.ndarray, sizes: np.ndarray, low: float, high: float) -> np.ndarray:
     """Increasing centres, nearest to `wanted` by least squares, of items `sizes` wide that do not overlap."""
     steps = np.concatenate([[0.0], np.cumsum((sizes[1:] + sizes[:-1]) / 2)])
     blocks: list[list[float]] = []
@@ -173,7 +168,7 @@ def mark(axes: Axes, marks: Mapping[str, float], inches: float, start: float = 0
         return
     sizes = np.array([widths[label] for _, label in inside]) / room
     parts = np.array([(at - low) / (high - low) for at, _ in inside])
-    for (at, label), place in zip(inside, spread(parts, sizes, start / room, 1.0), strict=True):
+    for (at, label), place in zip(inside, place_labels(parts, sizes, start / room, 1.0), strict=True):
         axes.annotate(
             label,
             (at, 1.0),
@@ -201,12 +196,6 @@ def time_unit(time: np.ndarray) -> tuple[float, str]:
 def clock(series: PatternSeries, where: np.ndarray) -> tuple[float, str]:
     """(seconds, label) of the unit that suits the patterns `where`, which may have no times but numbers."""
     return time_unit(series.time[where]) if series.timed else (1.0, "Pattern number")
-
-
-def in_session(series: PatternSeries, session: int) -> np.ndarray:
-    """Indices of a session's patterns in time order."""
-    where = np.flatnonzero(series.session == session)
-    return where[np.argsort(series.time[where], kind="stable")]
 
 
 def curve_name(series: PatternSeries) -> str | None:

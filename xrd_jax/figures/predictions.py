@@ -14,31 +14,31 @@ from matplotlib.ticker import MaxNLocator
 from xrd_jax.analysis import novelty
 from xrd_jax.analysis.run import Run
 from xrd_jax.figures import panels as figures_panels
-from xrd_jax.figures import run as figures_run
-from xrd_jax.preprocessing.prepare import TargetSpec
-from xrd_jax.series import record
+from xrd_jax.figures import style
+from xrd_jax.preprocessing.targets import TargetSpec
+from xrd_jax.series import axis as series_axis
 
 if TYPE_CHECKING:
-    from xrd_jax.commands.predict import Outcome
+    from xrd_jax.analysis.collect import Predictions
 
 MOST_TARGETS = 3
 
 
-@figures_run._styled
-def predictions(run: Run, known: novelty.Reference | None, outcome: Outcome) -> Figure:
+@style.styled
+def predictions(run: Run, known: novelty.Reference | None, outcome: Predictions) -> Figure:
     """Patterns (a), mean VAW (b), predictions of up to three targets and the distance, times upwards."""
     batch, specs = outcome.batch, run.specs[:MOST_TARGETS]
     time, seconds, label = _clock(outcome)
-    figure = Figure((figures_run.WIDTH, 4.7), layout="constrained")
+    figure = Figure((style.WIDTH, 4.7), layout="constrained")
     ratios = [2.2, 2.2, *[1.0] * (len(specs) + (known is not None))]
     panels = list(figure.subplots(1, len(ratios), sharey=True, width_ratios=ratios))
     trained = np.asarray(run.statistics.axis, np.float64)
-    lines = figures_panels.rows(time[outcome.drawn])
+    lines = figures_panels.time_bins(time[outcome.drawn])
     image = lines.average(outcome.picture)
     counts = figures_panels.heat_map(
         panels[0], lines, seconds, trained, image, figures_panels.root_scale(image), "Greys"
     )
-    lines = figures_panels.rows(time[outcome.kept])
+    lines = figures_panels.time_bins(time[outcome.kept])
     weight = lines.average(outcome.maps)
     attention = figures_panels.heat_map(panels[1], lines, seconds, run.axis, weight, Normalize(0.0, 1.0), "Greys")
     figures_panels.hatch(panels[1], run.axis, np.isnan(weight).all(axis=0))
@@ -47,8 +47,8 @@ def predictions(run: Run, known: novelty.Reference | None, outcome: Outcome) -> 
         (panels[0], counts, "Intensity", "both"), (panels[1], attention, of_seeds, "neither"),
     ):  # fmt: skip
         axes.set_facecolor(figures_panels.BLANK)
-        axes.set_xlim(*figures_panels.channel_edges(trained)[[0, -1]])
-        axes.set_xlabel(record.AXIS_LABELS[known.axis.kind] if known else "Position")
+        axes.set_xlim(*series_axis.channel_edges(trained)[[0, -1]])
+        axes.set_xlabel(series_axis.AXIS_LABELS[known.axis.kind] if known else "Position")
         axes.locator_params(axis="x", nbins=5)
         figures_panels.bar(mesh, [axes], text, "bottom", extend)
     panels[0].set_ylabel(label)
@@ -66,7 +66,7 @@ def predictions(run: Run, known: novelty.Reference | None, outcome: Outcome) -> 
     return figure
 
 
-def _clock(outcome: Outcome) -> tuple[np.ndarray, float, str]:
+def _clock(outcome: Predictions) -> tuple[np.ndarray, float, str]:
     """Times to draw at, the seconds of their unit, and its label; numbers of patterns where no times are known."""
     batch = outcome.batch
     if batch.time is None:
@@ -82,7 +82,7 @@ def _target(axes: Axes, spec: TargetSpec, values: np.ndarray, time: np.ndarray, 
     if spec.kind == "regression":
         if len(values) > 1:
             deviation = values.std(axis=0, ddof=1)
-            axes.hlines(time, mean - deviation, mean + deviation, color=figures_run.RED, alpha=0.25, linewidth=1.2,
+            axes.hlines(time, mean - deviation, mean + deviation, color=style.RED, alpha=0.25, linewidth=1.2,
                         rasterized=time.size > 1000)  # fmt: skip
         axes.set_xlabel(figures_panels.caption(spec.name, spec.unit))
         axes.locator_params(axis="x", nbins=3)
@@ -93,7 +93,7 @@ def _target(axes: Axes, spec: TargetSpec, values: np.ndarray, time: np.ndarray, 
         axes.set_xticks(range(spec.size), names, rotation=90, fontsize=6.5, linespacing=0.9)
         axes.set_xlim(-0.6, spec.size - 0.4)
         axes.set_xlabel(figures_panels.caption(spec.name, ""))
-    axes.plot(shown[~far], time[~far], color=figures_run.RED, **dots)
+    axes.plot(shown[~far], time[~far], color=style.RED, **dots)
     axes.plot(shown[far], time[far], color="0.6", **dots)
     axes.grid(axis="x", color="0.9", linewidth=0.5)
     axes.tick_params(labelleft=False)
@@ -105,7 +105,7 @@ def _distance(axes: Axes, distance: np.ndarray, time: np.ndarray) -> None:
     finite = np.where(np.isfinite(distance), np.maximum(distance, 0.1), np.nan)
     dots: dict[str, Any] = {"linestyle": "", "marker": ".", "markersize": 3, "rasterized": time.size > 1000}
     far = distance > 1
-    axes.plot(finite[~far], time[~far], color=figures_run.BLUE, **dots)
+    axes.plot(finite[~far], time[~far], color=style.BLUE, **dots)
     axes.plot(finite[far], time[far], color="0.6", **dots)
     low = np.nanmin(finite, initial=0.5)
     high = np.nanmax(finite, initial=2.0)

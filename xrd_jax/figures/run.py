@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import io
 import math
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.style
 import numpy as np
@@ -20,31 +17,14 @@ from matplotlib.figure import Figure
 
 from xrd_jax.analysis.vaw import Vaw
 from xrd_jax.figures import panels as figures_panels
+from xrd_jax.figures.style import BLUE, RED, STYLE, WASH, WIDTH, styled
+from xrd_jax.series import axis as series_axis
+from xrd_jax.series import record
 from xrd_jax.series.record import PatternSeries
 
 if TYPE_CHECKING:
-    from xrd_jax.preprocessing.prepare import TargetSpec
+    from xrd_jax.preprocessing.targets import TargetSpec
 
-WIDTH = 7.2  # inches: two columns of a journal
-RED, BLUE = "#c8102e", "#0072b2"
-WASH = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#0072b2", "#d55e00", "#999999")  # Okabe and Ito
-STYLE: dict[str, Any] = {
-    "axes.labelsize": 8,
-    "axes.linewidth": 0.6,
-    "axes.titlepad": 5,
-    "axes.titlesize": 9,
-    "axes.titleweight": "bold",
-    "figure.dpi": 110,
-    "font.size": 8,
-    "hatch.linewidth": 0.4,
-    "legend.fontsize": 7.5,
-    "svg.fonttype": "none",  # text stays text: searchable, editable
-    "svg.hashsalt": "xrd_jax",
-    "xtick.labelsize": 7.5,
-    "xtick.major.width": 0.6,
-    "ytick.labelsize": 7.5,
-    "ytick.major.width": 0.6,
-}
 RINGS: dict[str, Any] = {
     "color": RED,
     "linestyle": "",
@@ -53,30 +33,6 @@ RINGS: dict[str, Any] = {
     "fillstyle": "none",
     "markeredgewidth": 0.5,
 }
-P = ParamSpec("P")
-
-
-def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draws in this module's style whatever the user's matplotlibrc says."""
-
-    @functools.wraps(draw)
-    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with matplotlib.style.context(["default", STYLE]):
-            return draw(*args, **kwargs)
-
-    return drawn
-
-
-def save(figure: Figure, directory: Path, name: str, write: Callable[[Path, bytes], None]) -> list[Path]:
-    """Renders name.png (200 dpi) and name.svg and hands the bytes to `write`; equal figures give equal bytes."""
-    paths = []
-    with matplotlib.style.context(["default", STYLE]):
-        for kind, options in (("png", {"dpi": 200}), ("svg", {"dpi": 150, "metadata": {"Date": None}})):
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, **options)
-            paths.append(directory / f"{name}.{kind}")
-            write(paths[-1], buffer.getvalue())
-    return paths
 
 
 def to_rgb(figure: Figure) -> np.ndarray:
@@ -89,11 +45,11 @@ def to_rgb(figure: Figure) -> np.ndarray:
 
 def vaw_image(vaw_map: np.ndarray, limit: int = 128) -> np.ndarray:
     """A map [T, L] as a small picture [rows, L] within 0–1, first pattern at the bottom (last row), NaN as 0."""
-    grid = figures_panels.rows(np.arange(len(vaw_map), dtype=float), limit)
+    grid = figures_panels.time_bins(np.arange(len(vaw_map), dtype=float), limit)
     return np.clip(np.nan_to_num(grid.average(vaw_map)), 0.0, 1.0)[::-1]
 
 
-@_styled
+@styled
 def patterns_and_curves(series: PatternSeries) -> Figure:
     """Patterns over time with the charge–discharge curve at the right, a row for each session (paper, Fig. 1)."""
     present = [(i, name) for i, name in enumerate(series.session_names) if (series.session == i).any()]
@@ -102,9 +58,9 @@ def patterns_and_curves(series: PatternSeries) -> Figure:
     grid = figure.add_gridspec(len(present), 2 if beside else 1, width_ratios=[4.2, 1] if beside else [1])
     for row, (session, name) in enumerate(present):
         axes = figure.add_subplot(grid[row, 0])
-        where = figures_panels.in_session(series, session)
+        where = record.in_session(series, session)
         seconds, axes_label = figures_panels.clock(series, where)
-        lines = figures_panels.rows(series.time[where])
+        lines = figures_panels.time_bins(series.time[where])
         image = lines.average(series.intensity[where])
         mesh = figures_panels.heat_map(
             axes, lines, seconds, series.axis.values, image, figures_panels.root_scale(image), "viridis"
@@ -117,11 +73,11 @@ def patterns_and_curves(series: PatternSeries) -> Figure:
         if beside:
             panels.append(figure.add_subplot(grid[row, 1], sharey=axes))
             figures_panels.beside(panels[1], series, where, seconds, beside)
-        figures_panels.bar(mesh, panels, "Counts" if series.counts else "Intensity", "right", "both")
+        figures_panels.bar(mesh, panels, "Counts" if series.is_counts else "Intensity", "right", "both")
     return figure
 
 
-@_styled
+@styled
 def predictions(
     series: PatternSeries, test: np.ndarray, outputs: Mapping[str, np.ndarray], specs: Sequence[TargetSpec]
 ) -> Figure:
@@ -166,7 +122,7 @@ def _regression(
     spec: TargetSpec,
 ) -> None:
     upper, lower = pair
-    where = figures_panels.in_session(series, session)
+    where = record.in_session(series, session)
     seconds, label = figures_panels.clock(series, where)
     chosen = where[np.isin(where, test)]
     measured, time = series.targets[spec.name].values, series.time / seconds
@@ -188,7 +144,7 @@ def _regression(
     upper.set_title(title, loc="left")
     errors = np.abs(residual).mean(axis=1) if chosen.size else np.zeros(0)
     upper.set_title(figures_panels.score(errors, "MAE", unit), loc="right", fontweight="normal", fontsize=8)
-    edges = figures_panels.rows(series.time[where]).edges / seconds
+    edges = figures_panels.time_bins(series.time[where]).edges / seconds
     for axes in pair:
         axes.set_xlim(edges[0], edges[-1])
         axes.grid(color="0.92", linewidth=0.5)
@@ -197,15 +153,15 @@ def _regression(
     lower.set(xlabel=label, ylabel=f"Residual\n({unit})" if unit else "Residual")
 
 
-@_styled
+@styled
 def vaw_maps(series: PatternSeries, vaw: Vaw, session: int) -> Figure:
     """A session's patterns, its VAW averaged over seeds, and its curve, over one time axis (paper, Figs. 4 and 5)."""
-    where, beside = figures_panels.in_session(series, session), figures_panels.curve_name(series)
+    where, beside = record.in_session(series, session), figures_panels.curve_name(series)
     seconds, label = figures_panels.clock(series, where)
     figure = Figure((WIDTH, 4.7), layout="constrained")
     ratios = [2.6, 2.6, 1.0] if beside else [1.0, 1.0]
     panels = list(figure.subplots(1, len(ratios), sharey=True, width_ratios=ratios))
-    lines = figures_panels.rows(series.time[where])
+    lines = figures_panels.time_bins(series.time[where])
     image = lines.average(series.intensity[where])
     weight = lines.average(sum(one[where] for one in _registered(vaw)) / len(vaw.raw))
     counts = figures_panels.heat_map(
@@ -215,11 +171,11 @@ def vaw_maps(series: PatternSeries, vaw: Vaw, session: int) -> Figure:
     figures_panels.hatch(panels[1], vaw.axis, np.isnan(weight).all(axis=0))
     seeds = f"VAW, mean of {len(vaw.raw)} seeds" if len(vaw.raw) > 1 else "VAW"
     for axes, mesh, text, extend in (
-        (panels[0], counts, "Counts" if series.counts else "Intensity", "both"),
+        (panels[0], counts, "Counts" if series.is_counts else "Intensity", "both"),
         (panels[1], attention, seeds, "neither"),
     ):
         axes.set_facecolor(figures_panels.BLANK)
-        axes.set_xlim(*figures_panels.channel_edges(series.axis.values)[[0, -1]])
+        axes.set_xlim(*series_axis.channel_edges(series.axis.values)[[0, -1]])
         axes.set_xlabel(series.axis.label)
         figures_panels.bar(mesh, [axes], text, "bottom", extend)
         figures_panels.mark(axes, series.reflections, 2.55 if beside else 3.1, start=14)
@@ -232,7 +188,7 @@ def vaw_maps(series: PatternSeries, vaw: Vaw, session: int) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def mean_vaw(series: PatternSeries, vaw: Vaw, shares: Mapping[str, Mapping[str, float]]) -> Figure:
     """Mean VAW of all patterns over their mean pattern, with the share of each named window.
 
@@ -255,8 +211,8 @@ def mean_vaw(series: PatternSeries, vaw: Vaw, shares: Mapping[str, Mapping[str, 
     lower.plot(series.axis.values, np.asarray(series.intensity).mean(axis=0), color="black", linewidth=0.8)
     lower.set_yscale("function", functions=(_root, np.square))
     lower.set_yticks(figures_panels.root_ticks(*lower.get_ylim()))
-    lower.set(xlabel=series.axis.label, ylabel="Mean counts" if series.counts else "Mean intensity")
-    lower.set_xlim(*figures_panels.channel_edges(series.axis.values)[[0, -1]])
+    lower.set(xlabel=series.axis.label, ylabel="Mean counts" if series.is_counts else "Mean intensity")
+    lower.set_xlim(*series_axis.channel_edges(series.axis.values)[[0, -1]])
     upper.set(ylabel="Mean VAW", ylim=(0.0, None))
     upper.legend(loc="best", edgecolor="none", framealpha=0.85)
     texts = {}

@@ -36,12 +36,12 @@ from scipy.ndimage import gaussian_filter1d
 
 from xrd_jax.config.cell import Cell
 from xrd_jax.config.schema import PrepareConfig
-from xrd_jax.information import state_path
-from xrd_jax.information.whitening import Noise, profiled, through, whitened
+from xrd_jax.information import state_path, whitening
+from xrd_jax.information.whitening import Noise, profiled, whitened
 from xrd_jax.physics import profile, simulate
 from xrd_jax.physics.profile import Dictionaries
 from xrd_jax.physics.simulate import FrameState
-from xrd_jax.preprocessing.prepare import resize_matrix
+from xrd_jax.preprocessing.resize import resize_matrix
 
 CHUNK = 250
 SEARCHED = 256  # bins on which it is settled which state of another class is nearest
@@ -200,7 +200,7 @@ def nearest_others(
     axis = cell.start_deg + cell.step_deg * np.arange(cell.channels)
     matrix, _ = resize_matrix(axis, PrepareConfig(resize="bin", channels=max(2, min(SEARCHED, cell.channels // 2))))
     count = len(states.flux)
-    found = _over_frames(functools.partial(_coordinates, dictionaries, through(matrix)), (states,), count)
+    found = _over_frames(functools.partial(_coordinates, dictionaries, whitening.prepare(matrix)), (states,), count)
     coordinates, bases = found
     coordinates -= coordinates.mean(axis=0)  # small numbers, so that their differences keep their digits
     everyone = jnp.asarray(coordinates), jnp.asarray(labels, jnp.int32)
@@ -239,11 +239,11 @@ def information(cell: Cell, prepare: PrepareConfig) -> Information:
     Raises:
       UserError: an empty window, or channels that overlap too far.
     """
-    whole = state_path.passage(cell)
+    whole = state_path.state_path(cell)
     used = np.flatnonzero(state_path.in_window(whole, prepare))
     axis = cell.start_deg + cell.step_deg * np.arange(cell.channels)
     matrix, centres = resize_matrix(axis, prepare)
-    resizing, dictionaries, count = through(matrix), profile.dictionaries(cell), used.size
+    resizing, dictionaries, count = whitening.prepare(matrix), profile.dictionaries(cell), used.size
     states, direction = (jax.tree.map(lambda leaf: leaf[used], part) for part in (whole.states, whole.direction))
     classes = {"mode": whole.mode[used], "rate": whole.rate[used]}
     classes = {name: labels for name, labels in classes.items() if np.unique(labels).size > 1}

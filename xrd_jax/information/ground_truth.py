@@ -8,6 +8,7 @@ import numpy as np
 
 from xrd_jax.config.schema import Config
 from xrd_jax.information import fisher, posterior
+from xrd_jax.information import shapley as information_shapley
 
 
 class Truth(NamedTuple):
@@ -25,17 +26,17 @@ class Truth(NamedTuple):
     shapley: dict[str, dict[str, float]]
 
 
-def known(config: Config, axis: np.ndarray) -> Truth | None:
+def of_run(config: Config, axis: np.ndarray) -> Truth | None:
     """The truth about a simulated cell; None for measured data and for channels that it is not computed on."""
     if config.data:
         return None
     of = fisher.information(config.cell, config.prepare)
     if of.centres.size != axis.size or np.abs(of.centres - axis).max() > 1e-3:
         return None
-    windows = posterior.default_windows(config.cell)
+    windows = information_shapley.default_windows(config.cell)
     masks = {name: (axis >= low) & (axis <= high) for name, (low, high) in windows.items()}
     masks[posterior.REST] = ~np.any(list(masks.values()), axis=0)
-    values = posterior.shapley(config.cell, windows)
+    values = information_shapley.shapley(config.cell, windows)
     return Truth(
         {target: fisher.curve(of, target) for target in of.per_frame},
         {target: fisher.carriers(of, target) for target in of.per_frame}, masks, values,

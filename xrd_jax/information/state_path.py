@@ -17,7 +17,7 @@ from xrd_jax.physics.simulate import FrameState
 REACH = 4  # frames on either side over which the path is differentiated: one knot of the stored trajectories
 
 
-class Passage(NamedTuple):
+class StatePath(NamedTuple):
     """Once through all sessions of a cell (P frames), free of drifts.
 
     Attributes:
@@ -35,7 +35,7 @@ class Passage(NamedTuple):
     tiles: np.ndarray
 
 
-def passage(cell: Cell) -> Passage:
+def state_path(cell: Cell) -> StatePath:
     """The states that `cell` passes through, with the direction in which they go.
 
     Raises:
@@ -53,7 +53,7 @@ def passage(cell: Cell) -> Passage:
         tiles.append(begin + np.tile(frames, cell.repeats))
         begin += frames.size
     states, direction, voltage, mode, rates = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-    return Passage(states, direction, voltage, mode, rates, np.concatenate(tiles))
+    return StatePath(states, direction, voltage, mode, rates, np.concatenate(tiles))
 
 
 def _by_voltage(run: trajectories.Trajectory, values: np.ndarray) -> np.ndarray:
@@ -68,7 +68,7 @@ def _by_voltage(run: trajectories.Trajectory, values: np.ndarray) -> np.ndarray:
     return ((values[after] - values[before]) * slope[:, None]).astype(np.float32)
 
 
-def in_window(passage: Passage, prepare: PrepareConfig) -> np.ndarray:
+def in_window(passage: StatePath, prepare: PrepareConfig) -> np.ndarray:
     """Whether each frame of the passage lies in the window that is analysed, bool [P].
 
     Raises:

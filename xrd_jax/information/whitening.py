@@ -30,7 +30,7 @@ class Noise(NamedTuple):
     series: Float[Array, " M"]
 
 
-def through(matrix: Float[np.ndarray, "N L"]) -> Noise:
+def prepare(matrix: Float[np.ndarray, "N L"]) -> Noise:
     """Prepares the whitening for a resizing.
 
     Raises:

@@ -14,6 +14,7 @@ from xrd_jax.io.experiment import stack
 from xrd_jax.io.inspect import survey
 from xrd_jax.io.patterns.pattern import Pattern
 from xrd_jax.io.reading import many_files
+from xrd_jax.series import axis as series_axis
 from xrd_jax.series import lazy, record
 
 
@@ -33,13 +34,13 @@ class Batch:
 
     title: str
     names: Sequence[str]
-    intensity: np.ndarray | lazy.Stored
+    intensity: np.ndarray | lazy.LazyRows
     positions: np.ndarray
     kind: str | None
     wavelength: float | None
     dates: Sequence[str]
     time: np.ndarray | None
-    targets: dict[str, record.Target] = dataclasses.field(default_factory=dict)
+    targets: dict[str, series_axis.Target] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -124,7 +125,7 @@ def _scans(title: str, names: Sequence[str], scans: Sequence[Pattern]) -> Batch:
     )  # fmt: skip
 
 
-def _rows(title: str, rows: stack.Rows) -> Batch:
+def _rows(title: str, rows: stack.Stack) -> Batch:
     dates = [one.start.isoformat() if one.start else "" for one in rows.moments] or [""] * len(rows.names)
     return Batch(title, rows.names, rows.intensity, rows.axis, rows.kind, rows.wavelength, dates, None)
 

@@ -24,13 +24,13 @@ class Model:
       init: key -> variables {'params': …, 'batch_stats': …}.
       apply: (variables, x [B, L]) -> (outputs {target: [B, K]}, intermediates with 'attention' [B, L, L]).
       apply_train: (variables, x, dropout key) -> (outputs, intermediates, new batch_stats).
-      lag: how many input channels to the right of its index a query of the attention is centred.
+      receptive_offset: how many input channels to the right of its index a query of the attention is centred.
     """
 
     init: Callable[[PRNGKeyArray], Variables]
     apply: Callable[[Variables, Array], tuple[dict[str, Array], dict[str, Any]]]
     apply_train: Callable[[Variables, Array, PRNGKeyArray], tuple[dict[str, Array], dict[str, Any], Variables]]
-    lag: float
+    receptive_offset: float
 
 
 @functools.lru_cache(maxsize=16)
@@ -68,4 +68,4 @@ def build(
         (outputs, aux), new = network.apply(variables, x, train=True, mutable=["batch_stats"], rngs={"dropout": key})
         return outputs, aux, new.get("batch_stats", {})
 
-    return Model(init, apply, apply_train, lag=config.query_layer * ((config.kernel - 1) % 2) / 2)
+    return Model(init, apply, apply_train, receptive_offset=config.query_layer * ((config.kernel - 1) % 2) / 2)

@@ -13,7 +13,7 @@ from xrd_jax.models import Model
 from xrd_jax.models.attention import Attention
 
 
-class Nudges(NamedTuple):
+class Perturbation(NamedTuple):
     """What is added at the attention; zeros by whose gradient one learns how outputs depend on its two ends.
 
     Attributes:
@@ -25,7 +25,7 @@ class Nudges(NamedTuple):
     combined: Float[Array, "B L D"]
 
 
-class Inside(NamedTuple):
+class AttentionState(NamedTuple):
     """What the attention works with.
 
     Attributes:
@@ -41,17 +41,17 @@ class Inside(NamedTuple):
     value: Float[Array, "B L D"]
 
 
-def none(x: Float[Array, "B L"], width: int) -> Nudges:
+def none(x: Float[Array, "B L"], width: int) -> Perturbation:
     """Nudges that change nothing for patterns `x` and layers of `width` channels."""
     zeros = jnp.zeros((*x.shape, width), jnp.float32)
-    return Nudges(zeros, zeros)
+    return Perturbation(zeros, zeros)
 
 
 def apply(
-    model: Model, variables: dict[str, Any], x: Float[Array, "B L"], nudges: Nudges
-) -> tuple[dict[str, Array], Inside]:
+    model: Model, variables: dict[str, Any], x: Float[Array, "B L"], nudges: Perturbation
+) -> tuple[dict[str, Array], AttentionState]:
     """The outputs of `model.apply` with the attention nudged, and what the attention works with."""
-    found: list[Inside] = []
+    found: list[AttentionState] = []
 
     def intercept(proceed, args, kwargs, context):
         if not isinstance(context.module, Attention) or context.method_name != "__call__":
@@ -61,7 +61,7 @@ def apply(
         combined, attention, peak = proceed(query, key)
         projection = context.module.variables.get("params", {}).get("value")
         value = key if projection is None else key @ projection["kernel"].astype(key.dtype)
-        found.append(Inside(attention, peak, key, value))
+        found.append(AttentionState(attention, peak, key, value))
         return combined + nudges.combined.astype(combined.dtype), attention, peak
 
     with nn.intercept_methods(intercept):

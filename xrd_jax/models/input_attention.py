@@ -21,7 +21,7 @@ from xrd_jax.models.convolution import Convolution
 WIDTH, KERNEL, DEPTH = 16, 9, 3
 
 
-class Faithful(nn.Module):
+class InputAttention(nn.Module):
     """Maps over input channels and what they gather, per target.
 
     Attributes:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from xrd_jax.config.schema import ModelConfig
 from xrd_jax.models.attention import Attention
 from xrd_jax.models.convolution import Convolution
-from xrd_jax.models.input_attention import Faithful
+from xrd_jax.models.input_attention import InputAttention
 
 
 class ConvStack(nn.Module):
@@ -85,25 +85,25 @@ class Network(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B L"], train: bool = False) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Returns ({target: [B, K]}, {'attention': [B, L, L], 'peak': [B, L], 'query', 'key', 'combined': [B, L, D]}).
+        """Return the outputs {target: [B, K]} and, by name, what is inside.
 
-        'peak' is the maximum of 'attention' over keys, had for nothing. With faithful attention there is 'own' as well:
-        {target: logarithm of its map over input channels [B, L]}.
+        'attention' [B, L, L]; 'max_over_keys' [B, L], its maximum over keys; 'query', 'key', 'combined' [B, L, D]. With
+        faithful attention 'input_attention' as well: {target: logarithm of its map over input channels [B, L]}.
 
         Outputs and attention are float32 whatever the precision of the products inside.
         """
         config = self.config
         layers = ConvStack(config, self.batch_axis, name="stack")(x, train)
         query, key = layers[config.query_layer - 1], layers[config.key_layer - 1]
-        combined, attention, peak = Attention(config, name="attention")(query, key)
+        combined, attention, max_over_keys = Attention(config, name="attention")(query, key)
         if config.combination == "tanh":
             combined = jnp.tanh(combined)
         flat = combined.mean(axis=1) if config.pooling == "mean" else combined.reshape(combined.shape[0], -1)
         flat = Dropout(config.dropout, self.batch_axis)(flat, train)
-        aux = {"attention": attention, "peak": peak, "query": query, "key": key, "combined": combined}
+        aux = {"attention": attention, "max_over_keys": max_over_keys, "query": query, "key": key, "combined": combined}
         flat, seen = flat.astype(jnp.float32), {}
         if config.attention == "faithful":
-            aux["own"], seen = Faithful(config, [name for name, _ in self.outputs], name="own")(x)
+            aux["input_attention"], seen = InputAttention(config, [name for name, _ in self.outputs], name="own")(x)
         heads = {}
         for name, size in self.outputs:
             features = jnp.concatenate([flat, seen[name]], axis=1) if seen else flat

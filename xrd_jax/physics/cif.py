@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from xrd_jax.errors import UserError
-from xrd_jax.physics.reflections import Reflection, miller, positions
-from xrd_jax.series.record import Axis
+from xrd_jax.physics.reflections import Reflection, miller
+from xrd_jax.series.axis import Axis, positions
 
 SAME = 1e-5  # relative difference of spacings below which reflections are one powder line
 MOST = 200_000  # reflections that are worked out; a cell of more is no powder phase with peaks that have names

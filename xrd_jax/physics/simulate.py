@@ -29,7 +29,8 @@ from xrd_jax.physics import profile, trajectories
 from xrd_jax.physics import windows as physics_windows
 from xrd_jax.physics.profile import GRID, MARGIN, Dictionaries
 from xrd_jax.series import hdf5, lazy
-from xrd_jax.series.record import Axis, PatternSeries, Target
+from xrd_jax.series.axis import Axis, Target
+from xrd_jax.series.record import PatternSeries
 
 MODES = ("charge 1st half", "charge 2nd half", "discharge 1st half", "discharge 2nd half")
 CHUNK = 500
@@ -234,7 +235,7 @@ def stream(cell: Cell, sessions: Sequence[Session]) -> Iterator[np.ndarray]:
             block = np.minimum(np.arange(begin, begin + BLOCK), frames - 1)
             return np.asarray(expected_series(dictionaries, one.states(block)))[: frames - begin]
 
-        for mean in lazy.ahead(functools.partial(expected, begin) for begin in range(0, frames, BLOCK)):
+        for mean in lazy.prefetch(functools.partial(expected, begin) for begin in range(0, frames, BLOCK)):
             yield photons(rng, mean)
 
 
@@ -289,7 +290,7 @@ def _fields(cell: Cell, sessions: Sequence[Session]) -> dict[str, Any]:
         "cycle": np.concatenate([run.half_cycle // 2 for run in runs]),
         "session": number,
         "session_names": cell.rates,
-        "counts": True,
+        "is_counts": True,
         "windows": physics_windows.windows(cell),
         "reflections": physics_windows.reflections(cell),
         "provenance": {

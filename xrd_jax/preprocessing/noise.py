@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from xrd_jax.config.schema import PrepareConfig
 from xrd_jax.preprocessing import filters
-from xrd_jax.preprocessing.prepare import Statistics
+from xrd_jax.preprocessing.transform import Statistics
 
 
 def variance(statistics: Statistics, prepare: PrepareConfig, counts: Float[Array, "B N"]) -> Float[Array, "B L"]:

@@ -2,35 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 
+from xrd_jax.config.row_ranges import numbers_in
 from xrd_jax.config.schema import PrepareConfig
 from xrd_jax.errors import UserError
 from xrd_jax.series.record import PatternSeries
-
-
-def numbers_in(text: str, place: str) -> np.ndarray:
-    """The numbers of '0-171, 180': sorted, each once.
-
-    Raises:
-      UserError: the text is empty or says something else.
-    """
-    found: list[np.ndarray] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d{1,12})(?:\s*-\s*(\d{1,12}))?\s*", part)
-        low, high = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
-        if not 0 <= high - low < 10**8:
-            raise UserError(f"{place} = '{text[:40]}' must name rows such as '0-171, 180', counted from 0")
-        found.append(np.arange(low, high + 1))
-    return np.unique(np.concatenate(found))
-
-
-def spans(numbers: np.ndarray) -> str:
-    """Sorted numbers as '0-171, 180'; the inverse of `numbers_in`."""
-    runs = [run for run in np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1) if run.size]
-    return ", ".join(f"{run[0]}" if run.size == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def by_rows(config: PrepareConfig, total: int) -> tuple[np.ndarray, np.ndarray]:
@@ -98,3 +75,41 @@ def all_but_half_cycle(series: PatternSeries, which: int) -> np.ndarray:
             )
         chosen &= ~(own & (number == which % count))
     return chosen
+
+
+def split(series: PatternSeries, config: PrepareConfig, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted index arrays (train, test) that share no pattern; all but 'rows' cover the series."""
+    total = len(series)
+    if not 0.0 < config.train_fraction < 1.0:
+        raise UserError(f"prepare.train_fraction={config.train_fraction}: must lie between 0 and 1")
+    chosen = np.zeros(total, bool)
+    if config.split == "random":
+        order = np.random.default_rng([seed, 0x5B117]).permutation(total)
+        chosen[order[: round(total * config.train_fraction)]] = True
+    elif config.split == "cycle":
+        for session, name in enumerate(series.session_names):
+            cycles = np.unique(series.cycle[series.session == session])
+            if cycles.size == 1:
+                raise UserError(
+                    f"split=cycle holds out the last cycle of each session, but '{name}' has one; use block"
+                )
+            if cycles.size:
+                chosen |= (series.session == session) & (series.cycle < cycles[-1])
+    elif config.split == "half_cycle":
+        chosen = all_but_half_cycle(series, config.half_cycle)
+    elif config.split == "block":
+        for session in range(len(series.session_names)):
+            where = np.flatnonzero(series.session == session)
+            blocks = [b for b in np.array_split(where, config.blocks) if b.size]
+            order = np.random.default_rng([seed, session, 0xB10C]).permutation(len(blocks))
+            for block in order[: round(len(blocks) * config.train_fraction)]:
+                chosen[blocks[block]] = True
+    train, test = np.flatnonzero(chosen), np.flatnonzero(~chosen)
+    if config.split == "rows":
+        train, test = by_rows(config, total)
+    if min(train.size, test.size) < 8:
+        raise UserError(
+            f"split={config.split} leaves {train.size} patterns to train on and {test.size} to verify; each needs at "
+            "least 8: widen the window, add data or change prepare.split"
+        )
+    return train, test

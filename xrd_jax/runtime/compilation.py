@@ -10,13 +10,13 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from xrd_jax.io.reading import pattern_cache
+from xrd_jax.runtime import cache_dir
 
 LARGEST = 1 << 30  # bytes kept
 SHORTEST_S = 0.05  # programs that compile faster than this are not worth a file
 
 
-def keep() -> Path | None:
+def enable_compilation_cache() -> Path | None:
     """Lets JAX keep what it compiles in a private folder and find it there; to be called before anything is compiled.
 
     A compiled program is code that will be run, so the folder must be the user's own: $XRD_JAX_CACHE, else
@@ -28,7 +28,7 @@ def keep() -> Path | None:
     """
     import jax
 
-    home = pattern_cache.directory()
+    home = cache_dir.directory()
     if home is None or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return None
     own = _private(home / "compile")
@@ -41,7 +41,7 @@ def keep() -> Path | None:
     return own
 
 
-def exact() -> None:
+def full_float32() -> None:
     """Lets accelerators multiply float32 in float32, where they would round factors to 10 bits (TF32) by themselves.
 
     Attention takes the exponential of large products, and photon noise is a hundredth of a count: both need the digits.

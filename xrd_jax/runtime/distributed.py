@@ -66,14 +66,14 @@ def start(coordinator: str, process_id: int, process_count: int) -> int:
     return distributed.global_state.num_processes
 
 
-def first() -> bool:
+def is_primary() -> bool:
     """Whether this process is the one that speaks, draws and writes; so is one that trains alone."""
     import jax
 
     return jax.process_index() == 0
 
 
-def wait(name: str) -> None:
+def barrier(name: str) -> None:
     """Returns when every process has come to the point `name`."""
     import jax
 
@@ -83,7 +83,7 @@ def wait(name: str) -> None:
         multihost_utils.sync_global_devices(name)
 
 
-def lost(error: BaseException) -> bool:
+def is_peer_failure(error: BaseException) -> bool:
     """Whether an error means that another process is gone, and not that something is wrong here."""
     import jax
 

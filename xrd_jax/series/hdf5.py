@@ -6,16 +6,14 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import h5py
 import numpy as np
 
 from xrd_jax.errors import UserError
-from xrd_jax.series.lazy import LIMIT_BYTES, Stored
-
-if TYPE_CHECKING:
-    from xrd_jax.series.record import PatternSeries
+from xrd_jax.series.axis import Axis, Target
+from xrd_jax.series.lazy import LIMIT_BYTES, LazyRows
 
 INTENSITY = "entry/data/intensity"
 
@@ -44,7 +42,7 @@ def write(
             _write_labels(file, fields)
             shape = (len(fields["time"]), fields["axis"].values.size)
             _write_patterns(file, shape, np.dtype(dtype), patterns)
-            file[INTENSITY].attrs["units"] = "counts" if fields["counts"] else "arbitrary"
+            file[INTENSITY].attrs["units"] = "counts" if fields["is_counts"] else "arbitrary"
         os.replace(partial, path)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -90,13 +88,12 @@ def _write_labels(file: h5py.File, fields: Mapping[str, Any]) -> None:
     entry["provenance"] = json.dumps(notes | {"provenance": dict(fields["provenance"])})
 
 
-def read(path: str | os.PathLike[str], limit_bytes: int = LIMIT_BYTES) -> PatternSeries:
-    """Reads what `write` wrote; patterns of more than `limit_bytes` stay on disk.
+def read(path: str | os.PathLike[str], limit_bytes: int = LIMIT_BYTES) -> dict[str, Any]:
+    """Reads what `write` wrote, as the fields of a `PatternSeries`; patterns of more than `limit_bytes` stay on disk.
 
     Raises:
       UserError: the file is not HDF5 or was not written by `write`.
     """
-    from xrd_jax.series.record import Axis, PatternSeries, Target
 
     try:
         size = os.path.getsize(path)
@@ -116,15 +113,15 @@ def read(path: str | os.PathLike[str], limit_bytes: int = LIMIT_BYTES) -> Patter
             intensity = data["intensity"]
             stated = "wavelength" in data and kind != "wavelength"
             wavelength = float(data["wavelength"][()]) if stated else None
-            return PatternSeries(
-                intensity=intensity[()] if intensity.nbytes <= limit_bytes else Stored.open(path, INTENSITY),
+            return dict(  # noqa: C408 (as many keywords as the record has fields)
+                intensity=intensity[()] if intensity.nbytes <= limit_bytes else LazyRows.open(path, INTENSITY),
                 axis=Axis(_label(data[kind], size), kind, wavelength),
                 time=_label(data["time"], size),
                 targets=targets,
                 cycle=_label(entry["labels/cycle"], size),
                 session=_label(entry["labels/session"], size),
                 session_names=tuple(str(s) for s in entry["labels"].attrs["session_names"]),
-                counts=str(intensity.attrs["units"]) == "counts",
+                is_counts=str(intensity.attrs["units"]) == "counts",
                 windows={k: tuple(v) for k, v in notes["windows"].items()},
                 reflections=notes["reflections"],
                 provenance=notes["provenance"],

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Stored:
+class LazyRows:
     """Rows of a two-dimensional HDF5 data set that index like an array [T, N] and come as arrays.
 
     Attributes:
@@ -50,7 +50,7 @@ class Stored:
     ndim = 2
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], dataset: str) -> Stored:
+    def open(cls, path: str | os.PathLike[str], dataset: str) -> LazyRows:
         """The whole data set."""
         path = Path(path).resolve()
         with h5py.File(path, "r") as file:
@@ -84,13 +84,13 @@ class Stored:
             raise ValueError("stored patterns cannot become an array without a copy")
         return np.asarray(self[:], dtype)
 
-    def subset(self, keep: np.ndarray) -> Stored:
+    def subset(self, keep: np.ndarray) -> LazyRows:
         """The rows that a mask [T] or an array of indices picks, still on disk."""
         chosen = _indices(keep, len(self))
         rows = chosen if self.rows is None else self.rows[chosen]
         return dataclasses.replace(self, shape=(chosen.size, self.shape[1]), rows=rows)
 
-    def columns(self, channels: np.ndarray) -> Stored:
+    def columns(self, channels: np.ndarray) -> LazyRows:
         """The channels at the indices `channels`, still on disk."""
         chosen = channels if self.channels is None else self.channels[channels]
         return dataclasses.replace(self, shape=(self.shape[0], chosen.size), channels=chosen)
@@ -143,14 +143,14 @@ def _gather(item: h5py.Dataset, where: np.ndarray) -> np.ndarray:
     return out
 
 
-def subset(intensity: np.ndarray | Stored, keep: np.ndarray) -> np.ndarray | Stored:
+def subset(intensity: np.ndarray | LazyRows, keep: np.ndarray) -> np.ndarray | LazyRows:
     """The patterns that a mask [T] or an array of indices picks; what is on disk stays there."""
-    return intensity.subset(keep) if isinstance(intensity, Stored) else intensity[keep]
+    return intensity.subset(keep) if isinstance(intensity, LazyRows) else intensity[keep]
 
 
-def columns(intensity: np.ndarray | Stored, channels: np.ndarray) -> np.ndarray | Stored:
+def columns(intensity: np.ndarray | LazyRows, channels: np.ndarray) -> np.ndarray | LazyRows:
     """The channels at the indices `channels` of every pattern; what is on disk stays there."""
-    return intensity.columns(channels) if isinstance(intensity, Stored) else intensity[:, channels]
+    return intensity.columns(channels) if isinstance(intensity, LazyRows) else intensity[:, channels]
 
 
 def refuse_not_finite(values: np.ndarray, names: np.ndarray, place: str = "") -> None:
@@ -165,7 +165,7 @@ def refuse_not_finite(values: np.ndarray, names: np.ndarray, place: str = "") ->
 
 
 def blocks(
-    intensity: np.ndarray | Stored, size: int = BLOCK, rows: np.ndarray | None = None
+    intensity: np.ndarray | LazyRows, size: int = BLOCK, rows: np.ndarray | None = None
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Patterns in blocks of at most `size` with the place of each block's first; from disk, one block ahead.
 
@@ -179,13 +179,13 @@ def blocks(
         return intensity[slice(begin, min(begin + step, count)) if rows is None else rows[begin : begin + step]]
 
     tasks = (functools.partial(read, begin) for begin in range(0, count, step))
-    parts = ahead(tasks) if isinstance(intensity, Stored) else (task() for task in tasks)
+    parts = prefetch(tasks) if isinstance(intensity, LazyRows) else (task() for task in tasks)
     for begin, part in zip(range(0, count, step), parts, strict=True):
         for inner in range(0, len(part), size):
             yield begin + inner, part[inner : inner + size]
 
 
-def ahead(tasks: Iterable[Callable[[], T]]) -> Iterator[T]:
+def prefetch(tasks: Iterable[Callable[[], T]]) -> Iterator[T]:
     """Results of `tasks` in order; while one is used, a thread works on the next."""
     with concurrent.futures.ThreadPoolExecutor(1, "xrd_jax-ahead") as pool:
         pending: concurrent.futures.Future[T] | None = None

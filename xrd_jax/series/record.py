@@ -12,84 +12,7 @@ import numpy as np
 
 from xrd_jax.errors import UserError
 from xrd_jax.series import hdf5, lazy
-
-AXIS_UNITS = {
-    "two_theta": "deg",
-    "q": "1/angstrom",
-    "d": "angstrom",
-    "energy": "eV",
-    "wavenumber": "1/cm",
-    "wavelength": "nm",
-    "ppm": "ppm",
-    "velocity": "mm/s",
-    "channel": "",
-}
-AXIS_LABELS = {
-    "two_theta": "2θ (°)",
-    "q": "q (Å⁻¹)",
-    "d": "d (Å)",
-    "energy": "Energy (eV)",
-    "wavenumber": "Wavenumber (cm⁻¹)",
-    "wavelength": "Wavelength (nm)",
-    "ppm": "Chemical shift (ppm)",
-    "velocity": "Velocity (mm/s)",
-    "channel": "Channel",
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Axis:
-    """The abscissa shared by every pattern.
-
-    Attributes:
-      values: [N] strictly increasing positions in `unit`.
-      kind: one of `AXIS_UNITS`.
-      wavelength: radiation wavelength in Å, or None where there is none or it is not known.
-    """
-
-    values: np.ndarray
-    kind: str = "two_theta"
-    wavelength: float | None = None
-
-    def __post_init__(self):
-        values = np.asarray(self.values, np.float64)
-        object.__setattr__(self, "values", values)
-        if self.kind not in AXIS_UNITS:
-            raise UserError(f"axis kind '{self.kind}' is not known; use one of {', '.join(AXIS_UNITS)}")
-        if values.ndim != 1 or values.size < 2 or not np.all(np.diff(values) > 0):
-            raise UserError("the axis must be one-dimensional and strictly increasing, with at least two channels")
-
-    @property
-    def unit(self) -> str:
-        return AXIS_UNITS[self.kind]
-
-    @property
-    def label(self) -> str:
-        return AXIS_LABELS[self.kind]
-
-
-@dataclasses.dataclass(frozen=True)
-class Target:
-    """One property to be learnt, a value per pattern.
-
-    Attributes:
-      values: [T] float64 (regression) or int32 class index (classification).
-      kind: 'regression' or 'classification'.
-      unit: unit of a regression target, '' for classes.
-      classes: class names, index = class; empty for regression.
-    """
-
-    values: np.ndarray
-    kind: str = "regression"
-    unit: str = ""
-    classes: tuple[str, ...] = ()
-
-    def __post_init__(self):
-        if self.kind not in ("regression", "classification"):
-            raise UserError(f"target kind '{self.kind}' is not known; use 'regression' or 'classification'")
-        dtype = np.float64 if self.kind == "regression" else np.int32
-        object.__setattr__(self, "values", np.asarray(self.values, dtype))
-        object.__setattr__(self, "classes", tuple(self.classes))
+from xrd_jax.series.axis import Axis, Target
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,21 +28,21 @@ class PatternSeries:
       cycle: [T] cycle number within the session, from 0.
       session: [T] index into `session_names` (one cell, one rate, one folder).
       session_names: names of the sessions, such as ('1C', '0.2C').
-      counts: True where `intensity` are photon counts with Poisson noise.
+      is_counts: True where `intensity` are photon counts with Poisson noise.
       windows: name -> (low, high) on the axis: regions whose share of a map is reported.
       reflections: label -> position on the axis: phase ticks in figures.
       provenance: JSON-able description of where the series came from.
       timed: False where nothing is known of when patterns were taken.
     """
 
-    intensity: np.ndarray | lazy.Stored
+    intensity: np.ndarray | lazy.LazyRows
     axis: Axis
     time: np.ndarray
     targets: Mapping[str, Target]
     cycle: np.ndarray
     session: np.ndarray
     session_names: tuple[str, ...] = ("session",)
-    counts: bool = False
+    is_counts: bool = False
     windows: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     reflections: Mapping[str, float] = dataclasses.field(default_factory=dict)
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -127,7 +50,7 @@ class PatternSeries:
 
     def __post_init__(self):
         intensity = self.intensity
-        if not isinstance(intensity, lazy.Stored):
+        if not isinstance(intensity, lazy.LazyRows):
             intensity = np.asarray(intensity)
         if intensity.ndim != 2 or intensity.shape[1] != self.axis.values.size:
             raise UserError(f"intensity {intensity.shape} does not fit an axis of {self.axis.values.size} channels")
@@ -194,4 +117,10 @@ class PatternSeries:
         Raises:
           UserError: the file is not HDF5 or was not written by `save`.
         """
-        return hdf5.read(path, limit_bytes)
+        return cls(**hdf5.read(path, limit_bytes))
+
+
+def in_session(series: PatternSeries, session: int) -> np.ndarray:
+    """Indices of a session's patterns in time order."""
+    where = np.flatnonzero(series.session == session)
+    return where[np.argsort(series.time[where], kind="stable")]

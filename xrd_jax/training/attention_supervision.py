@@ -7,12 +7,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from xrd_jax.models import Model, Variables
-from xrd_jax.preprocessing.prepare import TargetSpec
+from xrd_jax.preprocessing.targets import TargetSpec
 
 PATTERNS = 16  # of a batch that are looked at in a step
 
 
-def wanted(
+def fisher_target(
     model: Model,
     specs: tuple[TargetSpec, ...],
     variables: Variables,

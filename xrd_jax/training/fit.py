@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import time
 from collections.abc import Callable
@@ -12,17 +11,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 from tqdm import tqdm
 
 from xrd_jax.config.schema import Config
 from xrd_jax.errors import UserError
 from xrd_jax.models import Model, build
-from xrd_jax.preprocessing.prepare import Prepared, TargetSpec, inputs, target_specs
+from xrd_jax.preprocessing.prepare import Prepared, inputs
+from xrd_jax.preprocessing.targets import TargetSpec, target_specs
 from xrd_jax.runtime import compilation
 from xrd_jax.training import augment, sharding
 from xrd_jax.training.checkpoint import Checkpoints
-from xrd_jax.training.step import Plan, State, TrainingData, compiled_steps, epoch_order, init_state, over_seeds, plan
+from xrd_jax.training.seed_groups import SeedGroups
+from xrd_jax.training.step import State, TrainingData, make_step_config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,10 +48,6 @@ class Fitted:
     patterns_per_s: float
     first_step: float
 
-
-# Calls that may wait for their turn on the devices. Emulated devices that exchange something stand still for good when
-# more than some tens of calls wait: the runtime starts them on one device, then on the other, and runs out of places.
-AHEAD = 8
 
 # Called after each epoch with (step, {tag: [S]}, variables, learning-rate-free epoch number).
 Watcher = Callable[[int, dict[str, np.ndarray], dict[str, Any], int], None]
@@ -80,7 +76,7 @@ def training_data(config: Config, prepared: Prepared, specs: tuple[TargetSpec, .
     if config.train.augment == "none":
         patterns, slopes = inputs(prepared, config.prepare, train), jnp.zeros(0)
     else:
-        if not series.counts:
+        if not series.is_counts:
             raise UserError("train.augment=redraw draws photon counts, but these data are not counts; use augment=none")
         rates = augment.smooth(series, train, config.train.redraw_frames)
         patterns, slopes = jnp.asarray(rates), jnp.asarray(augment.slopes(rates, series.axis.values, config.train))
@@ -100,101 +96,37 @@ def fit(
     Raises:
       UserError: the loss of a seed is not finite; the message names seed and step, the last good checkpoint is kept.
     """
-    compilation.exact()
+    compilation.full_float32()
     started, compiler_s = time.perf_counter(), compilation.compiler_s()
     batch = min(config.train.batch_size, prepared.train.size)
     grid = sharding.grid(config.seeds, config.train.batch_devices, batch)
     shares = grid.shape[1]
     model, specs = make_model(config, prepared)
     trained = make_model(config, prepared, sharding.BATCH)[0] if shares > 1 else model
-    schedule = plan(trained, specs, config.prepare, config.train, prepared.train.size, shares)
+    step_config = make_step_config(trained, specs, config.prepare, config.train, prepared.train.size, shares)
     data = training_data(config, prepared, specs)
-    most = sharding.most_seeds(config.train.seeds_per_call, grid, config.model, model_length(prepared), schedule.batch)
-    crew = Crew(schedule, sharding.groups(config.seeds, grid, most), data, config.seed_list())
+    most = sharding.most_seeds(
+        config.train.seeds_per_call, grid, config.model, model_length(prepared), step_config.batch
+    )
+    seed_groups = SeedGroups(step_config, sharding.groups(config.seeds, grid, most), data, config.seed_list())
     store = Checkpoints(checkpoints)
     try:
-        states, step, notes = crew.start(store)
-        loop = _Loop(config, crew, store, watch, progress, compiler_s)
+        states, step, notes = seed_groups.start(store)
+        loop = _Loop(config, seed_groups, store, watch, progress, compiler_s)
         states, train_s = loop.run(states, step)
     finally:
         store.close()
-    done = schedule.steps_per_epoch * config.train.epochs - step
-    rate = done * schedule.batch * config.seeds / train_s if done and train_s else float("nan")
+    done = step_config.steps_per_epoch * config.train.epochs - step
+    rate = done * step_config.batch * config.seeds / train_s if done and train_s else float("nan")
     start_s, compile_s = (loop.first_step - started, loop.compile_s) if done else (0.0, 0.0)
-    variables = crew.variables(crew.merged(states))
+    variables = seed_groups.variables(seed_groups.merged(states))
     return Fitted(variables, specs, model, notes, start_s, compile_s, train_s, rate, loop.first_step)
-
-
-class Crew:
-    """The seeds of a training in their groups, with the programs that move them on."""
-
-    def __init__(self, schedule: Plan, groups: list[sharding.Group], data: TrainingData, seeds: list[int]):
-        self.plan, self.groups, self._seeds = schedule, groups, jnp.asarray(seeds, jnp.int32)
-        self._patterns = data.patterns.shape[0]
-        self._data = {mesh: sharding.put(data, mesh, sharding.P()) for mesh in {group.mesh for group in groups}}
-        self._running: collections.deque[dict[str, Array]] = collections.deque()
-        # Programs by name and by what a group looks like: groups of one size share one.
-        self._programs: dict[tuple[Any, ...], Callable[..., Any]] = {}
-
-    def start(self, store: Checkpoints) -> tuple[list[State], int, list[str]]:
-        """(states, step, notes) from the newest checkpoint or, where there is none, from the beginning."""
-        initialise = over_seeds(lambda seed: init_state(self.plan, seed), len(self._seeds), shared=0)
-        placed = sharding.across(len(self._seeds), self.groups[0].mesh)
-        found = store.restore(jax.eval_shape(initialise, self._seeds), placed)
-        if found is None:
-            return self.begin(), 0, []
-        state, step, notes = found
-        store.discard_after(step)
-        return [sharding.split(state, group) for group in self.groups], step, [*notes, f"resumed from step {step}"]
-
-    def begin(self) -> list[State]:
-        """The states of all groups before their first step."""
-
-        def one(group: sharding.Group) -> State:
-            initialise = self._program("init", group, lambda seed: init_state(self.plan, seed))
-            return initialise(
-                sharding.put(np.asarray(self._seeds)[group.rows()], group.mesh, sharding.P(sharding.SEED))
-            )
-
-        return [one(group) for group in self.groups]
-
-    def _program(self, name: str, group: sharding.Group, function: Callable[..., Any]) -> Callable[..., Any]:
-        key = name, group.local, group.mesh
-        if key not in self._programs:
-            unroll = jax.default_backend() == "cpu"
-            stacked = over_seeds(function, group.local, shared=0, unroll=unroll)
-            self._programs[key] = sharding.spread(stacked, group.mesh, shared=0)
-        return self._programs[key]
-
-    def merged(self, states: list[State]) -> State:
-        """The state of all seeds, one row each."""
-        return sharding.merge(states, self.groups)
-
-    def variables(self, state: State) -> dict[str, Any]:
-        """The variables of all seeds where this process can work with them; a matter of all processes."""
-        own = {"params": state.params, "batch_stats": state.batch_stats}
-        return jax.tree.map(jnp.asarray, sharding.everywhere(own, self.groups[0].mesh))
-
-    def order(self, group: sharding.Group, state: State) -> Array:
-        """The order of the epoch that each seed of the group stands in."""
-        return self._program("order", group, lambda one: epoch_order(self.plan, one, self._patterns))(state)
-
-    def advance(self, group: sharding.Group, state: State, order: Array, count: int) -> tuple[State, dict[str, Array]]:
-        """`count` steps of one group; returns before they are done, but waits for those of `AHEAD` calls ago."""
-        key = count, group.local, group.mesh
-        if key not in self._programs:
-            self._programs[key] = compiled_steps(self.plan, group.places, count, group.mesh)
-        state, metrics = self._programs[key](state, order, self._data[group.mesh])
-        self._running.append(metrics)
-        if len(self._running) > AHEAD:
-            jax.block_until_ready(self._running.popleft())
-        return state, metrics
 
 
 @dataclasses.dataclass
 class _Loop:
     config: Config
-    crew: Crew
+    seed_groups: SeedGroups
     store: Checkpoints
     watch: Watcher | None
     progress: bool
@@ -204,8 +136,8 @@ class _Loop:
 
     def run(self, states: list[State], step: int) -> tuple[list[State], float]:
         """Epoch after epoch from `step` to the end: (states, training seconds)."""
-        train, plan = self.config.train, self.crew.plan
-        per_epoch, first_epoch = plan.steps_per_epoch, step // plan.steps_per_epoch
+        train, step_config = self.config.train, self.seed_groups.step_config
+        per_epoch, first_epoch = step_config.steps_per_epoch, step // step_config.steps_per_epoch
         train_s = 0.0
         bar = tqdm(
             total=train.epochs, initial=first_epoch, unit="epoch", disable=not self.progress, dynamic_ncols=True,
@@ -218,8 +150,8 @@ class _Loop:
                 train_s += elapsed
                 self._check_finite(history, epoch * per_epoch)
                 means = {name: values.mean(axis=1) for name, values in history.items()}
-                rate = per_epoch * plan.batch * self.config.seeds / elapsed
-                bar.set_postfix_str(_summary(means, plan.specs, rate), refresh=False)
+                rate = per_epoch * step_config.batch * self.config.seeds / elapsed
+                bar.set_postfix_str(_summary(means, step_config.specs, rate), refresh=False)
                 bar.update(1)
                 train_s += self._after_epoch(states, (epoch + 1) * per_epoch, means, epoch + 1)
         return states, train_s
@@ -227,11 +159,15 @@ class _Loop:
     def _epoch(self, states: list[State]) -> tuple[list[State], dict[str, np.ndarray], float]:
         """One epoch of all groups, one after the other: (states, metrics [S, steps], seconds after the first step)."""
         begun, moved, collected = time.perf_counter(), [], []
-        for group, state in zip(self.crew.groups, states, strict=True):
-            order, metrics, left = self.crew.order(group, state), [], self.crew.plan.steps_per_epoch
+        for group, state in zip(self.seed_groups.groups, states, strict=True):
+            order, metrics, left = (
+                self.seed_groups.order(group, state),
+                [],
+                self.seed_groups.step_config.steps_per_epoch,
+            )
             while left:
                 count = min(self.config.train.steps_per_call, left)
-                state, latest = self.crew.advance(group, state, order, count)
+                state, latest = self.seed_groups.advance(group, state, order, count)
                 metrics.append(latest)
                 left -= count
                 if np.isnan(self.first_step):
@@ -240,7 +176,7 @@ class _Loop:
                     self.compile_s = self.compiler_s()
             moved.append(state)
             collected.append(metrics)
-        parts = [sharding.history(m, group) for m, group in zip(collected, self.crew.groups, strict=True)]
+        parts = [sharding.history(m, group) for m, group in zip(collected, self.seed_groups.groups, strict=True)]
         history = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return moved, history, time.perf_counter() - begun
 
@@ -249,11 +185,11 @@ class _Loop:
         due = epoch == self.config.train.epochs or epoch % self.config.train.checkpoint_every == 0
         if not due and self.watch is None:
             return 0.0
-        state = self.crew.merged(states)
+        state = self.seed_groups.merged(states)
         if due:
             self.store.save(step, state, {"loss": float(means["loss"].mean())})
         if self.watch is not None:
-            self.watch(step, means, self.crew.variables(state), epoch)
+            self.watch(step, means, self.seed_groups.variables(state), epoch)
         return time.perf_counter() - begun
 
     def _check_finite(self, history: dict[str, np.ndarray], first: int) -> None:

@@ -7,7 +7,7 @@ import optax
 from jaxtyping import Array, Float
 
 from xrd_jax.config.schema import TrainConfig
-from xrd_jax.preprocessing.prepare import TargetSpec
+from xrd_jax.preprocessing.targets import TargetSpec
 
 REGRESSION = {
     "log_cosh": lambda residual: optax.log_cosh(residual),

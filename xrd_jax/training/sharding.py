@@ -5,7 +5,6 @@ One compiled program takes a group of seeds, so that memory does not grow with t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -45,24 +44,6 @@ class Group(NamedTuple):
     def rows(self) -> np.ndarray:
         """[places] positions in the list of seeds."""
         return self.begin + np.minimum(np.arange(self.places), self.seeds - 1)
-
-
-def emulate(count: int) -> None:
-    """Makes the processor `count` devices, at most one per core; to be called before JAX has met any device.
-
-    Two cores that work on their own halves of a batch are faster than two that share every operation, by a fifth to
-    two fifths of a training step (docs/benchmarks).
-
-    What the user says in JAX_NUM_CPU_DEVICES or XLA_FLAGS is left as it is.
-    """
-    chosen = "JAX_NUM_CPU_DEVICES" in os.environ or "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if count > 1 and not chosen:
-        jax.config.update("jax_num_cpu_devices", min(count, cores()))
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def grid(seeds: int, batch_devices: int, batch: int) -> np.ndarray:
@@ -128,7 +109,7 @@ def step_bytes(model: ModelConfig, length: int, batch: int) -> int:
     return 4 * batch * length * (4 * model.depth * model.width + 4 * model.heads * length)
 
 
-def spread(stacked: Callable[..., Any], mesh: Mesh | None, shared: int, donate: bool = False) -> Callable[..., Any]:
+def shard_jit(stacked: Callable[..., Any], mesh: Mesh | None, shared: int, donate: bool = False) -> Callable[..., Any]:
     """Compiles a function of stacked seeds so that each device takes its rows; the last `shared` arguments are common.
 
     No device waits for another, unless `stacked` itself says so along the batch axis.
@@ -149,7 +130,7 @@ def rows(size: int) -> Mesh | None:
     return Mesh(np.asarray(local), (BATCH,)) if len(local) > 1 and size % len(local) == 0 else None
 
 
-def put(tree: Any, mesh: Mesh | None, spec: P) -> Any:
+def device_put(tree: Any, mesh: Mesh | None, spec: P) -> Any:
     """Arrays that every process has alike, laid over the devices of `mesh`; cores share one copy of what they share."""
     if mesh is None:
         return jax.device_put(tree)
@@ -172,7 +153,7 @@ def split(state: Any, group: Group) -> Any:
     if jax.process_count() == 1 or group.mesh is None:
         if len(jax.tree.leaves(state)[0]) != group.places:
             state = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], state)
-        return put(state, group.mesh, P(SEED))
+        return device_put(state, group.mesh, P(SEED))
     sharding = NamedSharding(group.mesh, P(SEED))
     return jax.jit(lambda whole: jax.tree.map(lambda leaf: leaf[rows], whole), out_shardings=sharding)(state)
 
@@ -187,7 +168,9 @@ def merge(states: Sequence[Any], parts: Sequence[Group]) -> Any:
         return jax.tree.map(one, *all_)
 
     if jax.process_count() > 1:
-        return jax.jit(joined, out_shardings=across(sum(group.seeds for group in parts), parts[0].mesh))(*states)
+        return jax.jit(joined, out_shardings=state_sharding(sum(group.seeds for group in parts), parts[0].mesh))(
+            *states
+        )
     alone, pairs = jax.local_devices()[0], zip(states, parts, strict=True)
     gathered = [own if group.mesh is None else jax.device_put(own, alone) for own, group in pairs]
     if len(parts) == 1 and parts[0].seeds == parts[0].places:
@@ -195,7 +178,7 @@ def merge(states: Sequence[Any], parts: Sequence[Group]) -> Any:
     return jax.jit(joined)(*gathered)
 
 
-def across(seeds: int, mesh: Mesh | None) -> jax.sharding.Sharding:
+def state_sharding(seeds: int, mesh: Mesh | None) -> jax.sharding.Sharding:
     """How a state of all seeds lies: rows shared out where they divide, else everywhere the same."""
     if mesh is None or jax.process_count() == 1:
         return jax.sharding.SingleDeviceSharding(jax.local_devices()[0])

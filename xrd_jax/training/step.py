@@ -16,7 +16,8 @@ from xrd_jax.config.schema import PrepareConfig, TrainConfig
 from xrd_jax.errors import UserError
 from xrd_jax.models import Model
 from xrd_jax.preprocessing import noise as preprocessing_noise
-from xrd_jax.preprocessing.prepare import Statistics, TargetSpec, transform
+from xrd_jax.preprocessing.targets import TargetSpec
+from xrd_jax.preprocessing.transform import Statistics, transform
 from xrd_jax.training import attention_supervision, sharding
 from xrd_jax.training.augment import Redraw, redraw
 from xrd_jax.training.losses import loss_and_metrics
@@ -51,7 +52,7 @@ class TrainingData(NamedTuple):
     targets: dict[str, Array]
 
 
-class Plan(NamedTuple):
+class StepConfig(NamedTuple):
     """The static part of a training: what the compiled step closes over.
 
     Attributes:
@@ -70,14 +71,14 @@ class Plan(NamedTuple):
     shares: int
 
 
-def plan(
+def make_step_config(
     model: Model,
     specs: tuple[TargetSpec, ...],
     prepare: PrepareConfig,
     train: TrainConfig,
     patterns: int,
     shares: int = 1,
-) -> Plan:
+) -> StepConfig:
     """Batch size, steps per epoch, learning-rate schedule and optimiser for `patterns` training patterns.
 
     Args:
@@ -109,75 +110,82 @@ def plan(
         "adamw": lambda: optax.adamw(schedule, weight_decay=train.weight_decay),
         "sgd": lambda: optax.sgd(schedule, momentum=0.9, nesterov=True),
     }[train.optimiser]()
-    return Plan(model, specs, prepare, train, batch, steps, schedule, optimiser, shares)
+    return StepConfig(model, specs, prepare, train, batch, steps, schedule, optimiser, shares)
 
 
-def init_state(plan: Plan, seed: Int[Array, ""]) -> State:
+def init_state(step_config: StepConfig, seed: Int[Array, ""]) -> State:
     """The state of one seed before its first step."""
-    variables = plan.model.init(jax.random.fold_in(jax.random.key(seed), INIT))
-    opt_state = plan.optimiser.init(variables["params"])
+    variables = step_config.model.init(jax.random.fold_in(jax.random.key(seed), INIT))
+    opt_state = step_config.optimiser.init(variables["params"])
     return State(variables["params"], variables["batch_stats"], opt_state, jnp.int32(0), jnp.int32(seed))
 
 
-def epoch_order(plan: Plan, state: State, patterns: int) -> Int[Array, N]:
+def epoch_order(step_config: StepConfig, state: State, patterns: int) -> Int[Array, N]:
     """The order in which the epoch that `state` stands in sees the `patterns` training patterns.
 
     Drawn from (seed, epoch) once per epoch, so that a step costs the same however many patterns there are.
     """
     key = jax.random.fold_in(jax.random.key(state.seed), SHUFFLE)
-    return jax.random.permutation(jax.random.fold_in(key, state.step // plan.steps_per_epoch), patterns)
+    return jax.random.permutation(jax.random.fold_in(key, state.step // step_config.steps_per_epoch), patterns)
 
 
-def train_step(plan: Plan, state: State, order: Int[Array, N], data: TrainingData) -> tuple[State, dict[str, Array]]:
+def train_step(
+    step_config: StepConfig, state: State, order: Int[Array, N], data: TrainingData
+) -> tuple[State, dict[str, Array]]:
     """One optimisation step of one seed on the part of `order` that its own step number selects.
 
     The order is `epoch_order` of the state, so the state alone decides everything that follows: a restored state
     continues bit for bit.
     """
     key = jax.random.key(state.seed)
-    position = state.step % plan.steps_per_epoch
-    chosen = jax.lax.dynamic_slice(order, (position * plan.batch,), (plan.batch,))
+    position = state.step % step_config.steps_per_epoch
+    chosen = jax.lax.dynamic_slice(order, (position * step_config.batch,), (step_config.batch,))
     patterns = data.patterns[chosen]
     noise = jnp.ones_like(patterns)
-    if plan.train.augment == "redraw":
-        scales = Redraw(plan.train.redraw_flux, plan.train.redraw_shift)
+    if step_config.train.augment == "redraw":
+        scales = Redraw(step_config.train.redraw_flux, step_config.train.redraw_shift)
         redraw_key = jax.random.fold_in(jax.random.fold_in(key, REDRAW), state.step)
-        slopes = data.slopes[chosen] if plan.train.redraw_shift else jnp.zeros_like(patterns)
+        slopes = data.slopes[chosen] if step_config.train.redraw_shift else jnp.zeros_like(patterns)
         counts = redraw(redraw_key, patterns, slopes, scales)
-        patterns = transform(data.statistics, plan.prepare, counts)
-        noise = preprocessing_noise.variance(data.statistics, plan.prepare, counts)
+        patterns = transform(data.statistics, step_config.prepare, counts)
+        noise = preprocessing_noise.variance(data.statistics, step_config.prepare, counts)
     targets = {name: values[chosen] for name, values in data.targets.items()}
-    patterns, noise, targets = _share(plan, (patterns, noise, targets))
+    patterns, noise, targets = _share(step_config, (patterns, noise, targets))
     dropout_key = jax.random.fold_in(jax.random.fold_in(key, DROPOUT), state.step)
 
     def objective(params):
         variables = {"params": params, "batch_stats": state.batch_stats}
-        outputs, aux, batch_stats = plan.model.apply_train(variables, patterns, dropout_key)
-        loss, metrics = loss_and_metrics(outputs, targets, plan.specs, plan.train)
-        if "own" in aux:
-            few = max(1, attention_supervision.PATTERNS // plan.shares)
+        outputs, aux, batch_stats = step_config.model.apply_train(variables, patterns, dropout_key)
+        loss, metrics = loss_and_metrics(outputs, targets, step_config.specs, step_config.train)
+        if "input_attention" in aux:
+            few = max(1, attention_supervision.PATTERNS // step_config.shares)
             own_key = jax.random.fold_in(jax.random.fold_in(key, OWN), state.step)
-            maps = attention_supervision.wanted(plan.model, plan.specs, variables, patterns[:few], noise[:few], own_key)
-            metrics["loss/own"] = attention_supervision.loss(aux["own"], maps)
-            loss = loss + plan.train.own_weight * metrics["loss/own"]
+            maps = attention_supervision.fisher_target(
+                step_config.model, step_config.specs, variables, patterns[:few], noise[:few], own_key
+            )
+            metrics["loss/own"] = attention_supervision.loss(aux["input_attention"], maps)
+            loss = loss + step_config.train.own_weight * metrics["loss/own"]
         return loss, (metrics, batch_stats)
 
     gradients, (metrics, batch_stats) = jax.grad(objective, has_aux=True)(state.params)
-    if plan.shares > 1:
+    if step_config.shares > 1:
         # As one vector: devices wait for each other once, not once per leaf.
         flat, shaped = ravel_pytree((gradients, metrics))
         gradients, metrics = shaped(jax.lax.pmean(flat, sharding.BATCH))
-    updates, opt_state = plan.optimiser.update(gradients, state.opt_state, state.params)
-    metrics |= {"gradient_norm": optax.tree.norm(gradients), "learning_rate": jnp.asarray(plan.schedule(state.step))}
+    updates, opt_state = step_config.optimiser.update(gradients, state.opt_state, state.params)
+    metrics |= {
+        "gradient_norm": optax.tree.norm(gradients),
+        "learning_rate": jnp.asarray(step_config.schedule(state.step)),
+    }
     params = optax.apply_updates(state.params, updates)
     return State(params, batch_stats, opt_state, state.step + 1, state.seed), metrics
 
 
-def _share(plan: Plan, batch: Any) -> Any:
+def _share(step_config: StepConfig, batch: Any) -> Any:
     """This device's part of a batch [B, …]; drawn in whole on every device, so that no draw depends on their number."""
-    if plan.shares == 1:
+    if step_config.shares == 1:
         return batch
-    size = plan.batch // plan.shares
+    size = step_config.batch // step_config.shares
     begin = jax.lax.axis_index(sharding.BATCH) * size
     return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, begin, size), batch)
 
@@ -203,7 +211,7 @@ def over_seeds(function: Callable[..., Any], seeds: int, shared: int, unroll: bo
 
 
 def compiled_steps(
-    plan: Plan, seeds: int, count: int, mesh: Mesh | None = None
+    step_config: StepConfig, seeds: int, count: int, mesh: Mesh | None = None
 ) -> Callable[[State, Int[Array, "S N"], TrainingData], tuple[State, dict[str, Array]]]:
     """`count` steps within one epoch, of all seeds, as one compiled call with donated state; metrics are [S, count].
 
@@ -213,10 +221,10 @@ def compiled_steps(
 
     def call(state: State, order: Array, data: TrainingData):
         if count == 1:
-            state, metrics = train_step(plan, state, order, data)
+            state, metrics = train_step(step_config, state, order, data)
             return state, jax.tree.map(lambda value: value[None], metrics)
-        return jax.lax.scan(lambda carry, _: train_step(plan, carry, order, data), state, length=count)
+        return jax.lax.scan(lambda carry, _: train_step(step_config, carry, order, data), state, length=count)
 
     local = seeds if mesh is None else seeds // mesh.shape[sharding.SEED]
     stacked = over_seeds(call, local, shared=1, unroll=jax.default_backend() == "cpu")
-    return sharding.spread(stacked, mesh, shared=1, donate=True)
+    return sharding.shard_jit(stacked, mesh, shared=1, donate=True)

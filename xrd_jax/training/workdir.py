@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
-from xrd_jax.config.schema import Config, to_dict
+from xrd_jax.config.overrides import to_dict
+from xrd_jax.config.schema import Config
 from xrd_jax.errors import UserError
-from xrd_jax.preprocessing.prepare import Prepared, TargetSpec
+from xrd_jax.files import finite_or_null, write_json, write_npz
+from xrd_jax.preprocessing.prepare import Prepared
+from xrd_jax.preprocessing.targets import TargetSpec
 
 # What a training writes, and what explanations of it do; a new training into the same directory removes them first.
 FOLDERS = ("checkpoints", "tensorboard", "figures", "information")
@@ -28,51 +29,6 @@ FILES = (
 )  # fmt: skip
 EXPLANATIONS = ("explain.json", "importance.csv", "explain_curves.csv")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file under a temporary name and renames it, so that no reader ever sees half of it.
-
-    Raises:
-      UserError: the disk is full or the directory not writable.
-    """
-    write_parts(path, [content])
-
-
-def write_parts(path: Path, parts: Iterable[bytes]) -> None:
-    """`write_bytes` of contents that come in parts and need never be in memory together."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.writelines(parts)
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror}); free some space or choose another --workdir"
-        ) from None
-
-
-def write_json(path: Path, values: Any) -> None:
-    """JSON with infinities and NaN as null, readable by every parser."""
-    write_bytes(path, (json.dumps(_finite(values), indent=1, ensure_ascii=False) + "\n").encode())
-
-
-def write_npz(path: Path, **arrays: Any) -> None:
-    """Compressed arrays, without pickle."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    write_bytes(path, buffer.getvalue())
-
-
-def _finite(values: Any) -> Any:
-    if isinstance(values, Mapping):
-        return {key: _finite(value) for key, value in values.items()}
-    if isinstance(values, (list, tuple)):
-        return [_finite(value) for value in values]
-    if isinstance(values, (float, np.floating)):
-        return float(values) if np.isfinite(values) else None
-    return int(values) if isinstance(values, np.integer) else values
 
 
 def start(
@@ -132,7 +88,7 @@ def _revision() -> str:
 
 
 def _same_experiment(path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
-    flat_old, flat_new = _flat(old.get("config", {})), _flat(_finite(new["config"]))
+    flat_old, flat_new = _flat(old.get("config", {})), _flat(finite_or_null(new["config"]))
     # Where the files lie does not change what the experiment is (the fingerprint of the data does), nor on how many
     # devices it runs.
     free = ("data", "data_root", "train.seeds_per_call", "train.batch_devices")

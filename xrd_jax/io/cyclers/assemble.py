@@ -94,7 +94,7 @@ def _time(
     time = _elapsed(table, notes)
     unix = _scaled(table, "unix_time")
     if unix is not None:
-        clock: parsing_dates.Moments | None = parsing_dates.Moments(unix, True, 0)
+        clock: parsing_dates.Timestamps | None = parsing_dates.Timestamps(unix, True, 0)
     else:
         clock = None if table.dates is None else parsing_dates.resolve(table.dates, time, order)
     if time is not None:
@@ -123,7 +123,7 @@ def _elapsed(table: Table, notes: list[str]) -> np.ndarray | None:
     return step_time + np.concatenate([[0.0], np.cumsum(np.where(restarts, step_time[:-1], 0.0))])
 
 
-def _start(clock: parsing_dates.Moments, time: np.ndarray, notes: list[str]) -> datetime.datetime | None:
+def _start(clock: parsing_dates.Timestamps, time: np.ndarray, notes: list[str]) -> datetime.datetime | None:
     """When `time` [R] was 0 by the dates beside it, or None where they cannot tell."""
     if not clock.sure:
         notes.append(

@@ -83,7 +83,7 @@ def _log(
     unix = numbers.get("unix_time_s")
     start = None
     if unix is not None:
-        clock = dates.Moments(unix, True, None)
+        clock = dates.Timestamps(unix, True, None)
         start = clock.start(float(unix[0] - numbers["total_time_s"][0]))
     parsed = table.Table(numbers, roles, None, None, np.arange(1, frame.height + 1), (), frozenset())
     made = assemble.cycler_log(parsed, path, start)

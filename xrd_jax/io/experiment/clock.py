@@ -59,11 +59,6 @@ def match(log_time: np.ndarray, time: np.ndarray, tolerance: float) -> Match:
     return Match(row, weight, inside & ((step <= tolerance) | (time == left) | (time == right)))
 
 
-def natural_key(name: str) -> list[tuple[int, str]]:
-    """Sort key that puts 'a_2' before 'a_10'."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
-
-
 def frame_numbers(names: Sequence[str], number: re.Pattern[str]) -> np.ndarray:
     """[T] the number that `number` finds in each file name.
 

@@ -22,7 +22,7 @@ def mid_exposures(
     plan: plans.Plan,
     session: plans.SessionPlan,
     root: Path,
-    rows: stack.Rows,
+    rows: stack.Stack,
     log_start: datetime.datetime | None,
     report: list[str],
 ) -> np.ndarray:
@@ -64,7 +64,7 @@ def _by_number(session: plans.SessionPlan, time: plans.TimePlan, names: Sequence
 
 def _from_files(
     time: plans.TimePlan,
-    moments: Sequence[stack.Moment],
+    moments: Sequence[stack.Timestamp],
     names: Sequence[str],
     log_start: datetime.datetime | None,
     lonely: bool,
@@ -95,13 +95,13 @@ def _from_files(
     return np.array(found) + shift + time.offset
 
 
-def _half(moment: stack.Moment, time: plans.TimePlan, name: str, place: str) -> float:
+def _half(moment: stack.Timestamp, time: plans.TimePlan, name: str, place: str) -> float:
     if moment.start is not None and moment.end is not None:
         return (moment.end - moment.start).total_seconds() / 2
     return _exposure(moment, time, name, place) / 2
 
 
-def _exposure(moment: stack.Moment, time: plans.TimePlan, name: str, place: str) -> float:
+def _exposure(moment: stack.Timestamp, time: plans.TimePlan, name: str, place: str) -> float:
     exposure = moment.exposure if time.exposure is None else time.exposure
     if exposure is None:
         raise UserError(f"{name}: states no exposure; give {place.partition(': ')[2]} exposure in s")

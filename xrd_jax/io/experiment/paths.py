@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xrd_jax.errors import UserError
-from xrd_jax.io.experiment import clock
 from xrd_jax.io.experiment import schema as plans
+from xrd_jax.io.parsing import text
 
 DATA_ROOT = "XRD_JAX_DATA"
 
@@ -27,7 +27,7 @@ def pattern_files(plan: plans.Plan, session: plans.SessionPlan, folder: Path) ->
     found: dict[Path, None] = {}
     for wanted in session.patterns.files:
         names = glob.glob(wanted, root_dir=folder, recursive=True)  # an absolute pattern takes no notice of root_dir
-        files = [folder / name for name in sorted(names, key=clock.natural_key) if (folder / name).is_file()]
+        files = [folder / name for name in sorted(names, key=text.natural_key) if (folder / name).is_file()]
         if not files:
             raise UserError(
                 f"{plan.path}: {label} = '{wanted}' matches no file under {folder}; check it and --data_root"

@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from xrd_jax.config import row_ranges
 from xrd_jax.errors import UserError
 from xrd_jax.io import cyclers
 from xrd_jax.io.cyclers import log as logs
-from xrd_jax.io.experiment import clock, exposure_times, paths, stack, stack_csv, targets
+from xrd_jax.io.experiment import clock, exposure_times, parse, paths, stack, stack_csv, targets
 from xrd_jax.io.experiment import schema as plans
 from xrd_jax.io.reading import many_files
-from xrd_jax.preprocessing import splits
+from xrd_jax.series import axis as series_axis
 from xrd_jax.series import lazy, record
 
 
@@ -43,7 +44,7 @@ class _Part:
     """A session as read: `keep` [T] are the patterns with a value for every target, `origin` their rows as listed."""
 
     line: targets.Timeline
-    axis: record.Axis
+    axis: series_axis.Axis
     found: dict[str, np.ndarray]
     keep: np.ndarray
     origin: np.ndarray
@@ -64,7 +65,7 @@ def read_experiment(
     Raises:
       UserError: naming the file, the place in it and the remedy.
     """
-    plan = plans.read_plan(Path(path))
+    plan = parse.read_plan(Path(path))
     root = paths.root(plan, data_root)
     report: list[str] = []
     reading = many_files.Reading(cache, progress)
@@ -87,7 +88,7 @@ def read_experiment(
         cycle=np.concatenate([part.line.cycle[part.keep] for part in parts]),
         session=np.repeat(np.arange(len(parts)), [np.count_nonzero(part.keep) for part in parts]),
         session_names=tuple(session.name for session in plan.sessions),
-        counts=all(session.patterns.counts for session in plan.sessions),
+        is_counts=all(session.patterns.counts for session in plan.sessions),
         windows=_on_axis(plan, shown),
         reflections=plan.reflections,
         provenance=_provenance(plan, parts, report),
@@ -125,7 +126,7 @@ def _session(
 
 def _rows(
     plan: plans.Plan, session: plans.SessionPlan, root: Path, reading: many_files.Reading, said: list[str]
-) -> stack.Rows:
+) -> stack.Stack:
     place = f"{plan.path}: [{session.prefix.rstrip('.')}] stack"
     if session.patterns.stack:
         rows = stack_csv.load(session.patterns, paths.one_file(plan, root, session.patterns.stack, place))
@@ -140,8 +141,8 @@ def _rows(
 
 
 def _without_excluded(
-    plan: plans.Plan, session: plans.SessionPlan, rows: stack.Rows, said: list[str]
-) -> tuple[stack.Rows, np.ndarray, int]:
+    plan: plans.Plan, session: plans.SessionPlan, rows: stack.Stack, said: list[str]
+) -> tuple[stack.Stack, np.ndarray, int]:
     """The rows that are not excluded, where they stood in the list, and how long the list was."""
     total = len(rows.names)
     hidden = np.zeros(total, bool)
@@ -236,7 +237,7 @@ def _kept(plan: plans.Plan, line: targets.Timeline, found: dict[str, np.ndarray]
     return keep
 
 
-def _common_axis(plan: plans.Plan, parts: Sequence[_Part]) -> record.Axis:
+def _common_axis(plan: plans.Plan, parts: Sequence[_Part]) -> series_axis.Axis:
     first = parts[0].axis
     for part in parts[1:]:
         own, place = part.axis, f"{plan.path}: [{part.line.session.prefix.rstrip('.')}]"
@@ -253,7 +254,7 @@ def _common_axis(plan: plans.Plan, parts: Sequence[_Part]) -> record.Axis:
     return first
 
 
-def _on_axis(plan: plans.Plan, axis: record.Axis) -> dict[str, tuple[float, float]]:
+def _on_axis(plan: plans.Plan, axis: series_axis.Axis) -> dict[str, tuple[float, float]]:
     for name, (low, high) in plan.windows.items():
         if high < axis.values[0] or low > axis.values[-1]:
             raise UserError(
@@ -273,17 +274,17 @@ def _overrides(plan: plans.Plan, parts: Sequence[_Part]) -> dict[str, Any]:
         listed = np.concatenate([at + part.origin[part.keep] for at, part in zip(before, parts, strict=False)])
         for key in ("train", "test"):
             place = f"{plan.path}: [split] {key}"
-            wanted = splits.numbers_in(asked[f"prepare.{key}_rows"], place)
+            wanted = row_ranges.numbers_in(asked[f"prepare.{key}_rows"], place)
             if wanted.max() >= before[-1]:
                 raise UserError(
                     f"{place} names row {wanted.max()}, but the last is {before[-1] - 1}; they count from 0"
                 )
-            asked[f"prepare.{key}_rows"] = splits.spans(np.flatnonzero(np.isin(listed, wanted)))
+            asked[f"prepare.{key}_rows"] = row_ranges.spans(np.flatnonzero(np.isin(listed, wanted)))
     return asked | plan.overrides
 
 
 def _provenance(plan: plans.Plan, parts: Sequence[_Part], report: list[str]) -> dict[str, Any]:
-    large = isinstance(parts[0].line.rows.intensity, lazy.Stored)  # a million rows are not named one by one
+    large = isinstance(parts[0].line.rows.intensity, lazy.LazyRows)  # a million rows are not named one by one
     names = [[part.line.rows.names[i] for i in np.flatnonzero(part.keep).tolist()] for part in parts if not large]
     logged = [part.line.session.cycler.file for part in parts if part.line.session.cycler]
     return {

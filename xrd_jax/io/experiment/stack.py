@@ -14,14 +14,15 @@ from xrd_jax.errors import UserError
 from xrd_jax.io.experiment import schema as plans
 from xrd_jax.io.patterns import pattern
 from xrd_jax.io.reading import many_files
-from xrd_jax.series import lazy, record
+from xrd_jax.series import axis as series_axis
+from xrd_jax.series import lazy
+from xrd_jax.series.axis import DIFFRACTION
 
 ReadAll = Callable[[Sequence[Path], bool], Sequence[many_files.Result]]
-_DIFFRACTION = ("two_theta", "q", "d")
 
 
 @dataclasses.dataclass(frozen=True)
-class Moment:
+class Timestamp:
     """What a file says about when a pattern was taken; what it does not say is None.
 
     Attributes:
@@ -37,7 +38,7 @@ class Moment:
 
 
 @dataclasses.dataclass(frozen=True)
-class Rows:
+class Stack:
     """The patterns of one session as they were found, in the order of their names or rows.
 
     Attributes:
@@ -53,15 +54,15 @@ class Rows:
 
     names: list[str]
     axis: np.ndarray
-    intensity: np.ndarray | lazy.Stored
+    intensity: np.ndarray | lazy.LazyRows
     kind: str | None = None
     wavelength: float | None = None
-    moments: Sequence[Moment] = ()
+    moments: Sequence[Timestamp] = ()
     columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     notes: Mapping[str, int] = dataclasses.field(default_factory=dict)
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
-    def subset(self, keep: np.ndarray) -> Rows:
+    def subset(self, keep: np.ndarray) -> Stack:
         """The patterns at the indices `keep`, in that order."""
         where = keep.tolist()
         return dataclasses.replace(
@@ -73,7 +74,7 @@ class Rows:
         )
 
 
-def load(files: Sequence[Path], allow_negative: bool, read_all: ReadAll) -> Rows:
+def load(files: Sequence[Path], allow_negative: bool, read_all: ReadAll) -> Stack:
     """Every scan of every file, on the axis that they share.
 
     Raises:
@@ -99,13 +100,13 @@ def load(files: Sequence[Path], allow_negative: bool, read_all: ReadAll) -> Rows
         for note in one.notes:
             notes[note] = notes.get(note, 0) + 1
     patterns = [one for _, _, one in scans]
-    return Rows(
+    return Stack(
         names=[name for _, name, _ in scans],
         axis=first.axis,
         intensity=intensity,
         kind=_shared("kind", scans),
         wavelength=_shared("wavelength", scans),
-        moments=[Moment(one.start_time, one.end_time, None, one.exposure) for one in patterns],
+        moments=[Timestamp(one.start_time, one.end_time, None, one.exposure) for one in patterns],
         notes=notes,
         metadata=first.metadata,
     )
@@ -144,7 +145,7 @@ def _refuse_other_axis(first: pattern.Pattern, first_file: Path, one: pattern.Pa
         )
 
 
-def axis(plan: plans.Plan, rows: Rows, report: list[str]) -> record.Axis:
+def axis(plan: plans.Plan, rows: Stack, report: list[str]) -> series_axis.Axis:
     """The axis of a session, by the experiment file or else by what the pattern files state.
 
     Raises:
@@ -160,15 +161,15 @@ def axis(plan: plans.Plan, rows: Rows, report: list[str]) -> record.Axis:
     if stated.ends is not None:
         values = np.linspace(*stated.ends, values.size)
     wavelength = stated.wavelength or rows.wavelength
-    if wavelength is None and kind in _DIFFRACTION:
+    if wavelength is None and kind in DIFFRACTION:
         raise UserError(f"{place} wavelength is missing; give it in Å, such as wavelength = 1.5406: none is assumed")
     if kind == "two_theta" and not -180 <= values[0] < values[-1] <= 180:
         raise UserError(f"{rows.names[0]}: positions {values[0]:g} to {values[-1]:g} are no 2θ in degrees; mend [axis]")
     report += _doubts_about_wavelength(stated.wavelength, rows)
-    return record.Axis(values, kind, wavelength)
+    return series_axis.Axis(values, kind, wavelength)
 
 
-def whole(rows: Rows) -> np.ndarray | lazy.Stored:
+def whole(rows: Stack) -> np.ndarray | lazy.LazyRows:
     """[T, N] photon counts: int64, or as they are on disk.
 
     Raises:
@@ -182,16 +183,16 @@ def whole(rows: Rows) -> np.ndarray | lazy.Stored:
                 f"{rows.names[begin + row]}: channel {channel + 1} holds {block[row, channel]:g}, which is no photon "
                 "count; set counts = false for these patterns"
             )
-    return rows.intensity if isinstance(rows.intensity, lazy.Stored) else rows.intensity.astype(np.int64)
+    return rows.intensity if isinstance(rows.intensity, lazy.LazyRows) else rows.intensity.astype(np.int64)
 
 
-def joined(parts: Sequence[np.ndarray | lazy.Stored], names: Sequence[str]) -> np.ndarray | lazy.Stored:
+def joined(parts: Sequence[np.ndarray | lazy.LazyRows], names: Sequence[str]) -> np.ndarray | lazy.LazyRows:
     """The patterns of all sessions.
 
     Raises:
       UserError: one of several sessions is too large for the memory.
     """
-    large = [name for name, one in zip(names, parts, strict=True) if isinstance(one, lazy.Stored)]
+    large = [name for name, one in zip(names, parts, strict=True) if isinstance(one, lazy.LazyRows)]
     if large and len(parts) > 1:
         raise UserError(
             f"[[session]] '{large[0]}' is a stack that stays on disk, and such a session stands alone; join the "
@@ -201,8 +202,8 @@ def joined(parts: Sequence[np.ndarray | lazy.Stored], names: Sequence[str]) -> n
 
 
 def masked(
-    plan: plans.AxisPlan, axis: record.Axis, intensity: np.ndarray | lazy.Stored
-) -> tuple[record.Axis, np.ndarray | lazy.Stored]:
+    plan: plans.AxisPlan, axis: series_axis.Axis, intensity: np.ndarray | lazy.LazyRows
+) -> tuple[series_axis.Axis, np.ndarray | lazy.LazyRows]:
     """Axis and intensities [T, N] without the masked channels, or with straight lines across them.
 
     Raises:
@@ -222,7 +223,7 @@ def masked(
         raise UserError("[mask] channels hides all but one channel; mend it")
     if not plan.fill:
         return dataclasses.replace(axis, values=axis.values[seen]), lazy.columns(intensity, seen)
-    if isinstance(intensity, lazy.Stored):
+    if isinstance(intensity, lazy.LazyRows):
         raise UserError(
             "[mask] fill = true changes patterns, and these are so many that they stay on disk; leave it out"
         )
@@ -235,7 +236,7 @@ def masked(
     return axis, np.round(filled).astype(intensity.dtype) if intensity.dtype.kind == "i" else filled
 
 
-def _doubts_about_wavelength(given: float | None, rows: Rows) -> list[str]:
+def _doubts_about_wavelength(given: float | None, rows: Stack) -> list[str]:
     anode = rows.metadata.get("Anode", "")
     usual = pattern.KALPHA_MEAN.get(anode)
     found = [] if usual is None or given is None or abs(given / usual - 1) < 0.01 else [

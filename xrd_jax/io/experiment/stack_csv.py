@@ -21,7 +21,7 @@ from xrd_jax.series import lazy
 TIMES = ("start_time", "time")  # what a column of times is called
 
 
-def load(plan: plans.PatternPlan, path: Path, limit_bytes: int = lazy.LIMIT_BYTES) -> stack.Rows:
+def load(plan: plans.PatternPlan, path: Path, limit_bytes: int = lazy.LIMIT_BYTES) -> stack.Stack:
     """Reads every pattern of a stack file; an HDF5 stack of more than `limit_bytes` stays on disk.
 
     Raises:
@@ -36,7 +36,7 @@ def load(plan: plans.PatternPlan, path: Path, limit_bytes: int = lazy.LIMIT_BYTE
     return rows
 
 
-def _check(rows: stack.Rows, path: Path, allow_negative: bool) -> None:
+def _check(rows: stack.Stack, path: Path, allow_negative: bool) -> None:
     if 0 in rows.intensity.shape:
         raise UserError(f"{path}: holds no spectrum; export it again")
     if not np.all(np.diff(rows.axis) > 0):
@@ -98,7 +98,7 @@ def position(name: str) -> float | None:
         return None
 
 
-def _csv(plan: plans.PatternPlan, path: Path) -> stack.Rows:
+def _csv(plan: plans.PatternPlan, path: Path) -> stack.Stack:
     names, delimiter = header(path)
     spectrum = spectrum_columns(names, plan.columns, path)
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
@@ -117,7 +117,7 @@ def _csv(plan: plans.PatternPlan, path: Path) -> stack.Rows:
         axis, values = axis[::-1], values[:, ::-1]
     others = _others(path, names, set(spectrum), delimiter, len(values))
     rows, moments = [f"row {i}" for i in range(len(values))], _moments(others, len(values), path)
-    return stack.Rows(rows, axis, values, moments=moments, columns=others)
+    return stack.Stack(rows, axis, values, moments=moments, columns=others)
 
 
 def _others(path: Path, names: Sequence[str], spectrum: set[int], delimiter: str, count: int) -> dict[str, np.ndarray]:
@@ -147,16 +147,18 @@ def _numbers(texts: list[str]) -> np.ndarray:
         return np.array(texts)
 
 
-def _moments(columns: dict[str, np.ndarray], count: int, path: Path) -> list[stack.Moment]:
+def _moments(columns: dict[str, np.ndarray], count: int, path: Path) -> list[stack.Timestamp]:
     """From a column of times: seconds, or ISO dates."""
     name = next((one for one in TIMES if one in columns), None)
     if name is None:
-        return [stack.Moment()] * count
+        return [stack.Timestamp()] * count
     column = columns[name]
     if column.dtype.kind != "U":
-        return [stack.Moment(seconds=value if np.isfinite(value) else None) for value in column.tolist()]
+        return [stack.Timestamp(seconds=value if np.isfinite(value) else None) for value in column.tolist()]
     try:
-        return [stack.Moment(datetime.datetime.fromisoformat(text)) if text else stack.Moment() for text in column]
+        return [
+            stack.Timestamp(datetime.datetime.fromisoformat(text)) if text else stack.Timestamp() for text in column
+        ]
     except ValueError as error:
         raise UserError(
             f"{path}: column '{name}' holds neither seconds nor dates ({error}); mend or rename it"

@@ -19,7 +19,7 @@ from xrd_jax.series import lazy
 _NUMBERS, _COLUMNS = "iuf", "iufb"
 
 
-def load(plan: plans.PatternPlan, path: Path, limit_bytes: int) -> tuple[stack.Rows, dict[str, np.ndarray]]:
+def load(plan: plans.PatternPlan, path: Path, limit_bytes: int) -> tuple[stack.Stack, dict[str, np.ndarray]]:
     """The patterns, and the columns [T] beside them; patterns of more than `limit_bytes` stay on disk.
 
     Raises:
@@ -35,11 +35,11 @@ def load(plan: plans.PatternPlan, path: Path, limit_bytes: int) -> tuple[stack.R
         if data.nbytes <= limit_bytes:
             intensity = data[()].astype(np.float64) if data.dtype.kind == "f" else data[()]
     if intensity is None:
-        intensity = lazy.Stored.open(path, dataset)
+        intensity = lazy.LazyRows.open(path, dataset)
     if axis[0] > axis[-1]:
         axis, intensity = axis[::-1], lazy.columns(intensity, np.arange(axis.size)[::-1])
     names = [f"row {i}" for i in range(len(intensity))]
-    return stack.Rows(names, axis, intensity, kind, wavelength), columns
+    return stack.Stack(names, axis, intensity, kind, wavelength), columns
 
 
 def _signal(file: h5py.File, wanted: str, path: Path) -> h5py.Dataset:

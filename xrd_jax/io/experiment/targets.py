@@ -13,8 +13,8 @@ from xrd_jax.errors import UserError
 from xrd_jax.io.cyclers import log as logs
 from xrd_jax.io.experiment import clock, expression, paths, side_table, stack
 from xrd_jax.io.experiment import schema as plans
-from xrd_jax.io.parsing import toml_table
-from xrd_jax.series import record
+from xrd_jax.io.parsing import text, toml_table
+from xrd_jax.series import axis
 
 STANDARD = ("time", "voltage", "current", "capacity")  # every log has these, whatever its file calls them
 
@@ -29,7 +29,7 @@ class Timeline:
     """
 
     session: plans.SessionPlan
-    rows: stack.Rows
+    rows: stack.Stack
     time: np.ndarray
     numbers: np.ndarray | None = None
     log: logs.CyclerLog | None = None
@@ -149,7 +149,7 @@ def unit(target: plans.TargetPlan) -> str:
     return standard.get(column, column.rpartition("/")[2] if "/" in column else "")
 
 
-def merge(plan: plans.Plan, target: plans.TargetPlan, parts: Sequence[np.ndarray], report: list[str]) -> record.Target:
+def merge(plan: plans.Plan, target: plans.TargetPlan, parts: Sequence[np.ndarray], report: list[str]) -> axis.Target:
     """One target from the kept values of every session; refuses one that is the same everywhere."""
     place = f"{plan.path}: [targets.{target.name}]"
     texts = any(part.dtype.kind == "U" for part in parts)
@@ -157,11 +157,11 @@ def merge(plan: plans.Plan, target: plans.TargetPlan, parts: Sequence[np.ndarray
     if target.kind == "regression":
         if texts:
             if target.source == "c_rate":
-                return record.Target(np.array([float(rate[:-1]) for rate in found]), "regression", "C")
+                return axis.Target(np.array([float(rate[:-1]) for rate in found]), "regression", "C")
             raise UserError(f"{place} holds words such as '{found[0]}'; use kind = \"classification\"")
         if np.all(found == found[0]):
             raise UserError(f"{place} is {found[0]:g} in every pattern; there is nothing to learn: remove it")
-        return record.Target(found, "regression", unit(target))
+        return axis.Target(found, "regression", unit(target))
     classes = logs.MODES if target.source == "half cycles" else _classes(found, place, target)
     labels = found if texts else np.array([f"{value:g}" for value in found])
     index = {name: at for at, name in enumerate(classes)}
@@ -172,12 +172,12 @@ def merge(plan: plans.Plan, target: plans.TargetPlan, parts: Sequence[np.ndarray
     report.append(
         f"Patterns per class of {target.name}: {', '.join(f'{c} {n}' for c, n in zip(classes, counts, strict=True))}."
     )
-    return record.Target(chosen, "classification", "", classes)
+    return axis.Target(chosen, "classification", "", classes)
 
 
 def _classes(found: np.ndarray, place: str, target: plans.TargetPlan) -> tuple[str, ...]:
     if found.dtype.kind == "U":
-        return tuple(sorted(set(found.tolist()), key=clock.natural_key))
+        return tuple(sorted(set(found.tolist()), key=text.natural_key))
     steps = np.unique(found)
     if np.any(steps != np.round(steps)):
         raise UserError(

@@ -17,7 +17,7 @@ from xrd_jax.io.experiment import clock
 from xrd_jax.io.inspect import alignment
 from xrd_jax.io.inspect import survey as surveys
 from xrd_jax.io.patterns import pattern
-from xrd_jax.series import record as series_record
+from xrd_jax.series import axis as series_axis
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,7 +185,7 @@ def record(one: surveys.Found) -> dict[str, Any]:
 
 def unit(kind: str | None) -> str | None:
     """The unit of an axis; None where its kind is not known."""
-    return None if kind is None else series_record.AXIS_UNITS[kind]
+    return None if kind is None else series_axis.AXIS_UNITS[kind]
 
 
 def _iso(moment: datetime.datetime | None) -> str | None:

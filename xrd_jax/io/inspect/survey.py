@@ -13,9 +13,10 @@ import numpy as np
 from xrd_jax.errors import UserError
 from xrd_jax.io import cyclers, patterns
 from xrd_jax.io.cyclers import log as logs
-from xrd_jax.io.experiment import clock, stack, stack_csv
 from xrd_jax.io.experiment import schema as plans
+from xrd_jax.io.experiment import stack, stack_csv
 from xrd_jax.io.parsing import hdf5, text, toml_table
+from xrd_jax.io.parsing import text as parsing_text
 from xrd_jax.io.patterns.pattern import Pattern
 from xrd_jax.io.reading import many_files
 
@@ -37,7 +38,7 @@ class Found:
     format: str
     scans: tuple[Pattern, ...] = ()
     log: logs.CyclerLog | None = None
-    rows: stack.Rows | None = None
+    rows: stack.Stack | None = None
     columns: str = ""
 
 
@@ -134,8 +135,8 @@ def _files(root: Path) -> Iterator[Path]:
         return
     count = 0
     for home, folders, names in os.walk(root):
-        folders[:] = sorted((one for one in folders if not one.startswith(".")), key=clock.natural_key)
-        for name in sorted(names, key=clock.natural_key):
+        folders[:] = sorted((one for one in folders if not one.startswith(".")), key=parsing_text.natural_key)
+        for name in sorted(names, key=parsing_text.natural_key):
             file = Path(home, name)
             if name.startswith(".") or not file.is_file():
                 continue

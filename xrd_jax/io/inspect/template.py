@@ -14,7 +14,7 @@ from xrd_jax.io.cyclers import log as logs
 from xrd_jax.io.inspect import findings
 from xrd_jax.io.inspect import survey as surveys
 from xrd_jax.io.patterns import pattern
-from xrd_jax.series import record
+from xrd_jax.series import axis as series_axis
 
 
 def for_sessions(sessions: Sequence[findings.Session], base: Path, title: str) -> str:
@@ -41,7 +41,7 @@ def for_stack(one: surveys.Found, base: Path, title: str) -> str:
     if rows.kind is None:
         numbered = not one.columns
         text += [
-            f"# NEEDED: what the channels are: one of {', '.join(record.AXIS_UNITS)}.",
+            f"# NEEDED: what the channels are: one of {', '.join(series_axis.AXIS_UNITS)}.",
             '# kind = "wavelength"',
             '# unit = "nm"',
         ]
@@ -49,7 +49,7 @@ def for_stack(one: surveys.Found, base: Path, title: str) -> str:
             text += ["# The file numbers its channels; say where the first and the last one are:",
                      "# first = 850.0", "# last = 1050.0"]  # fmt: skip
     else:
-        text += [f'kind = "{rows.kind}"', f'unit = "{record.AXIS_UNITS[rows.kind]}"']
+        text += [f'kind = "{rows.kind}"', f'unit = "{series_axis.AXIS_UNITS[rows.kind]}"']
     text += ["", "[[session]]", f"name = {_quoted(one.path.stem)}"]
     text += [f"stack = {_quoted(one.path.resolve().as_posix())}"]
     if one.columns:
@@ -93,11 +93,11 @@ def _axis(first: pattern.Pattern, axis: np.ndarray) -> Iterator[str]:
     yield "[axis]"
     if first.kind is None:
         yield f"# NEEDED: what the positions {axis[0]:g} to {axis[-1]:g} are; one of"
-        yield f"# {', '.join(record.AXIS_UNITS)}."
+        yield f"# {', '.join(series_axis.AXIS_UNITS)}."
         yield '# kind = "two_theta"'
     else:
         yield f'kind = "{first.kind}"             # as the files state'
-        yield f'unit = "{record.AXIS_UNITS[first.kind]}"'
+        yield f'unit = "{series_axis.AXIS_UNITS[first.kind]}"'
     if first.kind in (None, "two_theta", "q", "d"):
         if first.wavelength is not None:
             yield f"wavelength = {first.wavelength:.6g}       # Å, as the files state"

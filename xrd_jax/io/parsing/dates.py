@@ -120,7 +120,7 @@ def _offset(zone: str | None) -> int | None:
 
 
 @dataclasses.dataclass(frozen=True)
-class Moments:
+class Timestamps:
     """[R] seconds since 1970 on the file's own clock, and what is known about that clock.
 
     Attributes:
@@ -146,7 +146,7 @@ class Moments:
         return moment.replace(tzinfo=datetime.UTC).astimezone(zone)
 
 
-def resolve(dates: np.ndarray, elapsed: np.ndarray | None = None, order: str | None = None) -> Moments | None:
+def resolve(dates: np.ndarray, elapsed: np.ndarray | None = None, order: str | None = None) -> Timestamps | None:
     """Puts the dates of a column, [R] of `RECORD`, on one clock, or None where they fit no calendar.
 
     A number over 12 settles whether day or month comes first; so does a log of several days, since its dates must
@@ -159,7 +159,7 @@ def resolve(dates: np.ndarray, elapsed: np.ndarray | None = None, order: str | N
     offset = int(offsets[0]) if stated.all() else None
     if fixed.all():
         seconds = _on_calendar(dates, False)
-        return None if seconds is None else Moments(seconds, True, offset)
+        return None if seconds is None else Timestamps(seconds, True, offset)
     month, day = _on_calendar(dates, False), _on_calendar(dates, True)
     if order is not None:
         wanted, other = (month, day) if order == "month" else (day, month)
@@ -170,7 +170,7 @@ def resolve(dates: np.ndarray, elapsed: np.ndarray | None = None, order: str | N
         sure = True
     seconds = month if month is not None else day
     example = f"{dates['first'][0]}/{dates['second'][0]}/{dates['year'][0]}"
-    return None if seconds is None else Moments(seconds, sure, offset, example)
+    return None if seconds is None else Timestamps(seconds, sure, offset, example)
 
 
 def _by_lapse(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from xrd_jax.errors import UserError
@@ -52,3 +53,8 @@ def ends_short(rows: list[str], separator: str | None) -> bool:
     fields = [row.strip().split(separator)[-1] for row in rows]
     decimals = [len(field.replace(",", ".").partition(".")[2]) for field in fields]
     return len(rows) >= 20 and len(set(decimals[:-1])) == 1 and decimals[-1] < decimals[0]
+
+
+def natural_key(name: str) -> list[tuple[int, str]]:
+    """Sort key that puts 'a_2' before 'a_10'."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]

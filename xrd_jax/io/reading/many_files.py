@@ -21,6 +21,7 @@ from xrd_jax.io import patterns
 from xrd_jax.io.patterns.pattern import Pattern
 from xrd_jax.io.reading import pattern_cache as caches
 from xrd_jax.io.reading import worker
+from xrd_jax.runtime.process import cores
 
 Result = tuple[Pattern, ...] | UserError
 MANY = 200  # below this, starting processes and looking into a cache takes longer than reading
@@ -62,7 +63,7 @@ class Reading:
         self, files: Sequence[Path], allow_negative: bool, tick: Callable[[int], object]
     ) -> Iterator[tuple[int, Result]]:
         """(place, result) of every file, in any order."""
-        count = min(self.workers or _cores(), len(files) // (MANY // 4))
+        count = min(self.workers or cores(), len(files) // (MANY // 4))
         if count < 2:
             for i, file in enumerate(files):
                 yield i, read_one(file, allow_negative)
@@ -90,10 +91,6 @@ def read_one(file: Path, allow_negative: bool) -> Result:
 
 def _fault(file: Path, what: str) -> UserError:
     return UserError(f"{file}: cannot be read ({' '.join(what.split())[:200]}); copy or export it again")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _one_axis(results: list[Result]) -> list[Result]:

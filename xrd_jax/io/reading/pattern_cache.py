@@ -13,7 +13,6 @@ import functools
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from xrd_jax.errors import UserError
 from xrd_jax.io import patterns
 from xrd_jax.io.patterns.pattern import Pattern
 from xrd_jax.io.reading import worker
+from xrd_jax.runtime.cache_dir import directory
 
 LAYOUT = 1
 LARGEST = 8 << 30  # bytes of all caches together; the longest unused go first
@@ -32,24 +32,6 @@ WHOLE = 64 << 20  # larger files are hashed in pieces
 # Data that may lie in other files beside these: a link, a geometry.
 NOT_ALONE = (".h5", ".hdf5", ".hdf", ".nxs", ".nx5", ".nx", ".cbf", ".edf", ".tif", ".tiff")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-
-
-def directory() -> Path | None:
-    """The private cache folder, made if need be; None where there is none to be had or it is turned off."""
-    wanted = os.environ.get("XRD_JAX_CACHE", "")
-    if wanted.lower() == "off":
-        return None
-    try:
-        home = Path(wanted or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xrd_jax")
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = home.lstat()
-        if hasattr(os, "getuid") and (found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode)):
-            return None
-        if found.st_mode & 0o077:
-            home.chmod(0o700)
-    except (OSError, RuntimeError):
-        return None
-    return home
 
 
 @dataclasses.dataclass(frozen=True)

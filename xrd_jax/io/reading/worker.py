@@ -1,7 +1,7 @@
 """A process that reads pattern files for another one: names in, arrays out.
 
-It is started with `python -m xrd_jax.io.reading.worker` rather than forked, because a process that has loaded JAX holds threads
-and must not be forked, and rather than by `multiprocessing`, which would run the user's own script anew.
+It is started with `python -m xrd_jax.io.reading.worker` rather than forked, because a process that has loaded JAX
+holds threads and must not be forked, and rather than by `multiprocessing`, which would run the user's own script anew.
 
 On standard input: lines of JSON, the first {"allow_negative": bool}, the others a file name each. On standard output,
 for each file: a line of JSON, then the numbers that it announces as little-endian float64. An axis that equals the one

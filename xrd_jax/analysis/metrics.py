@@ -1,0 +1,67 @@
+"""Errors of predictions over seeds, baselines, and shares of maps in named windows."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from xrd_jax.analysis.neighbours import nearest_neighbours
+from xrd_jax.analysis.vaw import window_shares
+from xrd_jax.config.schema import Config
+from xrd_jax.errors import UserError
+from xrd_jax.preprocessing.targets import TargetSpec
+from xrd_jax.series.record import PatternSeries
+
+
+def scores(spec: TargetSpec, predicted: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
+    """Errors of one target over seeds.
+
+    Args:
+      predicted: [S, T] values or [S, T, K] probabilities.
+      truth: [T].
+    """
+    if spec.kind == "classification":
+        return {"kind": spec.kind, "accuracy": mean_and_std((predicted.argmax(axis=-1) == truth[None, :]).mean(axis=1))}
+    error = predicted - truth[None, :]
+    mae, rmse = mean_and_std(np.abs(error).mean(axis=1)), mean_and_std(np.sqrt((error**2).mean(axis=1)))
+    return {"kind": spec.kind, "unit": spec.unit, "mae": mae, "rmse": rmse}
+
+
+def mean_and_std(per_seed: np.ndarray) -> dict[str, Any]:
+    """Mean and sample standard deviation (0 for one seed) with the values themselves."""
+    deviation = float(per_seed.std(ddof=1)) if per_seed.size > 1 else 0.0
+    return {"mean": float(per_seed.mean()), "std": deviation, "per_seed": [float(v) for v in per_seed]}
+
+
+def baselines(series: PatternSeries, specs: tuple[TargetSpec, ...], config: Config) -> dict[str, Any]:
+    """The nearest-neighbour look-up on the run's own split and on the split by cycle, where that is possible."""
+    results: dict[str, Any] = {}
+    for name in dict.fromkeys((config.prepare.split, "cycle")):
+        try:
+            chosen = dataclasses.replace(config.prepare, split=name)
+            results[name] = nearest_neighbours(series, specs, chosen, config.split_seed)
+        except UserError:  # one cycle only: there is no split by cycle to show
+            continue
+    return results
+
+
+def window_summary(series: PatternSeries, axis: np.ndarray, curves: np.ndarray) -> dict[str, Any]:
+    """VAW of the named windows: session -> window -> 'mean', 'max', 'share', each spread over seeds.
+
+    Args:
+      axis: [L] positions of the input channels.
+      curves: [S, sessions, L] mean registered maps; a session without patterns is NaN and left out.
+    """
+    names = zip(series.session_names, curves.swapaxes(0, 1), strict=True)
+    return {name: shares_over_seeds(series, axis, own) for name, own in names if not np.isnan(own).all()}
+
+
+def shares_over_seeds(series: PatternSeries, axis: np.ndarray, curves: np.ndarray) -> dict[str, dict[str, Any]]:
+    """The windows of mean maps [S, L]: window -> 'mean', 'max', 'share', each spread over seeds."""
+    per_seed = [window_shares(axis, curve, dict(series.windows)) for curve in curves]
+    return {
+        window: {key: mean_and_std(np.asarray([s[window][key] for s in per_seed])) for key in ("mean", "max", "share")}
+        for window in series.windows
+    }

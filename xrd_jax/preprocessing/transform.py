@@ -1,0 +1,133 @@
+"""Scaling, resizing and centring of patterns, and the statistics that they need."""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from xrd_jax.config.schema import PrepareConfig
+from xrd_jax.preprocessing import filters
+from xrd_jax.preprocessing.resize import resize_matrix
+from xrd_jax.series import lazy
+from xrd_jax.series.record import PatternSeries
+
+
+class Statistics(NamedTuple):
+    """What preparation learns; a pytree of arrays that is saved with a run.
+
+    Attributes:
+      axis: [N] positions of the measured channels.
+      matrix: [N, L] linear resizing.
+      centres: [L] axis positions of the resized channels.
+      low, high: extremes of the training patterns ('dataset' scaling).
+      total: mean intensity sum of the training patterns ('total' and 'sqrt' scaling).
+      mean: [L] training mean of the resized channels; zeros without centring.
+      deviation: the one global standard deviation; 1 without centring.
+    """
+
+    axis: Array
+    matrix: Array
+    centres: Array
+    low: Array
+    high: Array
+    total: Array
+    mean: Array
+    deviation: Array
+
+
+def fit_statistics(series: PatternSeries, train: np.ndarray, config: PrepareConfig) -> Statistics:
+    """Learns `Statistics` from the training patterns alone, in double precision and bounded memory.
+
+    One pass for the levels that scaling needs, one for the moments of what it makes of the patterns.
+    """
+    filters.check(config, series.axis.values.size)
+    matrix, centres = resize_matrix(series.axis.values, config)
+    if config.savgol:
+        window, order = config.savgol, config.savgol_order
+        matrix = filters.smoothing(series.axis.values, window, order, config.derivative) @ matrix
+    low, high, total = _levels(series, train)
+    statistics = Statistics(
+        axis=jnp.asarray(series.axis.values, jnp.float32),
+        matrix=jnp.asarray(matrix, jnp.float32),
+        centres=jnp.asarray(centres, jnp.float32),
+        low=jnp.float32(low),
+        high=jnp.float32(high),
+        total=jnp.float32(total),
+        mean=jnp.zeros(centres.size, jnp.float32),
+        deviation=jnp.float32(1.0),
+    )
+    if not config.centre:
+        return statistics
+    mean, deviation = _moments(series, train, statistics, config)
+    return statistics._replace(mean=jnp.asarray(mean, jnp.float32), deviation=jnp.float32(deviation or 1.0))
+
+
+def _levels(series: PatternSeries, train: np.ndarray) -> tuple[float, float, float]:
+    """Lowest and highest intensity, and the mean over patterns of their sum."""
+    low, high, sums = np.inf, -np.inf, np.empty(len(train))
+    for begin, rows in lazy.blocks(series.intensity, rows=train):
+        low, high = min(low, rows.min()), max(high, rows.max())
+        sums[begin : begin + len(rows)] = rows.sum(axis=1, dtype=np.float64)
+    return float(low), float(high), float(sums.mean())
+
+
+def _moments(
+    series: PatternSeries, train: np.ndarray, statistics: Statistics, config: PrepareConfig
+) -> tuple[np.ndarray, float]:
+    """Mean [L] of the transformed patterns and the one standard deviation about it.
+
+    Moments of blocks are merged: for n and m patterns with means a, b the sum of squares about the common mean is
+    that about the two plus (a - b)² n m / (n + m), which loses no digits however many there are.
+    """
+    count, mean, squares = 0, np.zeros(statistics.centres.size), 0.0
+    size = min(lazy.BLOCK, len(train))
+    for _, rows in lazy.blocks(series.intensity, size, train):
+        short = np.pad(rows, ((0, size - len(rows)), (0, 0)), mode="edge")
+        values = np.asarray(_transformed(config, statistics, to_device(short)))[: len(rows)].astype(np.float64)
+        own, total = values.mean(axis=0), count + len(rows)
+        squares += float(((values - own) ** 2).sum() + ((own - mean) ** 2).sum() * count * len(rows) / total)
+        mean += (own - mean) * len(rows) / total
+        count = total
+    return mean, float(np.sqrt(squares / (count * mean.size)))
+
+
+def to_device(rows: np.ndarray) -> Array:
+    """Patterns [B, N] on the device; short integers travel as they are and become float32 there, as others do here."""
+    return jnp.asarray(rows if rows.dtype in (np.uint8, np.uint16, np.int16) else rows.astype(np.float32, copy=False))
+
+
+def transform(statistics: Statistics, config: PrepareConfig, intensity: Float[Array, "B N"]) -> Float[Array, "B L"]:
+    """Scales, resizes and centres patterns; pure, differentiable, jit-able with `config` static."""
+    intensity = filters.without_baseline(intensity, config.baseline)
+    if config.scale_at == "input":
+        resized = _scale(statistics, config, intensity) @ statistics.matrix
+    else:
+        resized = _scale(statistics, config, intensity @ statistics.matrix)
+    return (resized - statistics.mean[None, :]) / statistics.deviation
+
+
+def _scale(statistics: Statistics, config: PrepareConfig, x: Float[Array, "B C"]) -> Float[Array, "B C"]:
+    tiny = jnp.finfo(x.dtype).tiny
+    if config.scale == "none":
+        return x
+    if config.scale == "snv":
+        return filters.snv(x)
+    if config.scale == "pattern":
+        low, high = x.min(axis=-1, keepdims=True), x.max(axis=-1, keepdims=True)
+        return (x - low) / jnp.maximum(high - low, tiny)
+    if config.scale == "dataset":
+        return (x - statistics.low) / jnp.maximum(statistics.high - statistics.low, tiny)
+    level = x * (statistics.total / jnp.maximum(x.sum(axis=-1, keepdims=True), tiny))
+    if config.scale == "total":
+        return level / statistics.total
+    return 2.0 * jnp.sqrt(jnp.maximum(level, 0.0) + 0.375)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _transformed(config: PrepareConfig, statistics: Statistics, rows: Array) -> Array:
+    return transform(statistics, config, rows.astype(jnp.float32))

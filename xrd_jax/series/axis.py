@@ -1,0 +1,115 @@
+"""The abscissa of patterns and the properties that belong to them; kinds of axes, units, Bragg positions."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from xrd_jax.errors import UserError
+
+AXIS_UNITS = {
+    "two_theta": "deg",
+    "q": "1/angstrom",
+    "d": "angstrom",
+    "energy": "eV",
+    "wavenumber": "1/cm",
+    "wavelength": "nm",
+    "ppm": "ppm",
+    "velocity": "mm/s",
+    "channel": "",
+}
+DIFFRACTION = ("two_theta", "q", "d")  # kinds of axes that a wavelength or a lattice tells more about
+AXIS_LABELS = {
+    "two_theta": "2θ (°)",
+    "q": "q (Å⁻¹)",
+    "d": "d (Å)",
+    "energy": "Energy (eV)",
+    "wavenumber": "Wavenumber (cm⁻¹)",
+    "wavelength": "Wavelength (nm)",
+    "ppm": "Chemical shift (ppm)",
+    "velocity": "Velocity (mm/s)",
+    "channel": "Channel",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
+    """The abscissa shared by every pattern.
+
+    Attributes:
+      values: [N] strictly increasing positions in `unit`.
+      kind: one of `AXIS_UNITS`.
+      wavelength: radiation wavelength in Å, or None where there is none or it is not known.
+    """
+
+    values: np.ndarray
+    kind: str = "two_theta"
+    wavelength: float | None = None
+
+    def __post_init__(self):
+        values = np.asarray(self.values, np.float64)
+        object.__setattr__(self, "values", values)
+        if self.kind not in AXIS_UNITS:
+            raise UserError(f"axis kind '{self.kind}' is not known; use one of {', '.join(AXIS_UNITS)}")
+        if values.ndim != 1 or values.size < 2 or not np.all(np.diff(values) > 0):
+            raise UserError("the axis must be one-dimensional and strictly increasing, with at least two channels")
+
+    @property
+    def unit(self) -> str:
+        return AXIS_UNITS[self.kind]
+
+    @property
+    def label(self) -> str:
+        return AXIS_LABELS[self.kind]
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """One property to be learnt, a value per pattern.
+
+    Attributes:
+      values: [T] float64 (regression) or int32 class index (classification).
+      kind: 'regression' or 'classification'.
+      unit: unit of a regression target, '' for classes.
+      classes: class names, index = class; empty for regression.
+    """
+
+    values: np.ndarray
+    kind: str = "regression"
+    unit: str = ""
+    classes: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        if self.kind not in ("regression", "classification"):
+            raise UserError(f"target kind '{self.kind}' is not known; use 'regression' or 'classification'")
+        dtype = np.float64 if self.kind == "regression" else np.int32
+        object.__setattr__(self, "values", np.asarray(self.values, dtype))
+        object.__setattr__(self, "classes", tuple(self.classes))
+
+
+def positions(d: np.ndarray | float, axis: Axis) -> np.ndarray:
+    """Positions of spacings d (Å) on `axis`: 2θ = 2 arcsin(λ/2d) in degrees, q = 2π/d in 1/Å, or d itself.
+
+    NaN where λ > 2 d: such planes do not diffract.
+
+    Raises:
+      UserError: an axis that is not one of diffraction, or a 2θ axis without wavelength.
+    """
+    d = np.asarray(d, np.float64)
+    if axis.kind == "d":
+        return d
+    if axis.kind == "q":
+        return 2.0 * np.pi / d
+    if axis.kind != "two_theta":
+        raise UserError(f"reflections have no place on an axis of kind '{axis.kind}'; leave --cif out")
+    if axis.wavelength is None:
+        raise UserError("the data have no wavelength, so reflections have no place on 2θ; give wavelength = … in Å")
+    sine = axis.wavelength / (2.0 * d)
+    return 2.0 * np.degrees(np.arcsin(np.where(sine <= 1.0, sine, np.nan)))
+
+
+def channel_edges(centres: np.ndarray) -> np.ndarray:
+    """[N] channel positions -> [N + 1] limits, midway between them."""
+    inner = (centres[1:] + centres[:-1]) / 2
+    return np.concatenate([[2 * centres[0] - inner[0]], inner, [2 * centres[-1] - inner[-1]]])
