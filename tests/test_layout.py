@@ -6,6 +6,7 @@ Everything is parsed and nothing imported, so that an import hidden in a functio
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,11 +37,17 @@ OWNERS = {
     "onnx": "xrd_jax/commands/onnx_graph.py",
 }
 FILES = sorted(file.relative_to(ROOT) for file in (ROOT / "xrd_jax").rglob("*.py"))
+TESTS = sorted(file.relative_to(ROOT) for file in (ROOT / "tests").rglob("*.py"))
 PACKAGE_FILES = [file for file in FILES if file != Path("xrd_jax/__init__.py")]
 
 
-def imports(file: Path) -> Iterator[tuple[str, int]]:
+@functools.cache
+def imports(file: Path) -> list[tuple[str, int]]:
     """Every module or name that a file imports, in dots, with its line."""
+    return list(_imports(file))
+
+
+def _imports(file: Path) -> Iterator[tuple[str, int]]:
     for node in ast.walk(ast.parse((ROOT / file).read_text())):
         if isinstance(node, ast.Import):
             yield from ((name.name, node.lineno) for name in node.names)
@@ -97,3 +104,10 @@ def test_no_module_leads_back_to_itself():
 
 def test_every_room_has_a_floor():
     assert {room_of(file) for file in PACKAGE_FILES} == set(FLOOR)
+
+
+@pytest.mark.parametrize("file", TESTS, ids=str)
+def test_tests_import_no_other_test(file):
+    for name, line in imports(file):
+        assert not name.startswith(("tests.test_", "tests.conftest")), f"{file}:{line} imports {name}"
+        assert ".test_" not in name, f"{file}:{line} imports {name}"

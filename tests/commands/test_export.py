@@ -1,0 +1,185 @@
+"""An exported run gives the run's numbers without the package, for any number of patterns."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import json
+import subprocess
+import sys
+import typing
+
+import numpy as np
+import pytest
+
+from tests.support import runs
+from xrd_jax.commands import export, onnx_graph
+from xrd_jax.config.schema import ModelConfig, PrepareConfig
+from xrd_jax.errors import UserError
+
+FRESH = """
+import sys
+sys.modules["xrd_jax"] = None  # as on a machine that does not have it
+import json
+import jax, jax.export, numpy as np
+folder = sys.argv[1]
+program = jax.export.deserialize(bytearray(open(folder + "/model.jax_export", "rb").read()))
+patterns = np.load(folder + "/patterns.npy")
+for count in (1, 5, len(patterns)):
+    np.savez(f"{folder}/out{count}.npz", **program.call(patterns[:count]))
+"""
+
+
+def expected(run, patterns):
+    """name -> mean and sample standard deviation over seeds of the run's own predictions."""
+    found = {}
+    for name, values in run.predict(patterns).items():
+        found[name] = values.mean(axis=0)
+        found[f"{name}_std"] = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros_like(values[0])
+    return found
+
+
+def test_jax_artefact_in_a_fresh_process_without_the_package(tmp_path):
+    run, series = runs.trained(), runs.series().subset(np.arange(0, 240, 6))
+    file = export.export(run.path, "jax", tmp_path)
+    np.save(tmp_path / "patterns.npy", np.asarray(series.intensity, np.float32))
+    command = [sys.executable, "-c", FRESH, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for count in (1, 5, len(series)):
+        wanted = expected(run, series.subset(np.arange(count)))
+        with np.load(tmp_path / f"out{count}.npz", allow_pickle=False) as found:
+            assert set(found) == set(wanted)
+            for name in wanted:
+                assert found[name].dtype == np.float32
+                np.testing.assert_allclose(found[name], wanted[name], atol=1e-5, err_msg=name)
+    record = json.loads((tmp_path / "model.jax.json").read_text())
+    assert record["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert record["axis"]["kind"] == "two_theta" and record["axis"]["wavelength_angstrom"] == 1.5418
+    np.testing.assert_allclose(record["axis"]["values"], series.axis.values, atol=1e-5)
+    assert [one["name"] for one in record["outputs"]][:2] == ["voltage", "voltage_std"]
+    assert record["outputs"][0]["unit"] == "V" and record["outputs"][2]["classes"] == ["c1", "c2", "d1", "d2"]
+
+
+def test_onnx_artefact_and_what_it_says_of_itself(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    run, series = runs.trained(), runs.series()
+    file = export.export(run.path, "onnx", tmp_path)
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    names = [one.name for one in session.get_outputs()]
+    for count in (1, 7, 240):
+        few = series.subset(np.arange(count))
+        found = dict(zip(names, session.run(names, {"patterns": few.intensity.astype(np.float32)}), strict=True))
+        wanted = expected(run, few)
+        assert set(found) == set(wanted)
+        for name in wanted:
+            np.testing.assert_allclose(found[name], wanted[name], atol=1e-5, err_msg=name)
+    inside = json.loads(session.get_modelmeta().custom_metadata_map["xrd_jax"])
+    beside = json.loads((tmp_path / "model.onnx.json").read_text())
+    assert inside["seeds"] == [3, 4] and {**beside, **inside} == beside
+
+
+VARIANTS = {
+    "edge, norm before, scaled heads": (
+        {"padding": "edge", "norm_place": "before", "heads": 4, "scaled": True},
+        {"scale": "total", "resize": "bin"},
+    ),
+    "reflect, projections, mean": (
+        {"padding": "reflect", "projections": True, "pooling": "mean", "combination": "identity", "heads": 2},
+        {"scale": "sqrt", "resize": "bin", "scale_at": "input"},
+    ),
+    "uniform, no norm": ({"attention": "uniform", "norm_layer": 0}, {"scale": "snv"}),
+    "uniform projections": ({"attention": "uniform", "projections": True}, {"scale": "dataset", "centre": False}),
+    "off, odd kernel": (
+        {"attention": "off", "kernel": 5},
+        {"scale": "snv", "savgol": 7, "derivative": 1, "scale_at": "input"},
+    ),
+    "faithful": ({"attention": "faithful"}, {"scale": "pattern"}),
+    "every channel": ({"dropout": 0.3}, {"scale": "none", "resize": "none"}),
+    "min–max at input": ({}, {"scale": "pattern", "scale_at": "input", "savgol": 5}),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_onnx_of_every_kind_of_network(name):
+    pytest.importorskip("onnxruntime")
+    model, prepared = VARIANTS[name]
+    config = dataclasses.replace(
+        runs.TINY,
+        seeds=1 if "off" in name else 2,
+        model=dataclasses.replace(runs.TINY.model, **model),
+        prepare=dataclasses.replace(runs.TINY.prepare, **prepared),
+    )
+    run = runs.untrained(runs.series(), config)
+    few = runs.series().subset(np.arange(0, 240, 40))
+    found = export._load("onnx", onnx_graph.build(run, {}))(few.intensity.astype(np.float32))
+    for output, values in expected(run, few).items():
+        scale = max(1.0, float(np.abs(values).max()))
+        np.testing.assert_allclose(found[output], values, atol=1e-5 * scale, err_msg=output)
+
+
+def test_every_choice_of_network_is_covered():
+    """A new option of the network or of preparation must be taught to the ONNX graph, and then be added here."""
+    model = {field.name for field in dataclasses.fields(ModelConfig)}
+    assert model == {
+        "depth", "width", "kernel", "padding", "norm_layer", "norm_place", "norm_momentum", "attention", "query_layer",
+        "key_layer", "scaled", "projections", "heads", "combination", "pooling", "init", "dropout", "precision",
+    }  # fmt: skip
+    hints = typing.get_type_hints(PrepareConfig)
+    assert typing.get_args(hints["scale"]) == ("pattern", "dataset", "total", "sqrt", "snv", "none")
+    hints = typing.get_type_hints(ModelConfig)
+    assert typing.get_args(hints["padding"]) == ("zeros", "edge", "reflect")
+    assert typing.get_args(hints["attention"]) == ("softmax", "faithful", "uniform", "off")
+
+
+def test_one_seed_is_that_seed(tmp_path):
+    run, few = runs.trained(), runs.series().subset(np.arange(9))
+    alone = export.one_seed(run, 4)
+    found = export.program(alone)(few.intensity.astype(np.float32))
+    for name, values in run.predict(few).items():
+        np.testing.assert_allclose(found[name], values[1], atol=1e-5)
+        np.testing.assert_array_equal(found[f"{name}_std"], 0.0)
+    with pytest.raises(UserError, match=r"--seed=7: .* trained with seeds 3, 4"):
+        export.export(run.path, "jax", tmp_path, seed=7)
+
+
+def test_an_artefact_that_differs_is_refused():
+    run, few = runs.trained(), runs.series().subset(np.arange(9))
+    patterns = few.intensity.astype(np.float32)
+    right = expected(run, few)
+    assert max(export.check(run, lambda x: right, patterns).values()) < 1e-6
+    for name in right:
+        wrong = right | {name: right[name] + np.float32(1e-4)}
+        with pytest.raises(UserError, match=rf"exported {name} differs"):
+            export.check(run, lambda x, wrong=wrong: wrong, patterns)
+        holes = right | {name: np.full_like(right[name], np.nan)}
+        with pytest.raises(UserError, match=rf"exported {name} differs"):
+            export.check(run, lambda x, holes=holes: holes, patterns)
+
+
+def test_refusals_are_one_line(tmp_path, monkeypatch):
+    run = runs.trained()
+    (tmp_path / "model.onnx").write_bytes(b"years of work")
+    with pytest.raises(UserError, match=r"model\.onnx: is there already; choose another --out or add --overwrite"):
+        export.export(run.path, "onnx", tmp_path)
+    assert (tmp_path / "model.onnx").read_bytes() == b"years of work"
+    with pytest.raises(UserError, match="not a run directory"):
+        export.export(tmp_path, "jax")
+    with pytest.raises(UserError, match="is a file"):
+        export.export(run.path, "jax", tmp_path / "model.onnx")
+    for part, words in (
+        ({"prepare": PrepareConfig(baseline="snip")}, "baseline=snip .* cannot leave Python"),
+        ({"model": ModelConfig(precision="bfloat16")}, "use --format=jax"),
+    ):
+        with pytest.raises(UserError, match=words):
+            export._refuse(dataclasses.replace(run, config=dataclasses.replace(run.config, **part)), "onnx")
+
+    def without(name, *rest):
+        if name == "onnxruntime":
+            raise ImportError(name)
+        return importlib.__import__(name, *rest)
+
+    monkeypatch.setattr(export.importlib, "import_module", without)
+    with pytest.raises(UserError, match=r"needs onnxruntime; pip install 'xrd_jax\[export\]'"):
+        export.export(run.path, "onnx", tmp_path)

@@ -1,0 +1,311 @@
+"""From experiment file to PatternSeries, on made-up folders and, where it is at hand, on real data."""
+
+from __future__ import annotations
+
+import csv
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.experiment_files import AXIS, made_up, real_data, write_log
+from tests.support.paths import ROOT
+from xrd_jax.errors import UserError
+from xrd_jax.io.experiment import clock, parse, paths
+from xrd_jax.io.experiment import read as experiment_read
+from xrd_jax.series import record
+
+TOML = r"""
+version = 1
+title = "made up"
+[patterns]
+files = "patterns/p_*.xy"
+number = 'p_(\d+)'
+counts = true
+[axis]
+kind = "two_theta"
+wavelength = 1.5406
+[time]
+step = 20.0
+exposure = 10.0
+first = 0.0
+[cycler]
+file = "log.mpt"
+tolerance = 15.0
+[targets.voltage]
+column = "Ewe/V"
+[targets.mode]
+from = "half cycles"
+[windows]
+peak = [5.0, 5.04]
+[reflections]
+"(111)" = 5.02
+[set]
+split = "block"
+"""
+
+
+def intensity(number):
+    return np.random.default_rng(number).integers(0, 90, AXIS.size)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Patterns 1 to 24 without number 5, and a log."""
+    monkeypatch.delenv(paths.DATA_ROOT, raising=False)
+    (tmp_path / "patterns").mkdir()
+    for number in [*range(1, 5), *range(6, 25)]:
+        rows = [f"{x:.4f} {y}" for x, y in zip(AXIS, intensity(number), strict=True)]
+        (tmp_path / "patterns" / f"p_{number}.xy").write_text("\n".join(rows) + "\n")
+    write_log(tmp_path, made_up())
+    return tmp_path
+
+
+def read(folder, changes=(), **options):
+    text = TOML
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "e.toml").write_text(text, encoding="utf-8")
+    return experiment_read.read_experiment(folder / "e.toml", **options)
+
+
+def refused(folder, *changes):
+    with pytest.raises(UserError) as error:
+        read(folder, changes)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_end_to_end(folder):
+    made = read(folder)
+    numbers = np.array([*range(1, 5), *range(6, 25)])
+    s = made.series
+    np.testing.assert_allclose(s.time, (numbers - 1) * 20 + 5)
+    np.testing.assert_array_equal(s.intensity, [intensity(n) for n in numbers])
+    assert s.intensity.dtype.kind == "i" and s.is_counts and s.session_names == ("made up",)
+    columns = made_up()
+    np.testing.assert_allclose(s.targets["voltage"].values, np.interp(s.time, columns["time/s"], columns["Ewe/V"]))
+    assert s.targets["voltage"].unit == "V" and s.targets["mode"].classes[2] == "discharge 1st half"
+    modes = np.where(s.time < 240, 0 + (s.time >= 125), 2 + (s.time >= 365))
+    np.testing.assert_array_equal(s.targets["mode"].values, modes)
+    assert set(s.cycle) == {0} and s.windows == {"peak": (5.0, 5.04)} and s.reflections == {"(111)": 5.02}
+    assert made.overrides == {"split": "block"}
+    assert "Missing pattern numbers: 5; times follow the numbers." in made.report
+    assert "All 23 patterns were matched to the cycler log." in made.report
+    s.save(folder / "s.h5")
+    assert record.PatternSeries.load(folder / "s.h5").fingerprint() == s.fingerprint()
+
+
+def test_patterns_outside_the_log_are_left_out_and_named(folder):
+    made = read(folder, [("first = 0.0", "first = 50.0")])
+    assert len(made.series) == 21
+    assert "2 of 23 patterns lie outside the cycler log and were left out: p_23.xy, p_24.xy." in made.report
+    made = read(folder, [("exposure = 10.0", "exposure = 10.0\noffset = 30.0")])
+    assert "1 of 23 patterns lies outside the cycler log and was left out: p_24.xy." in made.report
+
+
+def test_patterns_in_gaps_and_rests_are_left_out(folder):
+    columns = made_up()
+    there = np.delete(np.arange(50), [5, 6])
+    write_log(folder, {name: values[there] for name, values in columns.items()})
+    words = "2 of 23 patterns lie in gaps of the cycler log longer than 15 s and were left out: p_3.xy, p_4.xy."
+    assert words in read(folder).report
+    columns["<I>/mA"][20:26] = 0
+    write_log(folder, columns)
+    made = read(folder)
+    assert any("in rests" in line for line in made.report)
+    assert not ((made.series.time > 190) & (made.series.time < 250)).any()
+
+
+def test_units_become_those_of_the_series(folder):
+    changes = [('kind = "two_theta"', 'kind = "q"\nunit = "1/nm"')]
+    made = read(folder, changes)
+    np.testing.assert_allclose(made.series.axis.values, AXIS / 10)
+    np.testing.assert_allclose(made.series.windows["peak"], (0.5, 0.504))
+    np.testing.assert_allclose(made.series.reflections["(111)"], 0.502)
+    assert made.series.axis.kind == "q" and made.series.axis.wavelength == 1.5406
+
+
+def test_columns_may_be_classes(folder):
+    target = read(folder, [('column = "Ewe/V"', 'column = "half cycle"\nkind = "classification"')]).series.targets[
+        "voltage"
+    ]
+    assert target.classes == ("0", "1") and target.kind == "classification" and target.values.dtype == np.int32
+
+
+def test_positive_current_may_mean_discharge(folder):
+    made = read(folder, [('file = "log.mpt"', 'file = "log.mpt"\npositive_current = "discharge"')])
+    assert made.series.targets["mode"].values[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("start", "log_start"),
+    [
+        ("{0}", ""),
+        ("2024-02-28T10:{1:02d}:{2:02d}.600", ""),
+        ("2024-02-28T10:{1:02d}:{2:02d}.600+01:00", 'start = "2024-02-28T09:27:22.600Z"'),
+        ("2024-02-28T10:{1:02d}:{2:02d}.600+01:00", "start = 2024-02-28T10:27:22.600+01:00"),
+    ],
+)
+def test_start_times_come_from_a_table(folder, start, log_start):
+    rows = ["file,start_time"]
+    for number in range(1, 25):
+        seconds = (number - 1) * 20
+        since_hour = 27 * 60 + 22 + seconds
+        rows.append(f"p_{number}.xy," + start.format(seconds, since_hour // 60, since_hour % 60))
+    (folder / "t.csv").write_text("\n".join(rows), encoding="utf-8")
+    changes = [("step = 20.0", 'table = "t.csv"'), ("first = 0.0\n", ""), ("[cycler]", f"[cycler]\n{log_start}")]
+    np.testing.assert_allclose(read(folder, changes).series.time, read(folder).series.time, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("file,start_time\np_1.xy,0\n", "no row for p_2.xy and 21 more"),
+        ("name,start\np_1.xy,0\n", "columns 'file' and 'start_time' are needed"),
+        ("file,start_time\np_1.xy,soon\n", "neither seconds nor a date"),
+        ("file,start_time\np_1.xy,0\np_1.xy,0\n", "has a row already"),
+        ("file,start_time\np_1.xy,2024-02-28T10:27:22+01:00\n", "the log has no time zone"),
+    ],
+)
+def test_tables_of_start_times_are_checked(folder, table, words):
+    if "21 more" not in words:
+        table += "".join(f"p_{n}.xy,{n}\n" for n in range(2, 25))
+    (folder / "t.csv").write_text(table)
+    assert words in refused(folder, ("step = 20.0", 'table = "t.csv"'), ("first = 0.0\n", ""))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("version = 1", "version = 3", "version = 3 is not known"),
+        ("version = 1", "version = 2", "[patterns] stands under a session in version 2; write [[session]]"),
+        ("version = 1", "", "version is missing"),
+        ("version = 1", "version = = 1", "not a TOML file"),
+        ("exposure = 10.0", "exposur = 10.0", "exposure is missing; is 'exposur' meant?"),
+        ("wavelength = 1.5406", "", "[axis] wavelength is missing; give it in Å"),
+        ("wavelength", "wavelenght", "unknown key 'wavelenght'; did you mean 'wavelength'?"),
+        ("1.5406", "1.5406e-10", "give it in Å"),
+        ("1.5406", '"Cu"', "wavelength must be a number"),
+        ("1.5406", "nan", "wavelength must be a number"),
+        ('"two_theta"', '"twotheta"', "did you mean 'two_theta'?"),
+        ('"two_theta"', '"q"', "[axis] unit is missing"),
+        ('"two_theta"', '"two_theta"\nunit = "grad"', "did you mean 'rad'?"),
+        ("[set]", "[sett]", "unknown key 'sett'; did you mean 'set'?"),
+        ("counts = true", 'counts = "yes"', "counts must be true or false"),
+        ("counts = true", "counts = true\nallow_negative = true", "exclude each other"),
+        ("step = 20.0", "step = true", "step must be a number"),
+        ("step = 20.0", "step = 5.0", "exposure between 0 and step"),
+        ("step = 20.0", "", "either step"),
+        ("step = 20.0", 'step = 20.0\ntable = "t.csv"', "either step"),
+        ("first = 0.0", "first = 5000.0", "they do not overlap"),
+        ("'p_(\\d+)'", "'p_('", "not a regular expression"),
+        ("'p_(\\d+)'", "'q_(\\d+)'", "finds no number"),
+        ("'p_(\\d+)'", "'p_(\\d)'", "has number 1 like p_1.xy"),
+        ('"patterns/p_*.xy"', '"patterns/q_*.xy"', "matches no file"),
+        ('"patterns/p_*.xy"', '"../*/patterns/p_*.xy"', "leads out of"),
+        ('"log.mpt"', '"../log.mpt"', "leads out of"),
+        ('"log.mpt"', '"lag.mpt"', "lag.mpt: no such file"),
+        ('"log.mpt"', '"log.mpt"\nformat = "biologic"', "did you mean 'biologic-mpt'?"),
+        ("tolerance = 15.0", "tolerance = 0", "tolerance must be above 0"),
+        ('"Ewe/V"', '"ewe/V"', "column 'ewe/V' is not in log.mpt; did you mean 'Ewe/V'?"),
+        ('"Ewe/V"', '"mode"', "is 1 in every pattern; there is nothing to learn"),
+        ('"Ewe/V"', '"mode"\nkind = "classification"', "is '1' in every pattern"),
+        ('"Ewe/V"', '"Ewe/V"\nkind = "classification"', "which is no class"),
+        ('"half cycles"', '"cycles"', "from = "),
+        ('"half cycles"', '"half cycles"\nkind = "regression"', "kind must be classification"),
+        ("[5.0, 5.04]", "[5.04, 5.0]", "must be [low, high]"),
+        ("[5.0, 5.04]", "[25.0, 25.04]", "lies off the axis"),
+        ('"(111)" = 5.02', '"(111)" = "x"', "(111) must be a number"),
+    ],
+)
+def test_mistakes_in_the_file_are_named(folder, old, new, words):
+    line = refused(folder, (old, new))
+    assert words in line and any(name in line for name in ("e.toml", "p_", "log.mpt", "lag.mpt"))
+
+
+@pytest.mark.parametrize(
+    ("row", "line", "words"),
+    [
+        (3, "5.0650 4", "p_7.xy: channel 4 is at 5.065 where p_1.xy has 5.06"),
+        (3, "5.0600 4.5", "p_7.xy: channel 4 holds 4.5, which is no photon count"),
+        (3, "5.0600 -4", "p_7.xy: row 4: negative intensity"),
+        (3, "5.0600 nan", "p_7.xy: row 4: the intensity is NaN"),
+        (3, "", "p_7.xy: has 7 channels where p_1.xy has 8"),
+    ],
+)
+def test_patterns_that_do_not_fit_are_named(folder, row, line, words):
+    path = folder / "patterns" / "p_7.xy"
+    rows = path.read_text().splitlines()
+    rows[row] = line
+    path.write_text("\n".join(rows) + "\n")
+    assert words in refused(folder)
+
+
+def test_copies_are_named(folder):
+    (folder / "patterns" / "p_7.xy").write_bytes((folder / "patterns" / "p_3.xy").read_bytes())
+    assert "p_7.xy: holds the same intensities as p_3.xy" in refused(folder)
+
+
+def test_one_class_only_is_refused(folder):
+    for number in range(6, 25):
+        (folder / "patterns" / f"p_{number}.xy").unlink()
+    assert "[targets.mode] is 'charge 1st half' in every pattern" in refused(folder)
+
+
+def test_a_wavelength_of_another_anode_is_doubted(folder):
+    for path in (folder / "patterns").iterdir():
+        path.write_text('\'Anode: "Mo"\n' + path.read_text())
+    assert any("name a Mo anode" in line for line in read(folder).report)
+
+
+def test_the_root_is_argument_then_environment_then_own_folder(folder, tmp_path_factory, monkeypatch):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "e.toml").write_text(TOML)
+    with pytest.raises(UserError, match="matches no file"):
+        read(folder, data_root=elsewhere)
+    monkeypatch.setenv("XRD_JAX_DATA", str(folder))
+    assert len(experiment_read.read_experiment(elsewhere / "e.toml").series) == 23
+    with pytest.raises(UserError, match="no such folder"):
+        read(folder, data_root=folder / "none")
+
+
+def test_absolute_paths_are_taken_as_they_are(folder, tmp_path_factory):
+    (folder / "e.toml").write_text(
+        TOML.replace('"patterns/', f'"{folder}/patterns/').replace('"log.mpt"', f'"{folder}/log.mpt"')
+    )
+    assert len(experiment_read.read_experiment(folder / "e.toml", tmp_path_factory.mktemp("elsewhere")).series) == 23
+
+
+def test_links_do_not_lead_out_of_the_root(folder, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside") / "p_30.xy"
+    outside.write_bytes((folder / "patterns" / "p_3.xy").read_bytes())
+    (folder / "patterns" / "p_30.xy").symlink_to(outside)
+    assert "leads out of" in refused(folder)
+
+
+def test_missing_experiment_file():
+    with pytest.raises(UserError, match="no such experiment file"):
+        parse.read_plan(Path("none.toml"))
+
+
+def test_missing_numbers_are_spans():
+    assert clock.missing_numbers(np.array([9, 1, 2, 4, 10**15])) == ["3", "5-8", "10-999999999999999"]
+
+
+def test_real_operando_data_agree_with_labels_made_beside_them():
+    root, begin = real_data(), time.perf_counter()
+    made = experiment_read.read_experiment(ROOT / "experiments" / "operando_xrd_mo.toml", root)
+    seconds = time.perf_counter() - begin
+    s = made.series
+    with (root / "operando-xrd-mo" / "labels_derived_assumed_step.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert s.intensity.shape == (502, 1021) and s.provenance["files"] == [row["file"] for row in rows]
+    np.testing.assert_allclose(s.time, [float(row["assumed_mid_time_s"]) for row in rows], atol=0.5)
+    np.testing.assert_allclose(s.targets["voltage"].values, [float(row["Ewe_V"]) for row in rows], atol=1e-3)
+    assert [int(mode) < 2 for mode in s.targets["mode"].values] == [row["state"] == "charge" for row in rows]
+    assert s.cycle.tolist() == [int(row["half_cycle"]) // 4 for row in rows]
+    assert "Missing pattern numbers: 5; times follow the numbers." in made.report
+    assert seconds < 10  # usually a third of a second; a busy machine gets some air

@@ -1,0 +1,89 @@
+"""One small run for the tests of what a finished run does, and networks without training."""
+
+from __future__ import annotations
+
+import atexit
+import dataclasses
+import functools
+import shutil
+import tempfile
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import xrd_jax
+from tests.support.series import make_series
+from xrd_jax.analysis.run import Run
+from xrd_jax.config.schema import Config, ModelConfig, PrepareConfig, TrainConfig
+from xrd_jax.models import build
+from xrd_jax.preprocessing import prepare
+from xrd_jax.preprocessing import targets as preprocessing_targets
+from xrd_jax.series.record import PatternSeries
+from xrd_jax.training import step, workdir
+from xrd_jax.training.checkpoint import Checkpoints
+
+TINY = Config(
+    name="tiny",
+    seeds=2,
+    seed=3,
+    prepare=PrepareConfig(channels=32),
+    model=ModelConfig(depth=4, width=8, query_layer=2, key_layer=4, norm_layer=3),
+    train=TrainConfig(epochs=2, batch_size=32, log_maps=100),
+)
+
+
+@functools.cache
+def folder() -> Path:
+    path = Path(tempfile.mkdtemp(prefix="xrd_jax-test-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
+
+
+@functools.cache
+def series() -> PatternSeries:
+    return make_series()
+
+
+@functools.cache
+def trained() -> Run:
+    """A run of two seeds, with its data beside it, opened from its directory.
+
+    It is written as a training writes it, but at its first step: how good a run is does not matter here.
+    """
+    series().save(folder() / "data.h5")
+    config = dataclasses.replace(TINY, data=str(folder() / "data.h5"))
+    prepared = prepare.prepare(series(), config.prepare, config.split_seed)
+    specs = preprocessing_targets.target_specs(prepared, config.targets)
+    path = workdir.start(folder() / "run", config, prepared, specs, overwrite=False)
+    model = build(config.model, config.prepare.channels, tuple((s.name, s.size) for s in specs))
+    step_config = step.make_step_config(model, specs, config.prepare, config.train, prepared.train.size)
+    state = step.over_seeds(lambda seed: step.init_state(step_config, seed), config.seeds, shared=0)(
+        jnp.asarray(config.seed_list(), jnp.int32)
+    )
+    store = Checkpoints(path / "checkpoints")
+    store.save(1, state, {"loss": 1.0})
+    store.close()
+    return xrd_jax.open_run(path)
+
+
+def untrained(data: PatternSeries, config: Config) -> Run:
+    """A run in memory with random parameters and statistics, as odd as training might make them."""
+    prepared = prepare.prepare(data, config.prepare)
+    specs = preprocessing_targets.target_specs(prepared, config.targets)
+    model = build(config.model, prepared.statistics.matrix.shape[1], tuple((s.name, s.size) for s in specs))
+    keys = jax.random.split(jax.random.key(1), config.seeds)
+    variables = jax.vmap(model.init)(keys)
+    random = np.random.default_rng(0)
+
+    def shaken(leaf):
+        return np.asarray(leaf) + random.uniform(0.0, 0.3, leaf.shape).astype(np.float32)
+
+    variables = {name: jax.tree.map(shaken, part) for name, part in variables.items()}
+    return Run(Path("memory"), config, specs, prepared.statistics, model, variables)
+
+
+def write(path: Path, axis: np.ndarray, intensity: np.ndarray, end: str = "\n") -> None:
+    """A pattern as two columns of text."""
+    path.write_text("\n".join(f"{a:.6f} {v}" for a, v in zip(axis, intensity, strict=True)) + end)

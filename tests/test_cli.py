@@ -1,0 +1,59 @@
+"""The command line teaches, and answers bad input with one line and a non-zero exit code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+
+
+def launch(*flags: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "launch.py"), *flags]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300, check=False)
+
+
+def test_help_teaches_without_importing_jax():
+    code = (
+        "import sys; sys.path.insert(0, '.'); import launch, xrd_jax.cli; "
+        "sys.exit('jax' in sys.modules or 'matplotlib' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+    shown = launch("--help")
+    assert shown.returncode == 0
+    for word in ("Examples", "--case", "--data", "--set", "--ablation", "overwrite", "resumes"):
+        assert word in shown.stdout
+
+
+def test_ablations_are_listed():
+    shown = launch("--ablation=list")
+    assert shown.returncode == 0 and "attention: paper, off, uniform" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "answer"),
+    [
+        (["--case=4"], "the cases are 1, 2 and 3"),
+        (["--case=three"], "three"),
+        (["--epoch=3"], "did you mean: epochs"),
+        (["--set", "model.atention=off"], "did you mean 'model.attention'"),
+        (["--split=time"], "use one of random, cycle, block"),
+        (["--cell=nmc9"], "the presets are default"),
+        (["--mode=sing"], "train"),
+        (["--seeds=0"], "at least 1"),
+        (["--ablation=atention"], "the ablations are"),
+        (["case=3"], "flags start with --"),
+        (["--data=missing.toml"], "missing.toml"),
+        (["--data=missing.h5"], "no such file"),
+        (["--data=README.md"], "experiment file (.toml)"),
+    ],
+)
+def test_bad_input_is_answered_in_one_line(flags, answer, tmp_path):
+    done = launch(*flags, f"--workdir={tmp_path / 'run'}")
+    lines = [line for line in done.stderr.splitlines() if line]
+    assert done.returncode == 2
+    assert len(lines) == 1 and lines[0].startswith("error: ") and answer.lower() in lines[0].lower()
+    assert not (tmp_path / "run").exists()
