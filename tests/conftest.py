@@ -7,15 +7,12 @@ import tempfile
 
 import jax
 import pytest
-from jaxtyping import install_import_hook
 
 from tests.support.series import make_series
 from xrd_jax.config.schema import CASE_TARGETS, Config, ModelConfig, PrepareConfig, TrainConfig
 from xrd_jax.series.record import PatternSeries
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-if os.environ.get("CHECK_TYPES"):
-    install_import_hook("xrd_jax", "beartype.beartype")
 
 # Files that take minutes: begun first, so that no process is left alone with one of them at the end.
 LONG = ("test_attribution", "test_training", "test_study", "test_streaming", "test_distributed", "test_devices")
