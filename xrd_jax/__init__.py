@@ -1,6 +1,6 @@
 """Which features of a spectrum carry the information, and can that answer be trusted?
 
-`simulate` or `load` a series, `fit` networks to it, `open_run` what was written; the README has an example that runs.
+`simulate` or `load` a series, `fit` networks to it, `open_run` what was written: docs/python.md has an example.
 Names are imported when first used, so that `import xrd_jax` costs nothing.
 """
 
@@ -33,7 +33,7 @@ _HOMES = {
     "Run": "analysis.run",
     "UserError": "errors",
     "fit": "commands.train",
-    "load": "commands.train",
+    "load": "datasets",
     "open_run": "analysis.run",
 }
 __all__ = [*_HOMES, "simulate"]
@@ -46,7 +46,7 @@ def __getattr__(name: str) -> Any:
 
 
 def simulate(preset: str = "default", path: str | os.PathLike[str] | None = None, **fields: Any) -> Any:
-    """The embedded operando cell, measured: a `PatternSeries` of counts.
+    """Simulate the operando cell: a `PatternSeries` of counts.
 
     With `path`, frame after frame goes into that HDF5 file, so that no number of them fills the memory:
     `simulate(path="million.h5", repeats=125)`.
@@ -69,4 +69,4 @@ def simulate(preset: str = "default", path: str | os.PathLike[str] | None = None
         raise UserError(f"preset '{preset}': the presets are {', '.join(PRESETS)}")
     compilation.full_float32()
     cell = replace_fields(PRESETS[preset], fields)
-    return simulation.write(cell, path) if path else simulation.simulate(cell)
+    return simulation.simulate_to_file(cell, path) if path else simulation.simulate(cell)

@@ -1,19 +1,17 @@
 """The command line: absl flags become a configuration, the configuration becomes a run.
 
-JAX is imported only after the flags have been read, so that `--help` and every complaint come at once.
+JAX is imported only after the flags have been read, so that `--help` and every complaint come at once. All flags stand
+in this one file, longer than others, because absl's short help shows those of one module.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from absl import app, flags, logging
 
@@ -21,7 +19,8 @@ from xrd_jax.config.cell import PRESETS
 from xrd_jax.config.overrides import override
 from xrd_jax.config.schema import Config
 from xrd_jax.errors import UserError
-from xrd_jax.runtime import process
+from xrd_jax.runtime import ending, process
+from xrd_jax.runtime.console import Console
 
 ATTENTION = {"paper": "softmax", "faithful": "faithful"}
 MODES = ("train", "inspect", "predict", "watch", "export", "explain", "information")
@@ -90,21 +89,22 @@ flags.DEFINE_bool("progress", True, "Draw a progress bar.")
 
 
 def is_reporting() -> bool:
-    """Whether this process is the one of a training that writes to the screen."""
+    """Return whether this process is the one of a training that writes to the screen."""
     if not FLAGS.distributed:
         return True
-    from xrd_jax.runtime import distributed as runtime_distributed
+    from xrd_jax.runtime import distributed
 
-    return runtime_distributed.is_primary()
+    return distributed.is_primary()
 
 
 def echo(line: str) -> None:
+    """Print a line for the user, once however many processes train together."""
     if is_reporting():
         print(line, flush=True)
 
 
 def base_config(cases: Cases) -> Config:
-    """The case's configuration with the flags other than --set applied.
+    """Return the case's configuration with the flags other than --set applied.
 
     Raises:
       UserError: an unknown case or preset.
@@ -122,7 +122,7 @@ def base_config(cases: Cases) -> Config:
 
 
 def apply_flags(config: Config) -> Config:
-    """The shorthand flags, then --set; they win over the case and over the experiment file."""
+    """Return `config` with the shorthand flags, then --set; they win over the case and the experiment file."""
     shorthand = {"prepare.split": FLAGS.split, "prepare.resize": FLAGS.resize, "train.epochs": FLAGS.epochs}
     shorthand["model.precision"] = FLAGS.precision
     shorthand["model.attention"] = ATTENTION.get(FLAGS.attention, "")
@@ -130,138 +130,132 @@ def apply_flags(config: Config) -> Config:
 
 
 def for_measured_data(config: Config) -> Config:
-    """A case for measured data: no window and no zero shift but those that its experiment file asks for."""
+    """Return a case for measured data: no window and no zero shift but those that its experiment file asks for."""
     prepare = dataclasses.replace(config.prepare, window_target="")
     train = dataclasses.replace(config.train, redraw_shift=0.0)
     return dataclasses.replace(config, data=FLAGS.data, data_root=FLAGS.data_root, prepare=prepare, train=train)
 
 
 def initialise_runtime(config: Config) -> None:
-    """Settles which processes and devices there are, and where programs are kept, before JAX looks for any."""
-    from xrd_jax.runtime import distributed as runtime_distributed
+    """Settle which processes and devices there are before JAX looks for any."""
+    from xrd_jax.runtime import distributed
 
-    processes = 1
+    process_count = 1
     if FLAGS.distributed:
-        processes = runtime_distributed.start(FLAGS.coordinator, FLAGS.process_id, FLAGS.process_count)
+        process_count = distributed.start(FLAGS.coordinator, FLAGS.process_id, FLAGS.process_count)
     elif FLAGS.coordinator or FLAGS.process_id >= 0 or FLAGS.process_count:
         raise UserError("--coordinator, --process_id and --process_count are for --distributed; add it")
-    initialise_devices(-(-config.seeds * max(1, config.train.batch_devices) // processes) if processes > 1 else 0)
+    device_count = -(-config.seeds * max(1, config.train.batch_devices) // process_count) if process_count > 1 else 0
+    initialise_devices(device_count)
 
 
-def initialise_devices(most: int = 0) -> None:
-    """A device for every core, at most `most` if given, and a place for compiled programs."""
+def initialise_devices(device_count: int = 0) -> None:
+    """Make every core a device, or `device_count` of them, and find compiled programs of earlier launches."""
     from xrd_jax.runtime import compilation, devices
-    from xrd_jax.runtime import process as runtime_process
 
-    devices.emulate(most or runtime_process.cores())
+    devices.emulate(device_count or process.cores())
     compilation.full_float32()
     if FLAGS.compile_cache:
         compilation.enable_compilation_cache()
 
 
-def run_case(cases: Cases) -> None:
-    """Data → training → report for the flags as they are."""
+def train(cases: Cases, console: Console) -> None:
+    """Load or simulate, train and report."""
     config = apply_flags(base_config(cases))  # complains about bad flags before anything is computed
-    begun = time.perf_counter() - process.age()
+    started = time.perf_counter() - process.age()
     initialise_runtime(config)
     from xrd_jax import datasets
-    from xrd_jax.commands import train as commands_train
     from xrd_jax.commands.tables import markdown
+    from xrd_jax.commands.train import train_and_report
 
     if FLAGS.data:
         config = for_measured_data(base_config(cases))
-        series, remarks, settings = datasets.load_for(config, FLAGS.cache, FLAGS.progress and is_reporting())
+        series, messages, settings = datasets.load_for(config, FLAGS.cache, console.progress and is_reporting())
         if not series.is_counts:
             settings = {"train.augment": "none", **settings}
         config = apply_flags(datasets.apply_settings(config, settings))
     else:
-        series, remarks, _ = datasets.load_for(config)
-    for remark in remarks:
-        echo(remark)
+        series, messages, _ = datasets.load_for(config)
+    for message in messages:
+        console.echo(message)
     workdir = FLAGS.workdir or f"runs/case{FLAGS.case}"
-    run, result = commands_train.train_and_report(series, config, workdir, FLAGS.overwrite, FLAGS.progress, echo, begun)
+    run, report = train_and_report(series, config, workdir, FLAGS.overwrite, console, started)
     if not is_reporting():
         return
-    wall = result.metrics["wall_s"]
-    echo("")
-    echo(markdown(result.rows))
-    echo(f"{sum(wall.values()):.0f} s: " + ", ".join(f"{part} {seconds:.0f}" for part, seconds in wall.items()))
-    echo(f"figures, predictions and metrics: {run.path}; curves: tensorboard --logdir {run.path}/tensorboard")
+    wall = report.metrics["wall_s"]
+    console.echo("")
+    console.echo(markdown(report.rows))
+    console.echo(f"{sum(wall.values()):.0f} s: " + ", ".join(f"{part} {seconds:.0f}" for part, seconds in wall.items()))
+    console.echo(f"figures, predictions and metrics: {run.path}; curves: tensorboard --logdir {run.path}/tensorboard")
 
 
-def run_inspect() -> None:
-    """Says what the data are, draws them, and writes an experiment file to start from."""
+def inspect(console: Console) -> None:
+    """Say what the data are, draw them, and write an experiment file to start from."""
     if not FLAGS.data:
         raise UserError("--mode=inspect needs --data=FOLDER, a file or an experiment file")
-    from xrd_jax.commands.inspect import inspect
+    from xrd_jax.commands import inspect
 
-    inspect(FLAGS.data, FLAGS.workdir, FLAGS.json, FLAGS.data_root, FLAGS.cache, FLAGS.progress, echo)
+    inspect.inspect(FLAGS.data, FLAGS.workdir, FLAGS.json, FLAGS.data_root, FLAGS.cache, console)
 
 
-def run_explain() -> None:
-    """Explains the run in --workdir."""
+def explain(console: Console) -> None:
+    """Explain the run in --workdir."""
     if not FLAGS.workdir:
         raise UserError("--mode=explain needs --workdir=RUN, the directory of a finished run")
     initialise_devices()
-    from xrd_jax.commands import explain as commands_explain
-    from xrd_jax.explain import importance as explain_importance
+    from xrd_jax.commands.explain import SUMMARY, explain, table
+    from xrd_jax.explain.importance import sentences
 
-    findings = commands_explain.explain(FLAGS.workdir, FLAGS.methods, FLAGS.cif, FLAGS.importance, echo, FLAGS.progress)
-    echo("")
-    echo(commands_explain.table(findings))
-    echo("")
-    for line in explain_importance.sentences(findings.rows):
-        echo(line)
-    echo(f"{FLAGS.workdir}: {commands_explain.SUMMARY}, importance.csv, explain_curves.csv, figures/explain_*")
+    study = explain(FLAGS.workdir, FLAGS.methods, FLAGS.cif, FLAGS.importance, console)
+    for line in ("", table(study), "", *sentences(study.rows)):
+        console.echo(line)
+    console.echo(f"{FLAGS.workdir}: {SUMMARY}, importance.csv, explain_curves.csv, figures/explain_*")
 
 
-def run_deployed() -> None:
-    """A finished run at work: predict, watch or export.
+def use_run(console: Console) -> None:
+    """Predict, watch or export with a finished run.
 
     Raises:
       UserError: a flag that the mode needs is missing.
     """
-    mode = FLAGS.mode
     if not FLAGS.workdir:
-        raise UserError(f"--mode={mode} needs --workdir=RUN, the directory of a finished run")
-    if not FLAGS.data and mode != "export":
-        raise UserError(f"--mode={mode} needs --data={'FOLDER' if mode == 'watch' else 'FILE or FOLDER'}")
+        raise UserError(f"--mode={FLAGS.mode} needs --workdir=RUN, the directory of a finished run")
+    if not FLAGS.data and FLAGS.mode != "export":
+        raise UserError(f"--mode={FLAGS.mode} needs --data={'FOLDER' if FLAGS.mode == 'watch' else 'FILE or FOLDER'}")
     if FLAGS.until_idle < 0 or FLAGS.patience < 0:
         raise UserError("--until_idle and --patience are seconds, 0 or more")
     initialise_devices()
-    if mode == "predict":
-        from xrd_jax.commands import predict
+    if FLAGS.mode == "predict":
+        from xrd_jax.commands.predict import predict
 
-        predict.predict(FLAGS.workdir, FLAGS.data, FLAGS.out, FLAGS.data_root, FLAGS.overwrite, FLAGS.cache,
-                        FLAGS.progress, echo)  # fmt: skip
-    elif mode == "watch":
-        from xrd_jax.commands import watch
+        predict(FLAGS.workdir, FLAGS.data, FLAGS.out, FLAGS.data_root, FLAGS.overwrite, FLAGS.cache, console)
+    elif FLAGS.mode == "watch":
+        from xrd_jax.commands.watch import watch
 
-        watch.watch(FLAGS.workdir, FLAGS.data, FLAGS.out, FLAGS.until_idle, FLAGS.patience, progress=FLAGS.progress,
-                    say=echo)  # fmt: skip
+        watch(FLAGS.workdir, FLAGS.data, FLAGS.out, FLAGS.until_idle, FLAGS.patience, console=console)
     else:
-        from xrd_jax.commands import export
+        from xrd_jax.commands.export import export
 
         seed = FLAGS.seed if FLAGS["seed"].present else None  # without the flag, the mean over all seeds
-        export.export(FLAGS.workdir, FLAGS.format, FLAGS.out, seed, FLAGS.overwrite, echo)
+        export(FLAGS.workdir, FLAGS.format, FLAGS.out, seed, FLAGS.overwrite, console)
 
 
-def run_information(cases: Cases) -> None:
-    """What is known about the simulated cell, and where the run in --workdir, if there is one, stands against it."""
+def information(cases: Cases, console: Console) -> None:
+    """Write what is known about the simulated cell, and where the run in --workdir stands against it."""
     if FLAGS.data:
         raise UserError("--mode=information is about the simulated cell; leave --data out")
     config = apply_flags(base_config(cases))
     initialise_devices()
-    from xrd_jax.commands import information
+    from xrd_jax.commands.information import report
 
-    information.report(config, FLAGS.workdir or "runs/information", echo)
+    report(config, FLAGS.workdir or "runs/information", console.echo)
 
 
-def run_ablation(cases: Cases, ablations: Ablations) -> None:
-    """All variants of one named ablation, one table."""
+def ablate(cases: Cases, ablations: Ablations, console: Console) -> None:
+    """Train all variants of one named ablation and show one table."""
     if FLAGS.ablation == "list":
         for name, variants in ablations.items():
-            echo(f"{name}: {', '.join(variants)}")
+            console.echo(f"{name}: {', '.join(variants)}")
         return
     if FLAGS.ablation not in ablations:
         raise UserError(f"--ablation={FLAGS.ablation}: the ablations are {', '.join(ablations)}")
@@ -269,67 +263,45 @@ def run_ablation(cases: Cases, ablations: Ablations) -> None:
         raise UserError("--ablation runs on the simulated cell; leave --data out")
     config = apply_flags(base_config(cases))
     initialise_runtime(config)
-    from xrd_jax.commands import ablate as commands_ablate
+    from xrd_jax.commands.ablate import ablate
 
     workdir = Path(FLAGS.workdir or f"runs/ablation-{FLAGS.ablation}")
-    table = commands_ablate.ablate(ablations[FLAGS.ablation], config, workdir, FLAGS.overwrite, FLAGS.progress, echo)
-    echo("")
-    echo(table)
-    echo(f"table: {workdir}/table.md; all curves: tensorboard --logdir {workdir}")
+    table = ablate(ablations[FLAGS.ablation], config, workdir, FLAGS.overwrite, console)
+    for line in ("", table, f"table: {workdir}/table.md; all curves: tensorboard --logdir {workdir}"):
+        console.echo(line)
 
 
 def main(argv: Sequence[str], cases: Cases, ablations: Ablations) -> None:
-    """Runs what the flags ask for; a complaint is one line and exit code 2."""
+    """Do what the flags ask for; a complaint is one line and exit code 2."""
     logging.set_verbosity(logging.WARNING)  # libraries' remarks would run through the progress bar
-    threading.excepthook = _background
+    ending.ignore_full_disks_in_threads()
     try:
         if len(argv) > 1:
             raise UserError(f"unexpected argument '{argv[1]}'; flags start with --, such as --case=3")
+        console = Console(echo, FLAGS.progress)
         if FLAGS.mode == "inspect":
-            run_inspect()
+            inspect(console)
         elif FLAGS.mode in ("predict", "watch", "export"):
-            run_deployed()
+            use_run(console)
         elif FLAGS.mode == "explain":
-            run_explain()
+            explain(console)
         elif FLAGS.mode == "information":
-            run_information(cases)
+            information(cases, console)
         elif FLAGS.ablation:
-            run_ablation(cases, ablations)
+            ablate(cases, ablations, console)
         else:
-            run_case(cases)
+            train(cases, console)
     except UserError as error:
-        _leave(str(error))
+        ending.leave(str(error))
     except OSError as error:  # a full disk shows wherever something is written
-        _leave(f"{error.filename or FLAGS.workdir or 'the run directory'}: {error.strerror or error}")
+        ending.leave(f"{error.filename or FLAGS.workdir or 'the run directory'}: {error.strerror or error}")
     except (RuntimeError, ValueError) as error:
-        _unless_lost(error)
+        if FLAGS.distributed:
+            ending.leave_if_peer_failed(error)
         raise
     except KeyboardInterrupt:
         print("\ninterrupted; the same command resumes from the last checkpoint", file=sys.stderr)
         sys.exit(130)
-
-
-def _unless_lost(error: Exception) -> None:
-    """Ends this process in one line if `error` comes of another one's end."""
-    if FLAGS.distributed:
-        from xrd_jax.runtime import distributed as runtime_distributed
-
-        if runtime_distributed.is_peer_failure(error):
-            runtime_distributed.stop()
-
-
-def _background(failure: threading.ExceptHookArgs) -> None:
-    """A background writer that meets a full disk is silent: the checkpoint that meets it too stops the run."""
-    if not isinstance(failure.exc_value, OSError):
-        threading.__excepthook__(failure)
-
-
-def _leave(line: str) -> NoReturn:
-    """One line, exit code 2, and no last words of background writers that met the same full disk."""
-    _complain(line)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(2)
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
@@ -339,20 +311,15 @@ def _parse(argv: Sequence[str]) -> list[str]:
     except SystemExit:
         sys.exit(0)  # absl leaves with 1 after it has shown help
     except flags.Error as error:
-        sys.exit(_complain(" ".join(str(error).split()) + " (--help lists the flags)"))
-
-
-def _complain(line: str) -> int:
-    print(f"error: {line}", file=sys.stderr)
-    return 2
+        sys.exit(ending.complain(" ".join(str(error).split()) + " (--help lists the flags)"))
 
 
 def run(cases: Cases, ablations: Ablations) -> None:
-    """Reads the flags and does what they ask for.
+    """Read the flags and do what they ask for.
 
     Args:
       cases: number -> configuration of a case.
       ablations: name -> label -> `key=value` differences from the case.
     """
-    process.restart()
+    process.restart_with_allocator()
     app.run(functools.partial(main, cases=cases, ablations=ablations), flags_parser=_parse)

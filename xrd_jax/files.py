@@ -16,7 +16,7 @@ from xrd_jax.errors import UserError
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file under a temporary name and renames it, so that no reader ever sees half of it.
+    """Write a file under a temporary name and rename it, so that no reader ever sees half of it.
 
     Raises:
       UserError: the disk is full or the directory not writable.
@@ -25,7 +25,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_parts(path: Path, parts: Iterable[bytes]) -> None:
-    """`write_bytes` of contents that come in parts and need never be in memory together."""
+    """Write a file as `write_bytes` does, from parts that need never be in memory together."""
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,18 +39,31 @@ def write_parts(path: Path, parts: Iterable[bytes]) -> None:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """JSON with infinities and NaN as null, readable by every parser."""
+    """Write JSON with infinities and NaN as null, readable by every parser."""
     write_bytes(path, (json.dumps(finite_or_null(values), indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def write_npz(path: Path, **arrays: Any) -> None:
-    """Compressed arrays, without pickle."""
+    """Write compressed arrays, without pickle."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     write_bytes(path, buffer.getvalue())
 
 
+def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
+    """Write rows, the header first; an iterator streams, so that the rows are never in memory together."""
+    write_parts(path, (csv_bytes([row]) for row in rows))
+
+
+def csv_bytes(rows: Iterable[Sequence[object]]) -> bytes:
+    """Return rows as csv; names that are no text in this system's encoding keep their bytes."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
 def finite_or_null(values: Any) -> Any:
+    """Return nested values as plain Python ones, None for every number that is not finite."""
     if isinstance(values, Mapping):
         return {key: finite_or_null(value) for key, value in values.items()}
     if isinstance(values, (list, tuple)):
@@ -60,28 +73,24 @@ def finite_or_null(values: Any) -> Any:
     return int(values) if isinstance(values, np.integer) else values
 
 
-def claim(home: Path, file: str, overwrite: bool, flag: str) -> Path:
-    """A directory to write to, if nothing there would be lost.
+def claim_directory(folder: Path, file: str, overwrite: bool, flag: str) -> Path:
+    """Return a folder to write `file` to, made if need be, if nothing there would be lost.
+
+    Args:
+      flag: that the user chose the folder with, for complaints.
 
     Raises:
-      UserError: it is a file, cannot be written, or holds `file` or something else already.
+      UserError: it is a file, cannot be written, or holds `file` already.
     """
-    if home.exists() and not home.is_dir():
-        raise UserError(f"{home}: is a file; choose another {flag}")
-    if (home / file).exists() and not overwrite:
-        raise UserError(f"{home / file}: is there already; choose another {flag} or add --overwrite")
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file; choose another {flag}")
+    if (folder / file).exists() and not overwrite:
+        raise UserError(f"{folder / file}: is there already; choose another {flag} or add --overwrite")
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        probe = home / ".writable.partial"
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable.partial"
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise UserError(f"{home}: cannot be written ({error.strerror}); choose another {flag}") from None
-    return home
-
-
-def lines(rows: Iterable[Sequence[object]]) -> bytes:
-    """Rows as csv; names that are no text in this system's encoding keep their bytes."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode("utf-8", "surrogateescape")
+        raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another {flag}") from None
+    return folder

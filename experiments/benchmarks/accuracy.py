@@ -21,6 +21,8 @@ from typing import Any
 
 from absl import app, flags
 
+from xrd_jax.commands.tables import markdown
+
 ROOT = Path(__file__).resolve().parents[2]
 CELLS = ("1-random-spline", "2-random-spline", "3-random-spline", "3-random-bin", "3-cycle-bin")
 
@@ -31,20 +33,20 @@ _JSON = flags.DEFINE_string("json", "", "Where to write the results; runs/accura
 
 
 def measure(cell: str, seed: str) -> dict[str, Any]:
-    """metrics.json of one run, with 'total_s': its wall time from command to prompt."""
+    """Return metrics.json of one run, with 'total_s': its wall time from command to prompt."""
     case, split, resize = cell.split("-")
     workdir = Path(_RUNS.value) / cell / f"seed{seed}"
-    clock = workdir / "total_s"
-    if not clock.exists():
-        flags_ = [f"--case={case}", f"--split={split}", f"--resize={resize}", f"--seed={seed}", f"--workdir={workdir}"]
-        begun = time.perf_counter()
-        subprocess.run([sys.executable, str(ROOT / "launch.py"), *flags_], check=True)
-        clock.write_text(f"{time.perf_counter() - begun:.1f}")
-    return json.loads((workdir / "metrics.json").read_text()) | {"total_s": float(clock.read_text())}
+    time_file = workdir / "total_s"
+    if not time_file.exists():
+        command = [f"--case={case}", f"--split={split}", f"--resize={resize}", f"--seed={seed}", f"--workdir={workdir}"]
+        started = time.perf_counter()
+        subprocess.run([sys.executable, str(ROOT / "launch.py"), *command], check=True)
+        time_file.write_text(f"{time.perf_counter() - started:.1f}")
+    return json.loads((workdir / "metrics.json").read_text()) | {"total_s": float(time_file.read_text())}
 
 
 def summary(cell: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Medians over seeds of errors and time; mean and standard deviation of VAW by window and session."""
+    """Return medians over seeds of errors and time; mean and standard deviation of VAW by window and session."""
     result: dict[str, Any] = {"cell": cell, "seeds": [run["seeds"][0] for run in runs]}
     for name, target in runs[0]["targets"].items():
         kind = "mae" if target["kind"] == "regression" else "accuracy"
@@ -55,7 +57,9 @@ def summary(cell: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
     result["baseline_3nn"] = runs[0]["baseline_3nn"]
     result["vaw"] = {
         session: {
-            window: {key: _spread([run["vaw_windows"][session][window][key]["mean"] for run in runs]) for key in parts}
+            window: {
+                key: _mean_and_std([run["vaw_windows"][session][window][key]["mean"] for run in runs]) for key in parts
+            }
             for window, parts in windows.items()
         }
         for session, windows in runs[0]["vaw_windows"].items()
@@ -63,39 +67,38 @@ def summary(cell: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _spread(values: list[float]) -> dict[str, float]:
+def _mean_and_std(values: list[float]) -> dict[str, float]:
     return {"mean": statistics.fmean(values), "std": statistics.stdev(values) if len(values) > 1 else 0.0}
 
 
-def _shown(value: dict[str, float], seeds: int) -> str:
+def _text(value: dict[str, float], seeds: int) -> str:
     return f"{value['mean']:.2f} ± {value['std']:.2f}" if seeds > 1 else f"{value['mean']:.2f}"
 
 
 def accuracy_table(results: list[dict[str, Any]]) -> str:
-    head = ["case", "split, resize", "seeds", "voltage MAE (mV)", "mode (%)", "rate (%)", "wall time (s)"]
-    head.append("3-NN: mV / mode / rate")
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    """Return medians of errors and wall time, with 3 nearest neighbours beside them, as Markdown."""
+    rows = [["case", "split, resize", "seeds", "voltage MAE (mV)", "mode (%)", "rate (%)", "wall time (s)",
+             "3-NN: mV / mode / rate"]]  # fmt: skip
     for result in results:
         case, split, resize = result["cell"].split("-")
-        near = result["baseline_3nn"][split]
-        cells = [case, f"{split}, {resize}", str(len(result["seeds"])), f"{1e3 * result['voltage']['median']:.1f}"]
-        for name in ("mode", "rate"):
-            cells.append(f"{100 * result[name]['median']:.1f}" if name in result else "–")
-        cells.append(f"{result['total_s']['median']:.0f}")
-        shown = [f"{100 * near[n]['accuracy']:.1f}" if n in near else "–" for n in ("mode", "rate")]
-        cells.append(" / ".join([f"{1e3 * near['voltage']['mae']:.1f}", *shown]))
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        baseline = result["baseline_3nn"][split]
+        row = [case, f"{split}, {resize}", str(len(result["seeds"])), f"{1e3 * result['voltage']['median']:.1f}"]
+        row += [f"{100 * result[n]['median']:.1f}" if n in result else "–" for n in ("mode", "rate")]
+        accuracies = [f"{100 * baseline[n]['accuracy']:.1f}" if n in baseline else "–" for n in ("mode", "rate")]
+        neighbours = " / ".join([f"{1e3 * baseline['voltage']['mae']:.1f}", *accuracies])
+        rows.append([*row, f"{result['total_s']['median']:.0f}", neighbours])
+    return markdown(rows)
 
 
 def vaw_table(results: list[dict[str, Any]]) -> str:
+    """Return the mean height of VAW by window and session as Markdown."""
     windows = list(next(iter(results[0]["vaw"].values())))
-    lines = ["| case, split, resize | rate | " + " | ".join(windows) + " |", "|---|---|" + "---|" * len(windows)]
+    rows = [["case, split, resize", "rate", *windows]]
     for result in results:
         for session, values in result["vaw"].items():
-            cells = [_shown(values[w]["mean"], len(result["seeds"])) for w in windows]
-            lines.append("| " + " | ".join([result["cell"].replace("-", ", "), session, *cells]) + " |")
-    return "\n".join(lines)
+            heights = [_text(values[window]["mean"], len(result["seeds"])) for window in windows]
+            rows.append([result["cell"].replace("-", ", "), session, *heights])
+    return markdown(rows)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -103,8 +106,8 @@ def main(argv: Sequence[str]) -> None:
     # Seed by seed, so that an interrupted benchmark has something of every cell.
     runs = {(cell, seed): measure(cell, seed) for seed in _SEEDS.value for cell in _CELLS.value}
     results = [summary(cell, [runs[cell, seed] for seed in _SEEDS.value]) for cell in _CELLS.value]
-    target = Path(_JSON.value or Path(_RUNS.value) / "accuracy.json")
-    target.write_text(json.dumps(results, indent=1) + "\n")
+    json_file = Path(_JSON.value or Path(_RUNS.value) / "accuracy.json")
+    json_file.write_text(json.dumps(results, indent=1) + "\n")
     print("\nMedians over seeds:\n")
     print(accuracy_table(results))
     print("\nMean height of VAW (0–1) in named windows, mean ± standard deviation over seeds:\n")

@@ -27,7 +27,7 @@ class Contestant(NamedTuple):
 
 
 def serve(run: Callable[[int], object]) -> None:
-    """The contestant's side: answers every line that asks for n units of work with the seconds they took."""
+    """Answer every line that asks for n units of work with the seconds they took: the contestant's side."""
     run(1)
     print("ready", flush=True)
     for line in sys.stdin:
@@ -37,29 +37,29 @@ def serve(run: Callable[[int], object]) -> None:
 
 
 def compete(contestants: Mapping[str, Contestant], units: int, rounds: int) -> dict[str, list[float]]:
-    """Seconds of every contestant for `units` of work in each of `rounds` turns; one that cannot start is left out."""
+    """Return the seconds of every contestant for `units` of work in each turn; one that cannot start is left out."""
     running: dict[str, subprocess.Popen[str]] = {}
     try:
-        for name, one in contestants.items():
+        for name, (command, environment) in contestants.items():
             process = subprocess.Popen(
-                [sys.executable, *one.command], cwd=ROOT, env={**os.environ, **one.environment}, text=True,
+                [sys.executable, *command], cwd=ROOT, env={**os.environ, **environment}, text=True,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             )  # fmt: skip
             assert process.stdout is not None
             if process.stdout.readline().strip() == "ready":
                 running[name] = process
             else:
-                _, complaint = process.communicate()
-                print(f"{name} is left out: {(complaint.strip().splitlines() or ['it ended'])[-1][:200]}", flush=True)
+                _, errors = process.communicate()
+                print(f"{name} is left out: {(errors.strip().splitlines() or ['it ended'])[-1][:200]}", flush=True)
         seconds: dict[str, list[float]] = {name: [] for name in running}
         for turn in range(rounds + 1):  # the first turn warms up and is not counted
             for name, process in running.items():
                 assert process.stdin is not None and process.stdout is not None
                 process.stdin.write(f"{units}\n")
                 process.stdin.flush()
-                taken = float(process.stdout.readline())
+                elapsed = float(process.stdout.readline())
                 if turn:
-                    seconds[name].append(taken)
+                    seconds[name].append(elapsed)
         return seconds
     finally:
         for process in running.values():
@@ -67,17 +67,17 @@ def compete(contestants: Mapping[str, Contestant], units: int, rounds: int) -> d
             process.communicate()
 
 
-def ratios(seconds: Mapping[str, list[float]], of: str, over: Sequence[str]) -> float | None:
-    """Median over turns of (seconds of the fastest of `over`) / (seconds of `of`): above 1 where `of` is ahead."""
-    present = [name for name in over if name in seconds]
-    if of not in seconds or not present:
+def speed_ratio(seconds: Mapping[str, list[float]], name: str, peers: Sequence[str]) -> float | None:
+    """Return the median over turns of (seconds of the fastest peer) / (seconds of `name`)."""
+    present = [peer for peer in peers if peer in seconds]
+    if name not in seconds or not present:
         return None
-    best = min(present, key=lambda name: statistics.median(seconds[name]))
-    return statistics.median(theirs / ours for theirs, ours in zip(seconds[best], seconds[of], strict=True))
+    best = min(present, key=lambda peer: statistics.median(seconds[peer]))
+    return statistics.median(theirs / ours for theirs, ours in zip(seconds[best], seconds[name], strict=True))
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores and versions."""
+    """Return processor, cores and versions."""
     model = platform.processor()
     for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
         if line.startswith("model name"):

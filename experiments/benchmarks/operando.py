@@ -1,13 +1,13 @@
-"""A measured cell: the network beside partial least squares and a look-up, on splits from easy to honest.
+"""A measured cell: the network beside partial least squares and nearest neighbours, on splits from easy to honest.
 
     python -m experiments.benchmarks.operando --data_root=DIR --json=docs/benchmarks/operando.json
 
 502 laboratory patterns over two and a half half cycles (`experiments/operando_xrd_mo.toml`). Voltage is learnt together
 with charging state, as case 2 does, and capacity by itself. Splits: random halves, alternating blocks of time, and each
-half cycle left out in turn. The settings are those of the experiment file, chosen on the random split of voltage; none
-is chosen here. Partial least squares takes the network's own inputs, and its number of components from five contiguous
-folds of the training patterns; the look-up averages the three nearest of them. Two rules that see no pattern stand
-beside: a straight line in time between the training patterns before and after, and the training patterns' median.
+half cycle left out in turn. The settings are those of the experiment file, chosen on the random split of voltage.
+Partial least squares takes the network's own inputs, and its components from five contiguous folds of the training
+patterns. Two rules that see no pattern: a straight line in time between the training patterns before and after, and the
+training patterns' median.
 """
 
 from __future__ import annotations
@@ -23,15 +23,17 @@ import numpy as np
 from absl import app, flags
 
 from experiments import case2
+from experiments.benchmarks.least_squares import choose_components
 from xrd_jax import datasets
+from xrd_jax.analysis.neighbours import nearest_indices
 from xrd_jax.analysis.run import Run
 from xrd_jax.config.overrides import override
 from xrd_jax.config.schema import Config
 from xrd_jax.errors import UserError
-from xrd_jax.preprocessing.prepare import Prepared, inputs, prepare
+from xrd_jax.preprocessing.prepare import Prepared, prepare, prepare_inputs
 from xrd_jax.runtime import compilation
 from xrd_jax.series.record import PatternSeries
-from xrd_jax.training import fit as training
+from xrd_jax.training.fit import fit
 
 EXPERIMENT = Path(__file__).resolve().parents[1] / "operando_xrd_mo.toml"
 SPLITS = {
@@ -51,7 +53,7 @@ _JSON = flags.DEFINE_string("json", "", "Where to write the results.")
 
 
 def load() -> tuple[PatternSeries, Config]:
-    """The patterns, and the configuration that the experiment file makes of case 2."""
+    """Return the patterns, and the configuration that the experiment file makes of case 2."""
     base = dataclasses.replace(case2.config(), data=str(EXPERIMENT), data_root=_ROOT.value, seeds=_SEEDS.value)
     base = override(base, ["prepare.window_target=", "train.redraw_shift=0", "train.augment=none"])
     series, _, settings = datasets.load_for(base)
@@ -59,80 +61,79 @@ def load() -> tuple[PatternSeries, Config]:
 
 
 def network(config: Config, prepared: Prepared) -> dict[str, np.ndarray]:
-    """target -> [S, n] predictions or [S, n, K] probabilities of the verification patterns, seed after seed."""
-    verified, said = prepared.series.subset(prepared.test), []
+    """Return target -> [S, T] predictions or [S, T, K] probabilities of the test set, seed after seed."""
+    test, predictions = prepared.series.subset(prepared.test), []
     for seed in config.seed_list():
-        own = dataclasses.replace(config, seed=seed, seeds=1)
+        seed_config = dataclasses.replace(config, seed=seed, seeds=1)
         with tempfile.TemporaryDirectory() as folder:
-            fitted = training.fit(own, prepared, Path(folder), progress=False)
-            run = Run(Path(folder), own, fitted.specs, prepared.statistics, fitted.model, fitted.variables)
-            said.append(run.predict(verified))
-    return {name: np.concatenate([one[name] for one in said]) for name in said[0]}
+            fitted = fit(seed_config, prepared, Path(folder), progress=False)
+            predictions.append(Run.from_training(Path(folder), seed_config, fitted, prepared).predict(test))
+    return {name: np.concatenate([outputs[name] for outputs in predictions]) for name in predictions[0]}
 
 
-def least_squares(given: tuple[np.ndarray, np.ndarray], truth: np.ndarray) -> tuple[np.ndarray, int]:
-    """Predictions of the verification patterns by partial least squares, and its components."""
+def mean_absolute(residuals: np.ndarray) -> float:
+    return float(np.abs(residuals).mean())
+
+
+def least_squares(train: np.ndarray, test: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return predictions of the test set by partial least squares, and its components.
+
+    Args:
+      train, test: inputs [T, L]; values: of `train`.
+    """
     from sklearn.cross_decomposition import PLSRegression
 
-    train, test = given
-    rows, scores = np.arange(len(train)), {}
-    for components in range(1, 21):
-        errors = []
-        for fold in np.array_split(rows, 5):
-            others = np.setdiff1d(rows, fold)
-            model = PLSRegression(components, scale=False).fit(train[others], truth[others])
-            errors.append(np.abs(model.predict(train[fold]).ravel() - truth[fold]))
-        scores[components] = float(np.concatenate(errors).mean())
-    best = min(scores, key=scores.__getitem__)
-    return PLSRegression(best, scale=False).fit(train, truth).predict(test).ravel(), best
+    rows = np.arange(len(train))
+    folds = [(np.setdiff1d(rows, fold), fold) for fold in np.array_split(rows, 5)]
+    components, _ = choose_components(train, values, folds, 20, mean_absolute)
+    return PLSRegression(components, scale=False).fit(train, values).predict(test).ravel(), components
 
 
-def nearest(given: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """[n, 3] indices of the training patterns nearest to every verification pattern."""
-    train, test = given
-    return np.argsort(((test[:, None, :] - train[None, :, :]) ** 2).sum(axis=-1), axis=1)[:, :3]
-
-
-def between(prepared: Prepared, values: np.ndarray) -> np.ndarray:
-    """[n] values of the verification patterns on straight lines in time between training patterns of one session."""
+def between_in_time(prepared: Prepared, values: np.ndarray) -> np.ndarray:
+    """Return values [T] of the test set on straight lines in time between training patterns of one session."""
     time, train, test = prepared.series.time, prepared.train, prepared.test
     return np.interp(time[test], time[train], values[train])
 
 
 def compare(series: PatternSeries, config: Config, target: str) -> dict[str, Any]:
-    """Mean absolute errors of every method on one target and split, and accuracies of the state where it is learnt."""
+    """Return mean absolute errors of every method, and accuracies of the charging state where it is learnt."""
     prepared = prepare(series, config.prepare, config.split_seed)
-    given = [np.asarray(inputs(prepared, config.prepare, rows), np.float64) for rows in (prepared.train, prepared.test)]
+    train, test = (
+        np.asarray(prepare_inputs(prepared, config.prepare, rows), np.float64)
+        for rows in (prepared.train, prepared.test)
+    )
     values = prepared.series.targets[target].values
-    truth, asked = values[prepared.train], values[prepared.test]
-    said = network(config, prepared)
-    linear, components = least_squares((given[0], given[1]), truth)
-    near = nearest((given[0], given[1]))
+    train_values, test_values = values[prepared.train], values[prepared.test]
+    predicted = network(config, prepared)
+    linear, components = least_squares(train, test, train_values)
+    neighbours = nearest_indices(train, test)
     row: dict[str, Any] = {
         "n_train": prepared.train.size,
         "n_test": prepared.test.size,
-        "network": np.abs(said[target] - asked).mean(axis=1).tolist(),
-        "ensemble": float(np.abs(said[target].mean(axis=0) - asked).mean()),
-        "pls": float(np.abs(linear - asked).mean()),
+        "network": np.abs(predicted[target] - test_values).mean(axis=1).tolist(),
+        "ensemble": mean_absolute(predicted[target].mean(axis=0) - test_values),
+        "pls": mean_absolute(linear - test_values),
         "pls_components": components,
-        "neighbours": float(np.abs(truth[near].mean(axis=1) - asked).mean()),
-        "line_in_time": float(np.abs(between(prepared, values) - asked).mean()),
-        "constant": float(np.abs(np.median(truth) - asked).mean()),
+        "neighbours": mean_absolute(train_values[neighbours].mean(axis=1) - test_values),
+        "line_in_time": mean_absolute(between_in_time(prepared, values) - test_values),
+        "constant": mean_absolute(np.median(train_values) - test_values),
     }
-    if "mode" in said:
+    if "mode" in predicted:
         mode = prepared.series.targets["mode"].values
-        votes = np.stack([(mode[prepared.train][near] == k).sum(axis=1) for k in range(said["mode"].shape[-1])], axis=1)
-        row["mode"] = (said["mode"].argmax(axis=-1) == mode[prepared.test]).mean(axis=1).tolist()
+        classes = range(predicted["mode"].shape[-1])
+        votes = np.stack([(mode[prepared.train][neighbours] == k).sum(axis=1) for k in classes], axis=1)
+        row["mode"] = (predicted["mode"].argmax(axis=-1) == mode[prepared.test]).mean(axis=1).tolist()
         row["mode_neighbours"] = float((votes.argmax(axis=1) == mode[prepared.test]).mean())
     return row
 
 
 def line(target: str, split: str, row: dict[str, Any]) -> str:
+    """Return a row of the printed table, which appears row by row."""
     scale, unit = UNITS[target]
-    each = scale * np.array(row["network"])
-    spread = f"{each.mean():.0f} ± {each.std(ddof=1):.0f}" if each.size > 1 else f"{each.mean():.0f}"
+    errors = scale * np.array(row["network"])
+    text = f"{errors.mean():.0f} ± {errors.std(ddof=1):.0f}" if errors.size > 1 else f"{errors.mean():.0f}"
     state = f"{100 * np.mean(row['mode']):.0f} / {100 * row['mode_neighbours']:.0f}" if "mode" in row else "–"
-    cells = [f"{target} ({unit})", split, f"{row['n_train']} / {row['n_test']}", spread]
+    cells = [f"{target} ({unit})", split, f"{row['n_train']} / {row['n_test']}", text]
     cells += [f"{scale * row[k]:.0f}" for k in ("ensemble", "pls", "neighbours", "line_in_time", "constant")]
     return "| " + " | ".join([*cells, state]) + " |"
 

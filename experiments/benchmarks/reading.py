@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from xrd_jax.io.reading import many_files
+from xrd_jax.io.reading.many_files import BatchReader
 from xrd_jax.runtime.process import cores
 
 _FILES = flags.DEFINE_integer("files", 10_000, "How many patterns.")
@@ -28,46 +28,44 @@ _POINTS = flags.DEFINE_integer("points", 1400, "Channels of each.")
 _JSON = flags.DEFINE_string("json", "", "Where to write the results.")
 
 
-def make(home: Path, files: int, points: int) -> list[Path]:
-    """Two-column text files of Poisson counts, as an instrument's export program writes them."""
+def write_patterns(folder: Path, files: int, points: int) -> list[Path]:
+    """Write two-column text files of Poisson counts, as an instrument's export program does."""
     axis = [f"{x:.4f}" for x in 10 + 0.02 * np.arange(points)]
     generator = np.random.default_rng(0)
-    made = []
-    for number in range(files):
+    paths = [folder / f"scan_{number:05d}.xy" for number in range(files)]
+    for path in paths:
         counts = generator.poisson(1000, points)
-        made.append(home / f"scan_{number:05d}.xy")
-        made[-1].write_text("# 2theta counts\n" + "".join(f"{x} {y}\n" for x, y in zip(axis, counts, strict=True)))
-    return made
+        path.write_text("# 2theta counts\n" + "".join(f"{x} {y}\n" for x, y in zip(axis, counts, strict=True)))
+    return paths
 
 
-def clocked(work: Callable[[], object]) -> dict[str, float]:
-    """Wall time and processor time, in s."""
+def measure(work: Callable[[], object]) -> dict[str, float]:
+    """Return wall time and processor time, in s."""
     begun, before = time.perf_counter(), os.times()
     work()
     after = os.times()
-    cpu = sum(after[:4]) - sum(before[:4])
-    return {"wall_s": time.perf_counter() - begun, "cpu_s": cpu}
+    return {"wall_s": time.perf_counter() - begun, "cpu_s": sum(after[:4]) - sum(before[:4])}
 
 
 def main(argv: Sequence[str]) -> None:
     del argv
     results: dict[str, Any] = {"files": _FILES.value, "points": _POINTS.value, "cores": cores()}
-    with tempfile.TemporaryDirectory() as place:
-        os.environ["XRD_JAX_CACHE"] = str(Path(place) / "cache")
-        home = Path(place) / "patterns"
-        home.mkdir()
-        files = make(home, _FILES.value, _POINTS.value)
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["XRD_JAX_CACHE"] = str(Path(scratch) / "cache")
+        folder = Path(scratch) / "patterns"
+        folder.mkdir()
+        files = write_patterns(folder, _FILES.value, _POINTS.value)
         ways: dict[str, Callable[[], object]] = {
             "np.loadtxt in a loop": lambda: [np.loadtxt(file) for file in files],
-            "one process": lambda: many_files.Reading(workers=1).read_all(files),
-            "a process per core": lambda: many_files.Reading(progress=True).read_all(files),
-            "the same, into the cache": lambda: many_files.Reading(cache=True, progress=True).read_all(files),
-            "from the cache": lambda: many_files.Reading(cache=True).read_all(files),
+            "one process": lambda: BatchReader(workers=1).read_all(files),
+            "a process per core": lambda: BatchReader(progress=True).read_all(files),
+            "the same, into the cache": lambda: BatchReader(cache=True, progress=True).read_all(files),
+            "from the cache": lambda: BatchReader(cache=True).read_all(files),
         }
         print(f"{len(files)} files of {_POINTS.value} points, {results['cores']} cores\n")
         print("| way | files/s | wall (s) | processor (s) |\n|---|---|---|---|")
         for name, work in ways.items():
-            results[name] = clocked(work)
+            results[name] = measure(work)
             wall, cpu = results[name]["wall_s"], results[name]["cpu_s"]
             print(f"| {name} | {len(files) / wall:.0f} | {wall:.2f} | {cpu:.2f} |", flush=True)
     if _JSON.value:

@@ -42,30 +42,31 @@ _STEPS = flags.DEFINE_integer("steps", 200, "Optimisation steps.")
 _STAGE = flags.DEFINE_string("stage", "", "Used by the benchmark itself: the stage of this process.")
 
 
-def child(stage: str, patterns: int, folder: Path) -> dict[str, Any]:
-    """One stage in a process of its own."""
-    flags_ = [f"--stage={stage}", f"--patterns={patterns}", f"--folder={folder}", f"--steps={_STEPS.value}"]
-    command = [sys.executable, "-m", "experiments.benchmarks.scaling", *flags_]
-    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
+def run_stage(stage: str, patterns: int, folder: Path) -> dict[str, Any]:
+    """Run one stage in a process of its own."""
+    arguments = [f"--stage={stage}", f"--patterns={patterns}", f"--folder={folder}", f"--steps={_STEPS.value}"]
+    command = [sys.executable, "-m", "experiments.benchmarks.scaling", *arguments]
+    process = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 def timed(work: Callable[[], int]) -> dict[str, float]:
-    """Seconds of `work`, per pattern that it says it did, and the peak memory of this process in MB."""
-    begun, used = time.perf_counter(), time.process_time()
+    """Return seconds of `work` per pattern that it says it did, and the peak memory of this process in MB."""
+    begun, cpu_begun = time.perf_counter(), time.process_time()
     patterns = work()
-    wall, cpu = time.perf_counter() - begun, time.process_time() - used
-    return {"patterns": patterns, "wall_us": wall / patterns * 1e6, "cpu_us": cpu / patterns * 1e6, "peak_mb": peak()}
+    wall, cpu = time.perf_counter() - begun, time.process_time() - cpu_begun
+    microseconds = {"wall_us": wall / patterns * 1e6, "cpu_us": cpu / patterns * 1e6}
+    return {"patterns": patterns, **microseconds, "peak_mb": peak_mb()}
 
 
-def peak() -> float:
+def peak_mb() -> float:
     scale = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e6
 
 
 def idle(patterns: int, folder: Path) -> dict[str, float]:
-    network()
-    return {"patterns": patterns, "peak_mb": peak()}
+    untrained_run()
+    return {"patterns": patterns, "peak_mb": peak_mb()}
 
 
 def simulate(patterns: int, folder: Path) -> dict[str, float]:
@@ -73,8 +74,8 @@ def simulate(patterns: int, folder: Path) -> dict[str, float]:
     from xrd_jax.physics import simulate as physics
 
     cell = Cell(repeats=-(-patterns // FRAMES))
-    physics.write(Cell(rates=("1C",)), folder / "warm.h5")
-    return timed(lambda: len(physics.write(cell, folder / f"{patterns}.h5")))
+    physics.simulate_to_file(Cell(rates=("1C",)), folder / "warm.h5")
+    return timed(lambda: len(physics.simulate_to_file(cell, folder / f"{patterns}.h5")))
 
 
 def prepare(patterns: int, folder: Path) -> dict[str, float]:
@@ -82,16 +83,16 @@ def prepare(patterns: int, folder: Path) -> dict[str, float]:
     from xrd_jax.series.record import PatternSeries
 
     def work(path: Path) -> int:
-        series, config = PatternSeries.load(path), case().prepare
+        series, config = PatternSeries.load(path), case3_config().prepare
         prepared = preparing.prepare(series, config)
-        preparing.inputs(prepared, config, prepared.train).block_until_ready()
+        preparing.prepare_inputs(prepared, config, prepared.train).block_until_ready()
         sizes.append(prepared.train.size)
         return len(series)
 
     sizes: list[int] = []
     work(folder / "warm.h5")
-    found = timed(lambda: work(folder / f"{patterns}.h5"))
-    return found | {"inputs_mb": sizes[-1] * case().prepare.channels * 4 / 1e6}
+    timing = timed(lambda: work(folder / f"{patterns}.h5"))
+    return timing | {"inputs_mb": sizes[-1] * case3_config().prepare.channels * 4 / 1e6}
 
 
 def look(patterns: int, folder: Path) -> dict[str, float]:
@@ -99,7 +100,7 @@ def look(patterns: int, folder: Path) -> dict[str, float]:
 
     from xrd_jax.series.record import PatternSeries
 
-    run, series = network(), PatternSeries.load(folder / f"{patterns}.h5")
+    run, series = untrained_run(), PatternSeries.load(folder / f"{patterns}.h5")
 
     def work(part: PatternSeries) -> int:
         total = sum(float(block.raw.sum()) for block in run.stream(part))
@@ -117,9 +118,9 @@ def train(patterns: int, folder: Path) -> dict[str, float]:
     from xrd_jax import models
     from xrd_jax.training import seed_groups, sharding, step
 
-    run, key = network(), jax.random.key(0)
-    config = case()
-    grid = sharding.grid(1, config.train.batch_devices, config.train.batch_size)
+    run, key = untrained_run(), jax.random.key(0)
+    config = run.config
+    grid = sharding.device_grid(1, config.train.batch_devices, config.train.batch_size)
     shares = grid.shape[1]
     outputs = tuple((s.name, s.size) for s in run.specs)
     model = models.build(config.model, config.prepare.channels, outputs, sharding.BATCH if shares > 1 else None)
@@ -128,11 +129,11 @@ def train(patterns: int, folder: Path) -> dict[str, float]:
         s.name: jax.random.randint(key, (patterns,), 0, s.size) if s.classes else jax.random.normal(key, (patterns,))
         for s in run.specs
     }
-    few = jax.random.normal(key, (WARM, config.prepare.channels))
-    inputs = few[jnp.arange(patterns) % WARM]  # a gather needs no room beside its result
+    drawn = jax.random.normal(key, (WARM, config.prepare.channels))
+    inputs = drawn[jnp.arange(patterns) % WARM]  # a gather needs no room beside its result
     data = step.TrainingData(inputs, jnp.zeros(0), run.statistics, targets)
-    groups = seed_groups.SeedGroups(step_config, sharding.groups(1, grid, 1), data, [0])
-    group, state = groups.groups[0], groups.begin()[0]
+    groups = seed_groups.SeedGroups(step_config, sharding.make_groups(1, grid, 1), data, [0])
+    group, state = groups.groups[0], groups.init()[0]
     order = groups.order(group, state)
     state, _ = groups.advance(group, state, order, 1)
 
@@ -147,37 +148,36 @@ def train(patterns: int, folder: Path) -> dict[str, float]:
         jax.block_until_ready(state)
         return _STEPS.value * step_config.batch
 
-    drawn, found = timed(shuffle), timed(work)
-    once = {name: found[name] + drawn[name] for name in ("wall_us", "cpu_us")}  # an epoch is shuffled once
-    own = {"patterns": patterns, "shuffle_us": drawn["cpu_us"], "inputs_mb": inputs.nbytes / 1e6}
-    return found | once | own
+    shuffling, training = timed(shuffle), timed(work)
+    both = {name: training[name] + shuffling[name] for name in ("wall_us", "cpu_us")}  # an epoch is shuffled once
+    sizes = {"patterns": patterns, "shuffle_us": shuffling["cpu_us"], "inputs_mb": inputs.nbytes / 1e6}
+    return training | both | sizes
 
 
-def case() -> Any:
+def case3_config() -> Any:
     from experiments import case3
 
     config = case3.config()
     return dataclasses.replace(config, train=dataclasses.replace(config.train, augment="none"))
 
 
-def network() -> Any:
-    """A network of case 3 before its first step: how fast it is does not depend on what it has learnt."""
+def untrained_run() -> Any:
+    """Return a run of case 3 before its first step: how fast it is does not depend on what it has learnt."""
     import jax
     import numpy as np
 
     from xrd_jax import models
     from xrd_jax.analysis import run
-    from xrd_jax.physics.simulate import MODES
     from xrd_jax.preprocessing import targets as preprocessing_targets
     from xrd_jax.preprocessing import transform
-    from xrd_jax.series.axis import Axis
+    from xrd_jax.series.axis import HALF_CYCLE_MODES, Axis
     from xrd_jax.series.record import PatternSeries
 
-    config, length = case(), 1400
+    config, length = case3_config(), 1400
     axis, rows = Axis(12.0 + 0.02 * np.arange(length)), np.random.default_rng(0).poisson(300.0, (16, length))
     series = PatternSeries(rows.astype(np.uint16), axis, np.arange(16), {}, np.zeros(16), np.zeros(16))
     statistics = transform.fit_statistics(series, np.arange(16), config.prepare)
-    classes: tuple[tuple[str, ...], ...] = ((), MODES, config.cell.rates)
+    classes: tuple[tuple[str, ...], ...] = ((), HALF_CYCLE_MODES, config.cell.rates)
     specs = tuple(
         preprocessing_targets.TargetSpec(
             name, "classification" if names else "regression", "", max(len(names), 1), names, 0.0, 1.0
@@ -222,7 +222,7 @@ def main(argv: Sequence[str]) -> None:
             for stage in _STAGES.value:
                 if stage == "idle" and results:
                     continue
-                results.append({"stage": stage} | child(stage, patterns, Path(folder)))
+                results.append({"stage": stage} | run_stage(stage, patterns, Path(folder)))
                 print(json.dumps(results[-1]), flush=True)
     results.sort(key=lambda row: STAGES.index(row["stage"]))
     print(table(results))

@@ -19,6 +19,7 @@ ALPHA1, ALPHA2, RATIO = 1.540598, 1.544426, 0.5
 
 
 def positions(scan: Scan) -> np.ndarray:
+    """Return the positions [N] of a scan."""
     return scan[0] + scan[1] * np.arange(len(scan[2]))
 
 
@@ -26,22 +27,25 @@ def _rows(scan: Scan, extra: str = "", separator: str = " ") -> str:
     return "".join(f"{x:.6f}{separator}{y:.0f}{extra}\n" for x, y in zip(positions(scan), scan[2], strict=True))
 
 
+def _listed(counts: np.ndarray, width: int) -> str:
+    return "".join(" ".join(f"{y:.0f}" for y in counts[i : i + width]) + "\n" for i in range(0, len(counts), width))
+
+
 def xrdml(scans: Sequence[Scan], counts: bool = False, listed: bool = False, intended: str = "K-Alpha 1") -> bytes:
     """Schema 2.0 with `counts`, or 1.5 with `intensities`; positions as start and end or as a list."""
-    parts = []
+    parts, tag = [], "counts" if counts else "intensities"
     for scan in scans:
         x = positions(scan)
-        where = f"<startPosition>{x[0]:.6f}</startPosition><endPosition>{x[-1]:.6f}</endPosition>"
-        where = f"<listPositions>{' '.join(f'{v:.6f}' for v in x)}</listPositions>" if listed else where
-        tag = "counts" if counts else "intensities"
-        factors = f"<beamAttenuationFactors>{' '.join(['1'] * len(x))}</beamAttenuationFactors>"
+        axis = f"<startPosition>{x[0]:.6f}</startPosition><endPosition>{x[-1]:.6f}</endPosition>"
+        axis = f"<listPositions>{' '.join(f'{v:.6f}' for v in x)}</listPositions>" if listed else axis
+        factors = f"<beamAttenuationFactors>{' '.join(['1'] * len(x))}</beamAttenuationFactors>" if counts else ""
         parts.append(
             '<scan scanAxis="Gonio" mode="Continuous" status="Completed"><header>'
             "<startTimeStamp>2024-03-08T11:13:20-06:00</startTimeStamp>"
             "<endTimeStamp>2024-03-08T11:14:20-06:00</endTimeStamp></header><dataPoints>"
-            f'<positions axis="2Theta" unit="deg">{where}</positions>'
+            f'<positions axis="2Theta" unit="deg">{axis}</positions>'
             '<positions axis="Phi" unit="deg"><commonPosition>1.0</commonPosition></positions>'
-            f'<commonCountingTime unit="seconds">1.0</commonCountingTime>{factors if counts else ""}'
+            f'<commonCountingTime unit="seconds">1.0</commonCountingTime>{factors}'
             f'<{tag} unit="counts">{" ".join(f"{y:.0f}" for y in scan[2])}</{tag}></dataPoints></scan>'
         )
     return (
@@ -54,27 +58,26 @@ def xrdml(scans: Sequence[Scan], counts: bool = False, listed: bool = False, int
 
 
 def archive(members: dict[str, bytes]) -> bytes:
+    """Return a zip file of members by name."""
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as opened:
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as zip_file:
         for name, data in members.items():
-            opened.writestr(name, data)
+            zip_file.writestr(name, data)
     return stream.getvalue()
 
 
 def brml(scans: Sequence[Scan]) -> bytes:
     members = {"Experiment0/DataContainer.xml": b"<DataContainer/>"}
     for i, scan in enumerate(scans):
-        data = "".join(
-            f"<Datum>1,1,{x:.6f},{x / 2:.6f},{y:.0f}</Datum>" for x, y in zip(positions(scan), scan[2], strict=True)
-        )
+        points = zip(positions(scan), scan[2], strict=True)
+        data = "".join(f"<Datum>1,1,{x:.6f},{x / 2:.6f},{y:.0f}</Datum>" for x, y in points)
         members[f"Experiment0/RawData{i}.xml"] = (
             '<?xml version="1.0"?><RawData xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">'
             "<TimeStampStarted>2025-02-26T10:47:52.8708798+00:00</TimeStampStarted>"
             "<TimeStampFinished>2025-02-26T11:17:47.1774022+00:00</TimeStampFinished><DataRoutes>"
             '<DataRoute RouteFlag="Measured"><ScanInformation VisibleName="Coupled"><ScanAxes>'
             '<ScanAxisInfo AxisId="TwoTheta"/><ScanAxisInfo AxisId="Theta"/></ScanAxes></ScanInformation>'
-            f"{data}<DataViews>"
-            '<RawDataView xsi:type="VaryingRawDataView" Start="2" Length="2">'
+            f'{data}<DataViews><RawDataView xsi:type="VaryingRawDataView" Start="2" Length="2">'
             '<Varying LogicName="ScanAxes"/></RawDataView>'
             '<RawDataView xsi:type="RecordedRawDataView" Start="4" Length="1"/></DataViews></DataRoute></DataRoutes>'
             f'<Tube><WaveLengthAverage Unit="Å" Value="1.5418"/></Tube></RawData>'
@@ -86,16 +89,11 @@ def ras(scans: Sequence[Scan], factor: float = 1.0) -> bytes:
     text = "*RAS_DATA_START\r\n"
     for scan in scans:
         header = {
-            "FILE_OPERATOR": "日本",
-            "HW_XG_TARGET_NAME": "Cu",
-            "HW_XG_WAVE_LENGTH_ALPHA1": ALPHA1,
-            "HW_XG_WAVE_LENGTH_ALPHA2": ALPHA2,
-            "MEAS_COND_XG_WAVE_TYPE": "Ka1",
-            "MEAS_DATA_COUNT": len(scan[2]),
-            "MEAS_SCAN_AXIS_X_INTERNAL": "TwoThetaTheta",
-            "MEAS_SCAN_START_TIME": "07/15/21 10:14:16",
+            "FILE_OPERATOR": "日本", "HW_XG_TARGET_NAME": "Cu", "HW_XG_WAVE_LENGTH_ALPHA1": ALPHA1,
+            "HW_XG_WAVE_LENGTH_ALPHA2": ALPHA2, "MEAS_COND_XG_WAVE_TYPE": "Ka1", "MEAS_DATA_COUNT": len(scan[2]),
+            "MEAS_SCAN_AXIS_X_INTERNAL": "TwoThetaTheta", "MEAS_SCAN_START_TIME": "07/15/21 10:14:16",
             "MEAS_SCAN_UNIT_X": "deg",
-        }
+        }  # fmt: skip
         text += "*RAS_HEADER_START\r\n" + "".join(f'*{key} "{value}"\r\n' for key, value in header.items())
         text += "*RAS_HEADER_END\r\n*RAS_INT_START\r\n" + _rows(scan, f" {factor:.4f}").replace("\n", "\r\n")
         text += "*RAS_INT_END\r\n"
@@ -135,46 +133,40 @@ def raw2(scans: Sequence[Scan]) -> bytes:
     struct.pack_into("<fff", header, 190, ALPHA1, ALPHA2, RATIO)
     data = bytes(header)
     for start, step, counts in scans:
-        own = bytearray(60)
-        struct.pack_into("<HHxxxxfff", own, 0, 60, len(counts), 3.0, step, start)
-        data += bytes(own) + counts.astype("<f4").tobytes()
+        data += struct.pack("<HHxxxxfff40x", 60, len(counts), 3.0, step, start) + counts.astype("<f4").tobytes()
     return data
 
 
-def raw3(scans: Sequence[Scan], extra: int = 40) -> bytes:
+def raw3(scans: Sequence[Scan]) -> bytes:
     header = bytearray(712)
     header[:8], header[16:26], header[26:36] = b"RAW1.01\x00", b"12/24/2008", b"10:20:30\x00\x00"
     struct.pack_into("<II", header, 8, 1, len(scans))
     struct.pack_into("<ddddd", header, 616, 1.5418, ALPHA1, ALPHA2, 1.39, RATIO)
     data = bytes(header)
     for start, step, counts in scans:
-        own = bytearray(304)
-        struct.pack_into("<IIdd", own, 0, 304, len(counts), start / 2, start)
-        struct.pack_into("<d", own, 176, step)
-        struct.pack_into("<fI", own, 192, 1.0, 0)
-        struct.pack_into("<dIII", own, 240, ALPHA1, 0, 4, extra)
-        data += bytes(own) + bytes(extra) + counts.astype("<f4").tobytes()
+        range_header = bytearray(304)
+        struct.pack_into("<IIdd", range_header, 0, 304, len(counts), start / 2, start)
+        struct.pack_into("<d", range_header, 176, step)
+        struct.pack_into("<fI", range_header, 192, 1.0, 0)
+        struct.pack_into("<dIII", range_header, 240, ALPHA1, 0, 4, 40)
+        data += bytes(range_header) + bytes(40) + counts.astype("<f4").tobytes()
     return data
 
 
-def raw4(scans: Sequence[Scan], record: int = 8) -> bytes:
+def raw4(scans: Sequence[Scan]) -> bytes:
     header = bytearray(61)
     header[:8], header[12:22], header[24:32] = b"RAW4.00\x00", b"11/29/2021", b"11:17:18"
     text = struct.pack("<III", 10, 36 + 4, 0) + b"SAMPLEID".ljust(24, b"\x00") + b"CO-2"
-    tube = bytearray(136)
-    struct.pack_into("<II", tube, 0, 30, 136)
-    struct.pack_into("<ddddd", tube, 72, 1.5418, ALPHA1, ALPHA2, 1.39, RATIO)
-    data = bytes(header) + text + bytes(tube)
+    tube = struct.pack("<II64xddddd24x", 30, 136, 1.5418, ALPHA1, ALPHA2, 1.39, RATIO)
+    data = bytes(header) + text + tube
     for start, step, counts in scans:
-        own = bytearray(160)
-        struct.pack_into("<II", own, 0, 0, len(counts))
-        own[32:46] = b"Locked Coupled"
-        struct.pack_into("<ddIf", own, 72, start, step, len(counts), 1.0)
-        struct.pack_into("<d16xII", own, 112, ALPHA1, record, 92)
-        drive = struct.pack("<II", 50, 92) + bytes(84)
-        records = np.zeros((len(counts), record // 4), "<f4")
-        records[:, 0] = counts
-        data += bytes(own) + drive + records.tobytes()
+        range_header = bytearray(160)
+        struct.pack_into("<II", range_header, 0, 0, len(counts))
+        range_header[32:46] = b"Locked Coupled"
+        struct.pack_into("<ddIf", range_header, 72, start, step, len(counts), 1.0)
+        struct.pack_into("<d16xII", range_header, 112, ALPHA1, 8, 92)
+        records = np.stack([counts, np.zeros(len(counts))], axis=1).astype("<f4")
+        data += bytes(range_header) + struct.pack("<II84x", 50, 92) + records.tobytes()
     return data
 
 
@@ -185,8 +177,7 @@ def nexus(scans: Sequence[Scan], form: str = "axes") -> bytes:
         entry = file.create_group("entry")
         file.attrs["default"], entry.attrs["NX_class"], entry.attrs["default"] = "entry", "NXentry", "data"
         entry["start_time"], entry["end_time"] = "2001-02-07T08:54:21-0600", "2001-02-07T08:55:21-0600"
-        wave = entry.create_dataset("instrument/monochromator/wavelength", data=0.4)
-        wave.attrs["units"] = "angstrom"
+        entry.create_dataset("instrument/monochromator/wavelength", data=0.4).attrs["units"] = "angstrom"
         data = entry.create_group("data")
         data.attrs["NX_class"] = "NXdata"
         x, y = positions(scans[0]), scans[0][2] if len(scans) == 1 else np.array([scan[2] for scan in scans])
@@ -205,8 +196,7 @@ def uxd(scans: Sequence[Scan], pairs: bool = False, drive: str = "COUPLED") -> b
     text += f"_WL1={ALPHA1}\n_WL2={ALPHA2}\n_WLRATIO={RATIO}\n_DATEMEASURED='12-Aug-2009 17:04:05'\n"
     for scan in scans:
         text += f"; Data for range\n_DRIVE='{drive}'\n_STEPTIME=1.0\n_STEPSIZE={scan[1]:.6f}\n_START={scan[0]:.6f}\n"
-        lines = [" ".join(f"{v:.0f}" for v in scan[2][i : i + 8]) + "\n" for i in range(0, len(scan[2]), 8)]
-        text += "_2THETACOUNTS\n" + _rows(scan) if pairs else "_COUNTS\n" + "".join(lines)
+        text += "_2THETACOUNTS\n" + _rows(scan) if pairs else "_COUNTS\n" + _listed(scan[2], 8)
     return text.encode()
 
 
@@ -216,22 +206,19 @@ def gsas(scans: Sequence[Scan], form: str = "STD") -> bytes:
         tail = f"CONST {start * 100:.4f} {step * 100:.4f} 0 0 {form}"
         text += f"BANK {i} {len(counts)} {len(counts)} {tail}".ljust(80) + "\n"
         if form == "FXYE":
-            text += "".join(
-                f"{x * 100:.4f} {y:.1f} {1 + y:.1f}\n"
-                for x, y in zip(positions((start, step, counts)), counts, strict=True)
-            )
+            points = zip(positions((start, step, counts)), counts, strict=True)
+            text += "".join(f"{x * 100:.4f} {y:.1f} {1 + y:.1f}\n" for x, y in points)
             continue
-        fields = [f" 1{y:6.0f}" for y in counts] if form == "STD" else [f"{y:8.0f}{1 + y:8.0f}" for y in counts]
-        per = 10 if form == "STD" else 5
-        text += "".join("".join(fields[k : k + per]).ljust(80) + "\n" for k in range(0, len(fields), per))
+        fields = [f" 1{y:6.0f}" if form == "STD" else f"{y:8.0f}{1 + y:8.0f}" for y in counts]
+        width = 80 // len(fields[0])
+        text += "".join("".join(fields[k : k + width]).ljust(80) + "\n" for k in range(0, len(fields), width))
     return text.encode()
 
 
 def stepped(scans: Sequence[Scan]) -> bytes:
     start, step, counts = scans[0]
-    lines = [" ".join(f"{v:.0f}" for v in counts[i : i + 10]) for i in range(0, len(counts), 10)]
     end = start + step * (len(counts) - 1)
-    return ("! a comment\n" + f"{start:.4f} {step:.4f} {end:.4f} a title\n" + "\n".join(lines) + "\n").encode()
+    return (f"! a comment\n{start:.4f} {step:.4f} {end:.4f} a title\n" + _listed(counts, 10)).encode()
 
 
 def columns(scans: Sequence[Scan], header: str = "# scan {}\n") -> bytes:

@@ -1,4 +1,4 @@
-"""Fat from near-infrared spectra: the network beside partial least squares and a look-up, all on the same rows.
+"""Fat from near-infrared spectra: the network beside partial least squares and nearest neighbours, on the same rows.
 
     python -m experiments.benchmarks.tecator --data_root=DIR                  the comparison on rows 172 to 214
     python -m experiments.benchmarks.tecator --data_root=DIR --choose         how its settings were chosen
@@ -22,17 +22,21 @@ import numpy as np
 from absl import app, flags
 
 from experiments import case1
+from experiments.benchmarks.least_squares import choose_components
 from xrd_jax import datasets
+from xrd_jax.analysis.neighbours import nearest_indices
 from xrd_jax.analysis.run import Run
+from xrd_jax.commands.tables import markdown
 from xrd_jax.config.overrides import override
-from xrd_jax.config.row_ranges import spans
+from xrd_jax.config.row_ranges import format_row_ranges
 from xrd_jax.config.schema import Config
-from xrd_jax.preprocessing.prepare import inputs, prepare
+from xrd_jax.preprocessing.prepare import prepare, prepare_inputs
 from xrd_jax.series.record import PatternSeries
-from xrd_jax.training import fit as training
+from xrd_jax.training.fit import fit
 
 EXPERIMENT = Path(__file__).resolve().parents[1] / "nir_tecator.toml"
 FOLDS = 4
+TRAINING_ROWS, TEST_ROWS = 172, slice(172, 215)
 SETTINGS: dict[str, list[str]] = {
     "as in the file": [],
     "no derivative": ["prepare.savgol=0", "prepare.derivative=0"],
@@ -61,7 +65,7 @@ _JSON = flags.DEFINE_string("json", "", "Where to write the results.")
 
 
 def load() -> tuple[PatternSeries, Config]:
-    """The spectra, and the configuration that the experiment file makes of case 1."""
+    """Return the spectra, and the configuration that the experiment file makes of case 1."""
     base = dataclasses.replace(case1.config(), data=str(EXPERIMENT), data_root=_ROOT.value)
     plain = ["prepare.window_target=", "train.redraw_shift=0", "train.augment=none"]
     base = override(base, [*plain, "train.checkpoint_every=100000"])
@@ -69,28 +73,31 @@ def load() -> tuple[PatternSeries, Config]:
     return series, override(datasets.apply_settings(base, settings), _BASE.value)
 
 
-def folds(config: Config) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(train, verify) rows inside the training rows."""
-    rows = np.arange(172)
+def folds() -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return (rows to fit, rows held out) inside the training rows."""
+    rows = np.arange(TRAINING_ROWS)
     return [(rows[rows % FOLDS != k], rows[rows % FOLDS == k]) for k in range(FOLDS)]
 
 
+def root_mean_square(residuals: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(residuals**2)))
+
+
 def network(series: PatternSeries, config: Config) -> np.ndarray:
-    """[S, n] predictions of the verification rows, trained without reports or figures."""
+    """Return predictions [S, T] of the test rows, trained without reports or figures."""
     prepared = prepare(series, config.prepare, config.split_seed)
     with tempfile.TemporaryDirectory() as folder:
-        fitted = training.fit(config, prepared, Path(folder), progress=False)
-        run = Run(Path(folder), config, fitted.specs, prepared.statistics, fitted.model, fitted.variables)
-        return run.predict(series.subset(prepared.test))["fat"]
+        fitted = fit(config, prepared, Path(folder), progress=False)
+        return Run.from_training(Path(folder), config, fitted, prepared).predict(series.subset(prepared.test))["fat"]
 
 
 def cross_validated(series: PatternSeries, config: Config) -> float:
-    """RMSE over all training rows, each predicted by the network that did not see it."""
-    truth, errors = series.targets["fat"].values, []
-    for train, verify in folds(config):
-        asked = [f"prepare.train_rows={spans(train)}", f"prepare.test_rows={spans(verify)}"]
-        errors.append(network(series, override(dataclasses.replace(config, seeds=1), asked))[0] - truth[verify])
-    return float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))
+    """Return the RMSE over all training rows, each predicted by the network that did not see it."""
+    fat, residuals = series.targets["fat"].values, []
+    for train, held_out in folds():
+        rows = [f"prepare.train_rows={format_row_ranges(train)}", f"prepare.test_rows={format_row_ranges(held_out)}"]
+        residuals.append(network(series, override(dataclasses.replace(config, seeds=1), rows))[0] - fat[held_out])
+    return root_mean_square(np.concatenate(residuals))
 
 
 def _snv(spectra: np.ndarray) -> np.ndarray:
@@ -98,65 +105,65 @@ def _snv(spectra: np.ndarray) -> np.ndarray:
 
 
 def least_squares(series: PatternSeries, config: Config) -> dict[str, dict[str, Any]]:
-    """Partial least squares on the spectra as they are, and on what the network is given.
+    """Return scores of partial least squares on the spectra as they are, and on what the network is given.
 
     Components are chosen by the same folds, then fitted to all training rows.
     """
     from sklearn.cross_decomposition import PLSRegression
 
     prepared = prepare(series, config.prepare)
-    whole = np.asarray(inputs(prepared, config.prepare, np.arange(len(series))), np.float64)
-    kinds = {"as measured": series.intensity, "SNV": _snv(np.asarray(series.intensity)), "the network's inputs": whole}
-    truth, results = series.targets["fat"].values, {}
+    inputs = np.asarray(prepare_inputs(prepared, config.prepare, np.arange(len(series))), np.float64)
+    measured = np.asarray(series.intensity)
+    kinds = {"as measured": measured, "SNV": _snv(measured), "the network's inputs": inputs}
+    fat, results = series.targets["fat"].values, {}
     for name, spectra in kinds.items():
-        scores = {}
-        for components in range(1, 26):
-            errors = []
-            for train, verify in folds(config):
-                model = PLSRegression(components, scale=False).fit(spectra[train], truth[train])
-                errors.append(model.predict(spectra[verify]).ravel() - truth[verify])
-            scores[components] = float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))
-        best = min(scores, key=scores.__getitem__)
-        model = PLSRegression(best, scale=False).fit(spectra[prepared.train], truth[prepared.train])
-        error = model.predict(spectra[prepared.test]).ravel() - truth[prepared.test]
-        results[name] = {"components": best, "cross_validated": scores[best], "rmse": float(np.sqrt(np.mean(error**2)))}
+        components, error = choose_components(spectra, fat, folds(), 25, root_mean_square)
+        model = PLSRegression(components, scale=False).fit(spectra[prepared.train], fat[prepared.train])
+        rmse = root_mean_square(model.predict(spectra[prepared.test]).ravel() - fat[prepared.test])
+        results[name] = {"components": components, "cross_validated": error, "rmse": rmse}
     return results
 
 
 def neighbours(series: PatternSeries, config: Config) -> float:
-    """RMSE of the mean of the three nearest training spectra, on the network's inputs."""
+    """Return the RMSE of the mean of the three nearest training spectra, on the network's inputs."""
     prepared = prepare(series, config.prepare)
-    near = [np.asarray(inputs(prepared, config.prepare, rows), np.float64) for rows in (prepared.train, prepared.test)]
-    distance = ((near[1][:, None, :] - near[0][None, :, :]) ** 2).sum(axis=-1)
-    truth = series.targets["fat"].values
-    guess = truth[prepared.train][np.argsort(distance, axis=1)[:, :3]].mean(axis=1)
-    return float(np.sqrt(np.mean((guess - truth[prepared.test]) ** 2)))
+    train, test = (
+        np.asarray(prepare_inputs(prepared, config.prepare, rows), np.float64)
+        for rows in (prepared.train, prepared.test)
+    )
+    fat = series.targets["fat"].values
+    return root_mean_square(fat[prepared.train][nearest_indices(train, test)].mean(axis=1) - fat[prepared.test])
 
 
 def choose(series: PatternSeries, config: Config) -> dict[str, Any]:
+    """Print and return the cross-validated RMSE of every setting."""
     results = {}
     for name in _ONLY.value or SETTINGS:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         results[name] = cross_validated(series, override(config, SETTINGS[name]))
-        print(f"{name:20s} {results[name]:.2f}   ({time.perf_counter() - begun:.0f} s)", flush=True)
+        print(f"{name:20s} {results[name]:.2f}   ({time.perf_counter() - started:.0f} s)", flush=True)
     return results
 
 
 def compare(series: PatternSeries, config: Config) -> dict[str, Any]:
-    config = dataclasses.replace(config, seeds=_SEEDS.value)
-    predicted = network(series, config)
-    truth = series.targets["fat"].values[172:215]
-    each = np.sqrt(((predicted - truth) ** 2).mean(axis=1))
-    together = float(np.sqrt(((predicted.mean(axis=0) - truth) ** 2).mean()))
-    results: dict[str, Any] = {"network": each.tolist(), "ensemble": together}
-    print("| RMSE of fat (%), rows 172–214 | |\n|---|---|")
-    for name, score in (found := least_squares(series, config)).items():
-        print(f"| PLS, {name}, {score['components']} components | {score['rmse']:.2f} |")
-    results["pls"] = found
-    results["neighbours"] = neighbours(series, config)
-    print(f"| 3 nearest neighbours, the network's inputs | {results['neighbours']:.2f} |")
-    print(f"| network, {len(each)} seeds | {each.mean():.2f} ± {each.std(ddof=1) if each.size > 1 else 0:.2f} |")
-    print(f"| mean of the {len(each)} networks | {together:.2f} |")
+    """Print and return the RMSE of every method on the test rows."""
+    predicted = network(series, dataclasses.replace(config, seeds=_SEEDS.value))
+    fat = series.targets["fat"].values[TEST_ROWS]
+    per_seed = np.sqrt(((predicted - fat) ** 2).mean(axis=1))
+    results: dict[str, Any] = {
+        "network": per_seed.tolist(),
+        "ensemble": root_mean_square(predicted.mean(axis=0) - fat),
+        "pls": least_squares(series, config),
+        "neighbours": neighbours(series, config),
+    }
+    deviation = per_seed.std(ddof=1) if per_seed.size > 1 else 0
+    rows = [["RMSE of fat (%), rows 172–214", ""]]
+    for name, score in results["pls"].items():
+        rows.append([f"PLS, {name}, {score['components']} components", f"{score['rmse']:.2f}"])
+    rows.append(["3 nearest neighbours, the network's inputs", f"{results['neighbours']:.2f}"])
+    rows.append([f"network, {per_seed.size} seeds", f"{per_seed.mean():.2f} ± {deviation:.2f}"])
+    rows.append([f"mean of the {per_seed.size} networks", f"{results['ensemble']:.2f}"])
+    print(markdown(rows))
     return results
 
 

@@ -43,7 +43,7 @@ class Network(nn.Module):
 
 
 def loss_of(outputs: dict[str, Tensor], targets: dict[str, Tensor], scale: float = 0.3) -> Tensor:
-    """Log-cosh of the voltage, turning linear at `scale`, plus the cross-entropies."""
+    """Return log-cosh of the voltage, turning linear at `scale`, plus the cross-entropies."""
     error = (outputs["voltage"][:, 0] - targets["voltage"]) / scale
     log_cosh = error.abs() + nn.functional.softplus(-2 * error.abs()) - math.log(2)
     classes = sum(nn.functional.cross_entropy(outputs[name], targets[name]) for name in ("mode", "rate"))
@@ -53,28 +53,28 @@ def loss_of(outputs: dict[str, Tensor], targets: dict[str, Tensor], scale: float
 def trainer(
     patterns: Tensor, targets: dict[str, Tensor], batch: int, steps: int, compiled: bool, precision: str, seed: int = 0
 ) -> Callable[[int], float]:
-    """A function that takes n optimisation steps and returns the last loss; data stay on their device."""
+    """Return a function that takes n optimisation steps and returns the last loss; data stay on their device."""
     torch.manual_seed(seed)
     device = patterns.device
     network = Network(patterns.shape[1]).to(device)
     optimiser = torch.optim.Adam(network.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=max(steps, 2))
     forward = torch.compile(network) if compiled else network
-    done = 0
+    steps_done = 0
 
     def run(count: int) -> float:
-        nonlocal done
+        nonlocal steps_done
         loss = torch.zeros((), device=device)
         for _ in range(count):
-            chosen = torch.randint(len(patterns), (batch,), device=device)
+            rows = torch.randint(len(patterns), (batch,), device=device)
             optimiser.zero_grad(set_to_none=True)
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-                outputs, _ = forward(patterns[chosen])
-            loss = loss_of({k: v.float() for k, v in outputs.items()}, {k: v[chosen] for k, v in targets.items()})
+                outputs, _ = forward(patterns[rows])
+            loss = loss_of({k: v.float() for k, v in outputs.items()}, {k: v[rows] for k, v in targets.items()})
             loss.backward()
             optimiser.step()
-            done += 1
-            if done < steps:
+            steps_done += 1
+            if steps_done < steps:
                 schedule.step()
         return float(loss)
 
@@ -82,7 +82,7 @@ def trainer(
 
 
 def predictor(patterns: Tensor, chunk: int, maps: bool, compiled: bool, precision: str) -> Callable[[int], float]:
-    """A function that predicts n chunks, with the maximum over keys of the attention if `maps`."""
+    """Return a function that predicts n chunks, with the maximum over keys of the attention if `maps`."""
     network = Network(patterns.shape[1]).to(patterns.device).eval()
     forward = torch.compile(network) if compiled else network
 

@@ -9,6 +9,7 @@ that is not read. `--out` puts them between the marks of an existing document. A
 
 from __future__ import annotations
 
+import datetime
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,89 +18,91 @@ from absl import app, flags
 
 from xrd_jax.errors import UserError
 from xrd_jax.io import cyclers, patterns
-from xrd_jax.io.parsing import text as parsing_text
-from xrd_jax.io.patterns import pattern
-from xrd_jax.series import axis as series_axis
+from xrd_jax.io.cyclers.log import CyclerLog
+from xrd_jax.io.parsing.text import read_head
+from xrd_jax.io.patterns.pattern import Pattern
+from xrd_jax.series.axis import AXIS_UNITS
 
 _DATA = flags.DEFINE_string("data", None, "Folder of files, walked with all its folders.", required=True)
 _OUT = flags.DEFINE_string("out", "", "Document whose tables are written anew between its marks; printed if empty.")
 
+Rows = list[list[str]]
 BEGIN, END = "<!-- tables: python -m experiments.studies.file_formats -->", "<!-- end of tables -->"
-_BY_CONTENT_ALONE = (
-    "text",
-    "foreign",
-    "brml or rasx",
-    "stepped",
-)  # leave the word to a cycler reader that knows the file
-_PATTERN = ("file", "format", "scans", "points", "range", "unit", "wavelength / Å", "start", "exposure / s")
-_CYCLER = ("file", "format", "rows", "time / s", "voltage / V", "current / A", "start")
+_UNSPECIFIC = ("text", "foreign", "brml or rasx", "stepped")  # pattern readers that also recognise cycler logs
+_PATTERN_HEADINGS = ("file", "format", "scans", "points", "range", "unit", "wavelength / Å", "start", "exposure / s")
+_CYCLER_HEADINGS = ("file", "format", "rows", "time / s", "voltage / V", "current / A", "start")
 
 
 def is_pattern(path: Path) -> bool:
-    """True where a pattern reader knows the file by a signature, or no cycler reader knows it."""
+    """Return whether a pattern reader recognises the file by a signature, or no cycler reader recognises it."""
     reader = patterns.reader_of(path)
-    if reader is not None and reader.name not in _BY_CONTENT_ALONE:
+    if reader is not None and reader.name not in _UNSPECIFIC:
         return True
-    head = parsing_text.head(path)
-    return not any(known.recognises(head, path) for known in cyclers.READERS)
+    head = read_head(path)
+    return not any(reader.recognises(head, path) for reader in cyclers.READERS)
 
 
-def _number(value: float | None) -> str:
+def _format_number(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
 
 
-def pattern_row(name: str, form: str, scans: tuple[pattern.Pattern, ...]) -> list[str]:
-    """One line of the table of patterns; range and times are those of the first scan."""
+def _format_time(time: datetime.datetime | None) -> str:
+    return "" if time is None else time.isoformat(sep=" ", timespec="seconds")
+
+
+def pattern_row(name: str, form: str, scans: tuple[Pattern, ...]) -> list[str]:
+    """Return one line of the table of patterns; range and times are those of the first scan."""
     first = scans[0]
     sizes = sorted({scan.axis.size for scan in scans})
-    unit = first.metadata.get("axis unit", "not stated") if first.kind is None else series_axis.AXIS_UNITS[first.kind]
-    what = f"{first.kind} ({unit})" if first.kind is not None else unit
-    start = "" if first.start_time is None else first.start_time.isoformat(sep=" ", timespec="seconds")
     points = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-    span = f"{first.axis[0]:.6g} to {first.axis[-1]:.6g}"
-    facts = [_number(first.wavelength), start, _number(first.exposure)]
-    return [name, form, str(len(scans)), points, span, what, *facts]
+    limits = f"{first.axis[0]:.6g} to {first.axis[-1]:.6g}"
+    unit = first.metadata.get("axis unit", "not stated")
+    kind = unit if first.kind is None else f"{first.kind} ({AXIS_UNITS[first.kind]})"
+    facts = [_format_number(first.wavelength), _format_time(first.start_time), _format_number(first.exposure)]
+    return [name, form, str(len(scans)), points, limits, kind, *facts]
 
 
-def cycler_row(name: str, log: Any) -> list[str]:
-    """One line of the table of cycler logs."""
-    spans = [f"{values.min():.4g} to {values.max():.4g}" for values in (log.time, log.voltage, log.current)]
-    start = "" if log.start is None else log.start.isoformat(sep=" ", timespec="seconds")
-    return [name, log.format, str(log.time.size), *spans, start]
+def cycler_row(name: str, log: CyclerLog) -> list[str]:
+    """Return one line of the table of cycler logs."""
+    limits = [f"{values.min():.4g} to {values.max():.4g}" for values in (log.time, log.voltage, log.current)]
+    return [name, log.format, str(log.time.size), *limits, _format_time(log.start)]
 
 
-def look(folder: Path) -> tuple[list[list[str]], list[list[str]], list[list[str]]]:
-    """Rows of patterns, of cycler logs, and (file, why) of what is refused."""
-    found: tuple[list[list[str]], list[list[str]], list[list[str]]] = ([], [], [])
+def read_folder(folder: Path) -> tuple[Rows, Rows, Rows]:
+    """Return rows of patterns, of cycler logs, and (file, why) of what is refused."""
+    pattern_rows: Rows = []
+    cycler_rows: Rows = []
+    refused: Rows = []
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "MANIFEST.csv"):
         name = path.relative_to(folder).as_posix()
         try:
             if is_pattern(path):
                 reader = patterns.reader_of(path)
                 scans = patterns.read_scans(path, allow_negative=True)
-                found[0].append(pattern_row(name, reader.name if reader else "", scans))
+                pattern_rows.append(pattern_row(name, reader.name if reader else "", scans))
             else:
-                found[1].append(cycler_row(name, cyclers.read_cycler(path)))
+                cycler_rows.append(cycler_row(name, cyclers.read_cycler(path)))
         except UserError as error:
-            found[2].append([name, str(error).replace(f"{path}: ", "").replace(str(path), path.name)])
-    return found
+            refused.append([name, str(error).replace(f"{path}: ", "").replace(str(path), path.name)])
+    return pattern_rows, cycler_rows, refused
 
 
-def _table(heading: tuple[str, ...], rows: list[list[str]]) -> str:
-    lines = [heading, ("---",) * len(heading), *rows]
+def _table(headings: tuple[str, ...], rows: Rows) -> str:
+    lines = [headings, ("---",) * len(headings), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
 
 
 def document(folder: Path) -> str:
-    """The tables as Markdown."""
-    read, logs, refused = look(folder)
-    parts = [f"{len(read)} pattern files and {len(logs)} cycler logs are read, {len(refused)} files refused.\n"]
-    for title, heading, rows in (
-        ("Patterns", _PATTERN, read),
-        ("Cycler logs", _CYCLER, logs),
+    """Return the tables as Markdown."""
+    pattern_rows, cycler_rows, refused = read_folder(folder)
+    counts = f"{len(pattern_rows)} pattern files and {len(cycler_rows)} cycler logs are read"
+    parts = [f"{counts}, {len(refused)} files refused.\n"]
+    for title, headings, rows in (
+        ("Patterns", _PATTERN_HEADINGS, pattern_rows),
+        ("Cycler logs", _CYCLER_HEADINGS, cycler_rows),
         ("Refused", ("file", "why, and what to do"), refused),
     ):
-        parts += [f"### {title}\n", _table(heading, rows)] if rows else []
+        parts += [f"### {title}\n", _table(headings, rows)] if rows else []
     return "\n".join(parts)
 
 

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from xrd_jax.analysis.metrics import mean_and_std
-from xrd_jax.analysis.neighbours import nearest_neighbours, neighbours
-from xrd_jax.analysis.vaw import max_over_keys, register, standardise, window_shares
+from xrd_jax.analysis.neighbours import baseline_scores, nearest_indices
+from xrd_jax.analysis.vaw import register, standardise, window_shares
 from xrd_jax.commands.report import experiment_name
 from xrd_jax.preprocessing.prepare import prepare
 from xrd_jax.preprocessing.targets import target_specs
-
-
-def test_vaw_is_the_maximum_over_keys():
-    attention = jnp.array([[[0.2, 0.8], [0.5, 0.5]]])
-    np.testing.assert_allclose(max_over_keys(attention), [[0.8, 0.5]])
 
 
 def test_standardised_maps_span_zero_to_one_and_ignore_scale():
@@ -29,7 +23,7 @@ def test_standardised_maps_span_zero_to_one_and_ignore_scale():
     assert np.all(standardise(np.ones((2, 4))) == 0)
 
 
-def test_registration_moves_up_by_the_lag():
+def test_registration_moves_up_by_the_offset():
     curve = np.zeros(10)
     curve[4] = 1.0
     moved = register(curve, 3.0)
@@ -51,18 +45,18 @@ def test_neighbours_are_the_nearest():
     train, test = rng.normal(size=(40, 5)), rng.normal(size=(9, 5))
     distance = np.linalg.norm(test[:, None] - train[None], axis=-1)
     expected = np.sort(np.argsort(distance, axis=1)[:, :3], axis=1)
-    np.testing.assert_array_equal(np.sort(neighbours(train, test), axis=1), expected)
+    np.testing.assert_array_equal(np.sort(nearest_indices(train, test), axis=1), expected)
 
 
 def test_baseline_beats_guessing_by_far_on_repeated_cycles(series, config):
     prepared = prepare(series, config.prepare)
     specs = target_specs(prepared, ("voltage", "mode", "rate"))
-    scores = nearest_neighbours(prepared.series, specs, config.prepare, 0)
+    scores = baseline_scores(prepared.series, specs, config.prepare, 0)
     assert scores["voltage"]["mae"] <= scores["voltage"]["rmse"] < 0.3 * series.targets["voltage"].values.std()
     assert scores["rate"]["accuracy"] > 0.9
 
 
-def test_spread_of_one_seed_is_zero():
+def test_deviation_of_one_seed_is_zero():
     assert mean_and_std(np.array([2.0])) == {"mean": 2.0, "std": 0.0, "per_seed": [2.0]}
 
 

@@ -16,24 +16,24 @@ NAMES = st.text(st.characters(blacklist_characters="\r\n\0", blacklist_categorie
 
 
 def opened(path):
-    one = append_log.Record(path, HEADING)
-    one.close()
-    return one
+    log = append_log.AppendLog(path, HEADING)
+    log.close()
+    return log
 
 
 @given(rows=st.lists(st.tuples(NAMES, st.integers(1, 3).map(str), st.just("3.71")), max_size=5), data=st.data())
 def test_a_cut_loses_the_last_line_and_no_other(tmp_path_factory, rows, data):
     path = tmp_path_factory.mktemp("record") / "predictions.csv"
-    content = files.lines([HEADING, *rows])
+    content = files.csv_bytes([HEADING, *rows])
     cut = data.draw(st.integers(0, len(content)))
     path.write_bytes(content[:cut])
-    found = opened(path)
+    log = opened(path)
     # What is whole in the file, by its line ends alone.
     whole = content[:cut].count(b"\n")
-    assert [tuple(row) for row in found.rows] == rows[: max(whole - 1, 0)]
-    assert found.dropped == (not content[:cut].endswith(b"\n") and cut > 0)
-    again = append_log.Record(path, HEADING)
-    assert [tuple(row) for row in again.rows] == rows[: max(whole - 1, 0)] and not again.dropped
+    assert [tuple(row) for row in log.rows] == rows[: max(whole - 1, 0)]
+    assert log.is_repaired == (not content[:cut].endswith(b"\n") and cut > 0)
+    again = append_log.AppendLog(path, HEADING)
+    assert [tuple(row) for row in again.rows] == rows[: max(whole - 1, 0)] and not again.is_repaired
     again.append(rows[max(whole - 1, 0) :])
     again.close()
     assert path.read_bytes() == content
@@ -41,7 +41,7 @@ def test_a_cut_loses_the_last_line_and_no_other(tmp_path_factory, rows, data):
 
 def test_what_a_power_cut_leaves_is_dropped(tmp_path):
     path = tmp_path / "predictions.csv"
-    content = files.lines([HEADING, ["a.xy", 1, 3.7], ["b.xy", 1, 3.8]])
+    content = files.csv_bytes([HEADING, ["a.xy", 1, 3.7], ["b.xy", 1, 3.8]])
     path.write_bytes(content + b"\0" * 40 + b"\n")
     assert [row[0] for row in opened(path).rows] == ["a.xy", "b.xy"]
     assert path.read_bytes() == content
@@ -49,17 +49,17 @@ def test_what_a_power_cut_leaves_is_dropped(tmp_path):
 
 def test_one_process_at_a_time(tmp_path):
     pytest.importorskip("fcntl")
-    first = append_log.Record(tmp_path / "predictions.csv", HEADING)
+    first = append_log.AppendLog(tmp_path / "predictions.csv", HEADING)
     with pytest.raises(UserError, match="another process is writing it"):
-        append_log.Record(tmp_path / "predictions.csv", HEADING)
+        append_log.AppendLog(tmp_path / "predictions.csv", HEADING)
     first.close()
     opened(tmp_path / "predictions.csv")
 
 
 def test_a_full_disk_leaves_whole_lines(tmp_path, monkeypatch):
     path = tmp_path / "predictions.csv"
-    one = append_log.Record(path, HEADING)
-    one.append([["a.xy", 1, 3.7]])
+    log = append_log.AppendLog(path, HEADING)
+    log.append([["a.xy", 1, 3.7]])
     before = path.read_bytes()
 
     def full(descriptor):
@@ -67,19 +67,19 @@ def test_a_full_disk_leaves_whole_lines(tmp_path, monkeypatch):
 
     monkeypatch.setattr(append_log.os, "fsync", full)
     with pytest.raises(UserError, match="No space left on device"):
-        one.append([["b.xy", 1, 3.8]])
-    one.close()
+        log.append([["b.xy", 1, 3.8]])
+    log.close()
     assert path.read_bytes() == before
 
 
 def test_other_files_are_refused_and_kept(tmp_path):
     path = tmp_path / "predictions.csv"
-    for content, words in (
+    for content, message in (
         (b"name,value\nx,1\n", "other columns"),
         (b"file,scan,voltage\na.xy,1,3.7\nb.xy,1\nc.xy,1,3.9\n", "line 3 is damaged"),
     ):
         path.write_bytes(content)
-        with pytest.raises(UserError, match=words):
+        with pytest.raises(UserError, match=message):
             opened(path)
         assert path.read_bytes() == content
     with pytest.raises(UserError, match="cannot be written"):

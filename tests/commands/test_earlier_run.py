@@ -84,20 +84,20 @@ def check_metrics(path):
     compare(ours, golden, "metrics")
 
 
-def compare(ours, golden, place):
+def compare(ours, golden, key):
     if isinstance(golden, dict):
-        assert list(ours) == list(golden), place
-        for key, value in golden.items():
-            compare(ours[key], value, f"{place}.{key}")
+        assert list(ours) == list(golden), key
+        for name, value in golden.items():
+            compare(ours[name], value, f"{key}.{name}")
     elif isinstance(golden, list):
-        assert len(ours) == len(golden), place
-        for index, (one, other) in enumerate(zip(ours, golden, strict=True)):
-            compare(one, other, f"{place}[{index}]")
+        assert len(ours) == len(golden), key
+        for index, pair in enumerate(zip(ours, golden, strict=True)):
+            compare(*pair, f"{key}[{index}]")
     elif isinstance(golden, float):
         # One pattern of 120 may change its class.
-        assert ours == pytest.approx(golden, rel=2e-3, abs=0.009), place
+        assert ours == pytest.approx(golden, rel=2e-3, abs=0.009), key
     else:
-        assert ours == golden, place
+        assert ours == golden, key
 
 
 def test_another_configuration_is_refused(workdir):

@@ -33,11 +33,11 @@ for count in (1, 5, len(patterns)):
 
 def expected(run, patterns):
     """name -> mean and sample standard deviation over seeds of the run's own predictions."""
-    found = {}
+    outputs = {}
     for name, values in run.predict(patterns).items():
-        found[name] = values.mean(axis=0)
-        found[f"{name}_std"] = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros_like(values[0])
-    return found
+        outputs[name] = values.mean(axis=0)
+        outputs[f"{name}_std"] = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros_like(values[0])
+    return outputs
 
 
 def test_jax_artefact_in_a_fresh_process_without_the_package(tmp_path):
@@ -49,16 +49,16 @@ def test_jax_artefact_in_a_fresh_process_without_the_package(tmp_path):
     assert done.returncode == 0, done.stderr
     for count in (1, 5, len(series)):
         wanted = expected(run, series.subset(np.arange(count)))
-        with np.load(tmp_path / f"out{count}.npz", allow_pickle=False) as found:
-            assert set(found) == set(wanted)
+        with np.load(tmp_path / f"out{count}.npz", allow_pickle=False) as exported:
+            assert set(exported) == set(wanted)
             for name in wanted:
-                assert found[name].dtype == np.float32
-                np.testing.assert_allclose(found[name], wanted[name], atol=1e-5, err_msg=name)
+                assert exported[name].dtype == np.float32
+                np.testing.assert_allclose(exported[name], wanted[name], atol=1e-5, err_msg=name)
     record = json.loads((tmp_path / "model.jax.json").read_text())
     assert record["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert record["axis"]["kind"] == "two_theta" and record["axis"]["wavelength_angstrom"] == 1.5418
     np.testing.assert_allclose(record["axis"]["values"], series.axis.values, atol=1e-5)
-    assert [one["name"] for one in record["outputs"]][:2] == ["voltage", "voltage_std"]
+    assert [output["name"] for output in record["outputs"]][:2] == ["voltage", "voltage_std"]
     assert record["outputs"][0]["unit"] == "V" and record["outputs"][2]["classes"] == ["c1", "c2", "d1", "d2"]
 
 
@@ -67,14 +67,14 @@ def test_onnx_artefact_and_what_it_says_of_itself(tmp_path):
     run, series = runs.trained(), runs.series()
     file = export.export(run.path, "onnx", tmp_path)
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    names = [one.name for one in session.get_outputs()]
+    names = [output.name for output in session.get_outputs()]
     for count in (1, 7, 240):
-        few = series.subset(np.arange(count))
-        found = dict(zip(names, session.run(names, {"patterns": few.intensity.astype(np.float32)}), strict=True))
-        wanted = expected(run, few)
-        assert set(found) == set(wanted)
+        sample = series.subset(np.arange(count))
+        exported = dict(zip(names, session.run(names, {"patterns": sample.intensity.astype(np.float32)}), strict=True))
+        wanted = expected(run, sample)
+        assert set(exported) == set(wanted)
         for name in wanted:
-            np.testing.assert_allclose(found[name], wanted[name], atol=1e-5, err_msg=name)
+            np.testing.assert_allclose(exported[name], wanted[name], atol=1e-5, err_msg=name)
     inside = json.loads(session.get_modelmeta().custom_metadata_map["xrd_jax"])
     beside = json.loads((tmp_path / "model.onnx.json").read_text())
     assert inside["seeds"] == [3, 4] and {**beside, **inside} == beside
@@ -112,11 +112,11 @@ def test_onnx_of_every_kind_of_network(name):
         prepare=dataclasses.replace(runs.TINY.prepare, **prepared),
     )
     run = runs.untrained(runs.series(), config)
-    few = runs.series().subset(np.arange(0, 240, 40))
-    found = export._load("onnx", onnx_graph.build(run, {}))(few.intensity.astype(np.float32))
-    for output, values in expected(run, few).items():
+    sample = runs.series().subset(np.arange(0, 240, 40))
+    exported = export.load_artefact("onnx", onnx_graph.build(run, {}))(sample.intensity.astype(np.float32))
+    for output, values in expected(run, sample).items():
         scale = max(1.0, float(np.abs(values).max()))
-        np.testing.assert_allclose(found[output], values, atol=1e-5 * scale, err_msg=output)
+        np.testing.assert_allclose(exported[output], values, atol=1e-5 * scale, err_msg=output)
 
 
 def test_every_choice_of_network_is_covered():
@@ -134,28 +134,28 @@ def test_every_choice_of_network_is_covered():
 
 
 def test_one_seed_is_that_seed(tmp_path):
-    run, few = runs.trained(), runs.series().subset(np.arange(9))
-    alone = export.one_seed(run, 4)
-    found = export.program(alone)(few.intensity.astype(np.float32))
-    for name, values in run.predict(few).items():
-        np.testing.assert_allclose(found[name], values[1], atol=1e-5)
-        np.testing.assert_array_equal(found[f"{name}_std"], 0.0)
+    run, sample = runs.trained(), runs.series().subset(np.arange(9))
+    alone = export.select_seed(run, 4)
+    exported = export.program(alone)(sample.intensity.astype(np.float32))
+    for name, values in run.predict(sample).items():
+        np.testing.assert_allclose(exported[name], values[1], atol=1e-5)
+        np.testing.assert_array_equal(exported[f"{name}_std"], 0.0)
     with pytest.raises(UserError, match=r"--seed=7: .* trained with seeds 3, 4"):
         export.export(run.path, "jax", tmp_path, seed=7)
 
 
 def test_an_artefact_that_differs_is_refused():
-    run, few = runs.trained(), runs.series().subset(np.arange(9))
-    patterns = few.intensity.astype(np.float32)
-    right = expected(run, few)
-    assert max(export.check(run, lambda x: right, patterns).values()) < 1e-6
+    run, sample = runs.trained(), runs.series().subset(np.arange(9))
+    patterns = sample.intensity.astype(np.float32)
+    right = expected(run, sample)
+    assert max(export.largest_differences(run, lambda x: right, patterns).values()) < 1e-6
     for name in right:
         wrong = right | {name: right[name] + np.float32(1e-4)}
         with pytest.raises(UserError, match=rf"exported {name} differs"):
-            export.check(run, lambda x, wrong=wrong: wrong, patterns)
+            export.largest_differences(run, lambda x, wrong=wrong: wrong, patterns)
         holes = right | {name: np.full_like(right[name], np.nan)}
         with pytest.raises(UserError, match=rf"exported {name} differs"):
-            export.check(run, lambda x, holes=holes: holes, patterns)
+            export.largest_differences(run, lambda x, holes=holes: holes, patterns)
 
 
 def test_refusals_are_one_line(tmp_path, monkeypatch):
@@ -168,11 +168,11 @@ def test_refusals_are_one_line(tmp_path, monkeypatch):
         export.export(tmp_path, "jax")
     with pytest.raises(UserError, match="is a file"):
         export.export(run.path, "jax", tmp_path / "model.onnx")
-    for part, words in (
+    for part, message in (
         ({"prepare": PrepareConfig(baseline="snip")}, "baseline=snip .* cannot leave Python"),
         ({"model": ModelConfig(precision="bfloat16")}, "use --format=jax"),
     ):
-        with pytest.raises(UserError, match=words):
+        with pytest.raises(UserError, match=message):
             export._refuse(dataclasses.replace(run, config=dataclasses.replace(run.config, **part)), "onnx")
 
     def without(name, *rest):

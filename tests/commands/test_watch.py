@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import signal
@@ -18,32 +17,28 @@ from tests.support import runs
 from tests.support.paths import ROOT
 from xrd_jax.commands import watch, watch_folder
 from xrd_jax.errors import UserError
-
-
-def rows_of(home):
-    with (home / "predictions.csv").open() as file:
-        return list(csv.DictReader(file))
+from xrd_jax.runtime.console import Console
 
 
 def add(folder, *numbers, **options):
     series = runs.series()
     for i in numbers:
-        runs.write(folder / f"p_{i}.xy", series.axis.values, series.intensity[i], **options)
+        runs.write_pattern(folder / f"p_{i}.xy", series.axis.values, series.intensity[i], **options)
 
 
 def follow(folder, home, **options):
-    said: list[str] = []
-    options = {"until_idle": 0.8, "poll": 0.02, "say": said.append} | options
+    messages: list[str] = []
+    options = {"until_idle": 0.8, "poll": 0.02, "console": Console(messages.append)} | options
     added = watch.watch(runs.trained().path, folder, home, **options)
-    return added, said
+    return added, messages
 
 
-def assert_once_and_right(found, numbers):
+def assert_once_and_right(rows, numbers):
     """Each pattern has one line, with the run's own prediction of it."""
-    assert sorted(row["file"] for row in found) == sorted(f"p_{i}.xy" for i in numbers)
-    order = [int(row["file"][2:-3]) for row in found]
+    assert sorted(row["file"] for row in rows) == sorted(f"p_{i}.xy" for i in numbers)
+    order = [int(row["file"][2:-3]) for row in rows]
     outputs = runs.trained().predict(runs.series().subset(np.array(order)))["voltage"]
-    values = [float(row["voltage_predicted"]) for row in found]
+    values = [float(row["voltage_predicted"]) for row in rows]
     np.testing.assert_allclose(values, outputs.mean(axis=0), rtol=1e-5, atol=1e-5)
 
 
@@ -58,20 +53,20 @@ def test_what_is_there_and_what_comes_is_predicted_once(places):
     add(folder, *range(40))
     late = threading.Timer(1.5, add, (folder, 50, 51))
     late.start()
-    added, said = follow(folder, home, until_idle=3.0)
+    added, messages = follow(folder, home, until_idle=3.0)
     late.join()
     assert added == 42
-    found = rows_of(home)
-    assert_once_and_right(found, [*range(40), 50, 51])
-    assert [row["file"] for row in found[:40]] == [f"p_{i}.xy" for i in range(40)]  # in natural order
-    assert sum("p_17.xy  voltage" in line for line in said) == 1 and "Ctrl-C ends" in said[0]
-    assert sum("does not say what its positions are" in line for line in said) == 1
+    rows = runs.read_predictions(home)
+    assert_once_and_right(rows, [*range(40), 50, 51])
+    assert [row["file"] for row in rows[:40]] == [f"p_{i}.xy" for i in range(40)]  # in natural order
+    assert sum("p_17.xy  voltage" in line for line in messages) == 1 and "Ctrl-C ends" in messages[0]
+    assert sum("does not say what its positions are" in line for line in messages) == 1
     for seed in (3, 4):
         assert list((home / "tensorboard" / str(seed)).glob("events*"))
     add(folder, 60)
-    added, said = follow(folder, home)
-    assert added == 1 and "42 patterns are in it already" in said[0]
-    assert_once_and_right(rows_of(home), [*range(40), 50, 51, 60])
+    added, messages = follow(folder, home)
+    assert added == 1 and "42 patterns are in it already" in messages[0]
+    assert_once_and_right(runs.read_predictions(home), [*range(40), 50, 51, 60])
 
 
 def test_a_half_written_line_is_dropped_and_done_again(places):
@@ -80,9 +75,9 @@ def test_a_half_written_line_is_dropped_and_done_again(places):
     follow(folder, home)
     path = home / "predictions.csv"
     path.write_bytes(path.read_bytes()[:-25])
-    added, said = follow(folder, home)
-    assert added == 1 and "a half-written one was dropped" in said[0]
-    assert_once_and_right(rows_of(home), range(5))
+    added, messages = follow(folder, home)
+    assert added == 1 and "a half-written one was dropped" in messages[0]
+    assert_once_and_right(runs.read_predictions(home), range(5))
 
 
 def test_a_file_is_taken_when_it_is_whole(places):
@@ -96,14 +91,14 @@ def test_a_file_is_taken_when_it_is_whole(places):
             for part in (lines[:50], lines[50:-1], [lines[-1].rstrip()[:-1]], [lines[-1].rstrip()[-1] + "\n"]):
                 file.writelines(part)
                 file.flush()
-                time.sleep(watch_folder.SETTLED + 0.4)
+                time.sleep(watch_folder.SETTLE_S + 0.4)
 
     writer = threading.Thread(target=slowly)
     writer.start()
-    added, said = follow(folder, home, until_idle=4.0)
+    added, messages = follow(folder, home, until_idle=4.0)
     writer.join()
-    assert added == 1 and not any("not read" in line for line in said)
-    assert_once_and_right(rows_of(home), [7])
+    assert added == 1 and not any("not read" in line for line in messages)
+    assert_once_and_right(runs.read_predictions(home), [7])
 
 
 def test_a_file_without_a_last_line_end_is_taken_in_the_end(places):
@@ -111,7 +106,7 @@ def test_a_file_without_a_last_line_end_is_taken_in_the_end(places):
     add(folder, 9, end="")
     added, _ = follow(folder, home, until_idle=2.5, patience=1.0)
     assert added == 1
-    assert_once_and_right(rows_of(home), [9])
+    assert_once_and_right(runs.read_predictions(home), [9])
 
 
 def test_what_stays_bad_is_told_once(places):
@@ -119,12 +114,12 @@ def test_what_stays_bad_is_told_once(places):
     add(folder, 1)
     (folder / "broken.xy").write_text("20.0 1\n20.1 nonsense\n20.2 3\n")
     series = runs.series()
-    runs.write(folder / "short.xy", series.axis.values[:30], series.intensity[0][:30])
-    added, said = follow(folder, home, until_idle=3.0, patience=0.5)
-    told = [line for line in said if line.startswith("not read: ")]
-    assert added == 1 and len(told) == 2
-    assert any("broken.xy" in line for line in told) and any("do not cover 20 to 30" in line for line in told)
-    runs.write(folder / "short.xy", series.axis.values, series.intensity[0])
+    runs.write_pattern(folder / "short.xy", series.axis.values[:30], series.intensity[0][:30])
+    added, messages = follow(folder, home, until_idle=3.0, patience=0.5)
+    problems = [line for line in messages if line.startswith("not read: ")]
+    assert added == 1 and len(problems) == 2
+    assert any("broken.xy" in line for line in problems) and any("do not cover 20 to 30" in line for line in problems)
+    runs.write_pattern(folder / "short.xy", series.axis.values, series.intensity[0])
     assert follow(folder, home)[0] == 1
 
 
@@ -144,22 +139,22 @@ def test_scans_that_are_added_to_a_file_are_added(places):
     grow(2)
     grow(3, count=60)  # not finished yet
     assert follow(folder, home, patience=0.2)[0] == 1
-    found = rows_of(home)
-    assert [(row["file"], row["scan"]) for row in found] == [("all.xy", "1"), ("all.xy", "2"), ("all.xy", "3")]
+    rows = runs.read_predictions(home)
+    assert [(row["file"], row["scan"]) for row in rows] == [("all.xy", "1"), ("all.xy", "2"), ("all.xy", "3")]
     outputs = runs.trained().predict(series.subset(np.arange(3)))["voltage"].mean(axis=0)
-    np.testing.assert_allclose([float(row["voltage_predicted"]) for row in found], outputs, atol=1e-5)
+    np.testing.assert_allclose([float(row["voltage_predicted"]) for row in rows], outputs, atol=1e-5)
 
 
 def test_a_file_written_again_keeps_its_line(places):
     folder, home = places
     add(folder, 4)
-    again = threading.Timer(1.5, runs.write, (folder / "p_4.xy", runs.series().axis.values,
+    again = threading.Timer(1.5, runs.write_pattern, (folder / "p_4.xy", runs.series().axis.values,
                                                   runs.series().intensity[200]))  # fmt: skip
     again.start()
-    added, said = follow(folder, home, until_idle=2.5)
+    added, messages = follow(folder, home, until_idle=2.5)
     again.join()
-    assert added == 1 and any("written again after it had been predicted" in line for line in said)
-    assert_once_and_right(rows_of(home), [4])
+    assert added == 1 and any("written again after it had been predicted" in line for line in messages)
+    assert_once_and_right(runs.read_predictions(home), [4])
 
 
 @pytest.fixture
@@ -174,17 +169,17 @@ def interruptible():
 def test_an_interrupt_ends_it_cleanly(places):
     folder, home = places
     add(folder, *range(6))
-    said: list[str] = []
+    messages: list[str] = []
 
-    def say(line):
-        said.append(line)
+    def echo(line):
+        messages.append(line)
         if "p_3.xy" in line:
             signal.raise_signal(signal.SIGINT)
 
-    watch.watch(runs.trained().path, folder, home, poll=0.02, say=say)
-    assert "the same command goes on from here" in said[-1]
+    watch.watch(runs.trained().path, folder, home, poll=0.02, console=Console(echo))
+    assert "the same command goes on from here" in messages[-1]
     follow(folder, home)
-    assert_once_and_right(rows_of(home), range(6))
+    assert_once_and_right(runs.read_predictions(home), range(6))
 
 
 def test_other_runs_folders_and_processes_are_refused(places, tmp_path):
@@ -214,8 +209,8 @@ def test_killed_again_and_again_every_pattern_has_one_line(places):
     for part in (numbers[:30], numbers[30:60]):
         add(folder, *part[:20])
         process = subprocess.Popen(command, **options)
-        before, deadline = len(rows_of(home)) if home.exists() else 0, time.monotonic() + 300
-        while not (home / "predictions.csv").exists() or len(rows_of(home)) <= before:
+        before, deadline = len(runs.read_predictions(home)) if home.exists() else 0, time.monotonic() + 300
+        while not (home / "predictions.csv").exists() or len(runs.read_predictions(home)) <= before:
             assert process.poll() is None, process.communicate()[1]
             assert time.monotonic() < deadline
             time.sleep(0.005)
@@ -225,31 +220,31 @@ def test_killed_again_and_again_every_pattern_has_one_line(places):
     add(folder, *numbers[60:])
     done = subprocess.run(command, check=False, timeout=300, **options)
     assert done.returncode == 0, done.stderr
-    assert_once_and_right(rows_of(home), numbers)
+    assert_once_and_right(runs.read_predictions(home), numbers)
 
 
-def test_arrivals_forget_nothing_and_tell_once(tmp_path):
-    """Clock in hand: settling, trying again more and more seldom, telling once, starting afresh after a change."""
-    found = watch_folder.Arrivals(tmp_path, (), patience=60.0)
-    file = tmp_path / "a.xy"
-    file.write_text("1 2\n")
-    assert found.ready(0.0) == [] and found.ready(0.3) == []
-    (one,) = found.ready(0.5)
+def test_a_folder_forgets_nothing_and_reports_once(tmp_path):
+    """Clock in hand: settling, trying again more and more seldom, reporting once, starting afresh after a change."""
+    folder = watch_folder.WatchedFolder(tmp_path, (), patience=60.0)
+    path = tmp_path / "a.xy"
+    path.write_text("1 2\n")
+    assert folder.ready(0.0) == [] and folder.ready(0.3) == []
+    (file,) = folder.ready(0.5)
     attempts = []
     for tick in range(5, 1200):
-        for ready in found.ready(tick / 2):
+        for ready in folder.ready(tick / 2):
             attempts.append(tick / 2)
-            found.refuse(ready, "bad", tick / 2)
+            ready.refuse("bad", tick / 2)
     gaps = np.diff(attempts)
     assert gaps[0] == 1.0 and np.all(gaps[1:] >= gaps[:-1]) and len(attempts) <= 12
-    assert list(found.stuck(30.0)) == []
-    assert list(found.stuck(60.0)) == [one] and list(found.stuck(61.0)) == []
-    file.write_text("1 2\n3 4\n")
-    assert found.ready(700.0) == [] and len(found.ready(701.0)) == 1
-    (ready,) = found.ready(701.0)
-    ready.done = ready.state
-    assert found.ready(800.0) == [] and list(found.stuck(900.0, all_of_them=True)) == []
+    assert list(folder.stuck(30.0)) == []
+    assert list(folder.stuck(60.0)) == [file] and list(folder.stuck(61.0)) == []
+    path.write_text("1 2\n3 4\n")
+    assert folder.ready(700.0) == [] and len(folder.ready(701.0)) == 1
+    (ready,) = folder.ready(701.0)
+    ready.accept()
+    assert folder.ready(800.0) == [] and list(folder.stuck(900.0, at_end=True)) == []
     for name in (".hidden.xy", "b.xy.partial", "c.tmp"):
         (tmp_path / name).write_text("1 2\n")
-    found.ready(900.0)
-    assert found.ready(901.0) == []
+    folder.ready(900.0)
+    assert folder.ready(901.0) == []

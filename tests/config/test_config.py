@@ -22,15 +22,9 @@ def test_json_round_trip(case):
 
 def test_overrides_reach_every_kind_of_field():
     settings = [
-        "epochs=7",
-        "model.scaled=true",
-        "prepare.resize=bin",
-        "learning_rate=2e-3",
-        "cell.rates=1C",
-        "targets=voltage,mode",
-        "train.loss_weights.mode=0.1",
-        'train.loss_weights={"rate": 2}',
-    ]
+        "epochs=7", "model.scaled=true", "prepare.resize=bin", "learning_rate=2e-3", "cell.rates=1C",
+        "targets=voltage,mode", "train.loss_weights.mode=0.1", 'train.loss_weights={"rate": 2}',
+    ]  # fmt: skip
     config = override(Config(), settings)
     assert config.train.epochs == 7 and config.model.scaled and config.prepare.resize == "bin"
     assert config.train.learning_rate == 2e-3 and config.cell.rates == ("1C",) and config.targets == ("voltage", "mode")
@@ -43,10 +37,10 @@ def test_overrides_reach_every_kind_of_field():
         ("model.atention=off", "did you mean 'model.attention'"),
         ("epocs=3", "did you mean 'train.epochs'"),
         ("seed", "write key=value"),
-        ("epochs=many", "expected int"),
-        ("epochs=1.5", "expected int"),
-        ("resize=linear", "use one of spline, bin, none"),
-        ("scaled=perhaps", "expected bool"),
+        ("epochs=many", "must be a whole number"),
+        ("epochs=1.5", "must be a whole number"),
+        ("resize=linear", "did you mean 'spline'"),
+        ("scaled=perhaps", "must be true or false"),
     ],
 )
 def test_typos_are_answered_in_one_line(setting, answer):
@@ -58,4 +52,4 @@ def test_typos_are_answered_in_one_line(setting, answer):
 def test_every_ablation_variant_is_a_valid_difference():
     for variants in ABLATIONS.values():
         configs = [override(case3.config(), assignments) for assignments in variants.values()]
-        assert len({json.dumps(to_dict(c), sort_keys=True) for c in configs}) == len(configs)
+        assert len({json.dumps(to_dict(config), sort_keys=True) for config in configs}) == len(configs)

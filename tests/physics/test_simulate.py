@@ -11,10 +11,14 @@ import pytest
 
 from xrd_jax.config.cell import PRESETS, Cell
 from xrd_jax.errors import UserError
-from xrd_jax.physics import profile, simulate
+from xrd_jax.physics import profile
+from xrd_jax.physics.forward_model import FrameState, expected_counts, expected_series, shift_pattern, splat
+from xrd_jax.physics.sessions import draw_drift, draw_session
+from xrd_jax.physics.simulate import draw_photons, simulate
+from xrd_jax.physics.windows import channel_angles
 
 CELL = Cell()
-AXIS = CELL.start_deg + CELL.step_deg * np.arange(CELL.channels)
+AXIS = channel_angles(CELL)
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +28,11 @@ def dictionaries():
 
 @pytest.fixture(scope="module")
 def series():
-    return simulate.simulate(CELL)
+    return simulate(CELL)
 
 
-def frame(negative=0.3, positive=0.6, discharge=0.0, flux=1.0, shift=0.0, background=1.0) -> simulate.FrameState:
-    return simulate.FrameState(
+def frame(negative=0.3, positive=0.6, discharge=0.0, flux=1.0, shift=0.0, background=1.0) -> FrameState:
+    return FrameState(
         negative=jnp.broadcast_to(jnp.asarray(negative, jnp.float32), (24,)),
         positive=jnp.broadcast_to(jnp.asarray(positive, jnp.float32), (24,)),
         discharge=jnp.float32(discharge),
@@ -38,7 +42,7 @@ def frame(negative=0.3, positive=0.6, discharge=0.0, flux=1.0, shift=0.0, backgr
     )
 
 
-counts = jax.jit(simulate.expected_counts)
+counts = jax.jit(expected_counts)
 
 
 def height(pattern: np.ndarray, low: float, high: float) -> float:
@@ -88,7 +92,7 @@ def test_pattern_is_linear_in_the_mixture(dictionaries):
 
 def test_splat_keeps_total_and_mean():
     x = jnp.array([0.0, 0.1234, 0.5, 0.77771, 1.0])
-    weights = np.asarray(simulate.splat(x), np.float64)
+    weights = np.asarray(splat(x), np.float64)
     assert weights.sum() == pytest.approx(1.0, abs=1e-5)
     assert weights @ np.linspace(0, 1, profile.GRID) == pytest.approx(float(x.mean()), abs=1e-5)
 
@@ -119,17 +123,17 @@ def test_shift_between_channels_is_exact_to_a_fraction_of_the_noise():
     axis = step * np.arange(-profile.MARGIN, 200 + profile.MARGIN)
     truth = lambda x: 300 + 2500 * np.exp(-0.5 * ((x - 2.0) / sigma) ** 2)  # noqa: E731
     for shift in (0.003, -0.009, 0.0137, -0.2):
-        got = np.asarray(simulate.shifted(jnp.array(truth(axis), jnp.float32), jnp.float32(shift), jnp.float32(step)))
+        got = np.asarray(shift_pattern(jnp.array(truth(axis), jnp.float32), jnp.float32(shift), jnp.float32(step)))
         exact = truth(step * np.arange(200) - shift)
         assert (np.abs(got - exact) / np.sqrt(exact)).max() < 0.15
 
 
 @jax.jit
 def derivative(dictionaries, state, direction):
-    return jax.jvp(lambda s: simulate.expected_counts(dictionaries, s), (state,), (direction,))[1]
+    return jax.jvp(lambda s: expected_counts(dictionaries, s), (state,), (direction,))[1]
 
 
-@pytest.mark.parametrize("name", [name for name in simulate.FrameState._fields if name != "decoy"])
+@pytest.mark.parametrize("name", [name for name in FrameState._fields if name != "decoy"])
 def test_derivatives_agree_with_finite_differences(dictionaries, name):
     # Stoichiometries in the middle between grid points: the mixture is piecewise linear in them.
     state = frame(negative=0.30125, positive=0.60125, discharge=0.3, shift=0.003)
@@ -149,7 +153,7 @@ def test_gradient_descent_finds_the_stoichiometry(dictionaries):
     # Reverse mode through the whole chain, on grid points as well as between them.
     target = counts(dictionaries, frame(negative=0.4))
     misfit = jax.jit(
-        jax.grad(lambda x: jnp.sum((simulate.expected_counts(dictionaries, frame(negative=x)) - target) ** 2 / target))
+        jax.grad(lambda x: jnp.sum((expected_counts(dictionaries, frame(negative=x)) - target) ** 2 / target))
     )
     for below, above in ((0.38, 0.42), (0.3811, 0.4233)):
         assert float(misfit(below)) < 0 < float(misfit(above))
@@ -174,11 +178,11 @@ def test_low_dose_is_a_tenth(dictionaries):
 def test_another_source_shows_the_same_reflections():
     cell = Cell(source="Mo", start_deg=5.0, step_deg=0.01)
     pattern = np.asarray(counts(profile.dictionaries(cell), frame(negative=0.0)))
-    axis = cell.start_deg + cell.step_deg * np.arange(cell.channels)
+    axis = channel_angles(cell)
     sine = np.sin(np.radians(26.561 / 2)) * cell.wavelength / CELL.wavelength
     angle = 2 * np.degrees(np.arcsin(sine))
-    near = np.abs(axis - angle) < 0.6
-    assert axis[near][pattern[near].argmax()] == pytest.approx(angle, abs=0.05)
+    region = np.abs(axis - angle) < 0.6
+    assert axis[region][pattern[region].argmax()] == pytest.approx(angle, abs=0.05)
 
 
 def test_series_record(series):
@@ -191,11 +195,10 @@ def test_series_record(series):
     assert set(series.targets) == {"voltage", "mode", "rate"}
     assert np.array_equal(series.targets["rate"].values, series.session)
     for session, cycles in ((0, 3), (1, 2)):
-        own = series.session == session
-        assert np.array_equal(np.unique(series.cycle[own]), np.arange(cycles))
-        assert (np.diff(series.time[own]) > 0).all()
-        mode = series.targets["mode"].values[own]
-        voltage = series.targets["voltage"].values[own]
+        part = series.subset(np.flatnonzero(series.session == session))
+        assert np.array_equal(np.unique(part.cycle), np.arange(cycles))
+        assert (np.diff(part.time) > 0).all()
+        mode, voltage = part.targets["mode"].values, part.targets["voltage"].values
         for charge, discharge in ((0, 2), (1, 3)):
             assert np.abs((mode == charge).sum() - (mode == discharge).sum()) < 150
         assert voltage[mode == 1].mean() > voltage[mode == 0].mean()
@@ -203,39 +206,38 @@ def test_series_record(series):
 
 
 def test_photons_are_poisson(series, dictionaries):
-    state, _ = simulate.states(CELL, "1C")
-    expected = np.asarray(simulate.expected_series(dictionaries, state), np.float64)
+    states = draw_session(CELL, "1C").states(np.arange(4000))
+    expected = np.asarray(expected_series(dictionaries, states), np.float64)
     excess = series.intensity[series.session == 0] - expected
     assert abs((excess / np.sqrt(expected)).mean()) < 3e-3
     assert (excess**2 / expected).mean() == pytest.approx(1.0, abs=4e-3)
-    looped = np.stack([counts(dictionaries, jax.tree.map(lambda leaf, t=t: leaf[t], state)) for t in (0, 1999, 3999)])
+    looped = np.stack([counts(dictionaries, jax.tree.map(lambda leaf, t=t: leaf[t], states)) for t in (0, 1999, 3999)])
     assert np.allclose(expected[[0, 1999, 3999]], looped, rtol=1e-4)
 
 
 def test_same_seed_same_bits_whatever_else_is_measured(series):
-    alone = simulate.simulate(dataclasses.replace(CELL, rates=("0.2C",)))
-    own = series.session == 1
-    assert np.array_equal(alone.intensity, series.intensity[own])
-    assert np.array_equal(alone.targets["mode"].values, series.targets["mode"].values[own])
+    alone, is_second = simulate(dataclasses.replace(CELL, rates=("0.2C",))), series.session == 1
+    assert np.array_equal(alone.intensity, series.intensity[is_second])
+    assert np.array_equal(alone.targets["mode"].values, series.targets["mode"].values[is_second])
 
 
 def test_other_seed_other_bits(series):
-    other = simulate.simulate(dataclasses.replace(CELL, rates=("0.2C",), seed=1))
-    own = series.session == 1
-    assert (other.intensity != series.intensity[own]).mean() > 0.9
-    assert other.intensity.mean() == pytest.approx(series.intensity[own].mean(), rel=0.01)
+    other = simulate(dataclasses.replace(CELL, rates=("0.2C",), seed=1))
+    counts = series.intensity[series.session == 1]
+    assert (other.intensity != counts).mean() > 0.9
+    assert other.intensity.mean() == pytest.approx(counts.mean(), rel=0.01)
 
 
 def test_drift_is_stationary_and_correlated():
     rng = np.random.Generator(np.random.PCG64(0))
-    values = simulate.drift(rng, np.arange(200_000) * 10.0, 0.01, 600.0)
+    values = draw_drift(rng, np.arange(200_000) * 10.0, 0.01, 600.0)
     assert values.std() == pytest.approx(0.01, rel=0.05)
     assert np.corrcoef(values[:-60], values[60:])[0, 1] == pytest.approx(np.exp(-1), abs=0.05)
 
 
 def test_sessions_can_differ_in_offset_and_background():
     cell = dataclasses.replace(CELL, session_offset_deg=(0.0, 0.03), session_background=(1.0, 1.2), shift_sigma_deg=0.0)
-    first, second = (simulate.states(cell, rate)[0] for rate in cell.rates)
+    first, second = (draw_session(cell, rate).states(np.arange(10)) for rate in cell.rates)
     assert np.allclose(first.shift, 0.0)
     assert np.allclose(second.shift, 0.03)
     assert np.allclose(first.background, 1.0)
@@ -246,9 +248,9 @@ def test_sessions_can_differ_in_offset_and_background():
 def test_impossible_states_are_refused(changes):
     cell = dataclasses.replace(CELL, **changes)
     with pytest.raises(UserError):
-        simulate.states(cell, cell.rates[0])
+        draw_session(cell, cell.rates[0])
 
 
 def test_counts_beyond_16_bits_are_refused():
     with pytest.raises(UserError, match="exposure_s"):
-        simulate.photons(np.random.default_rng(0), np.full((2, 3), 7e4))
+        draw_photons(np.random.default_rng(0), np.full((2, 3), 7e4))

@@ -16,7 +16,7 @@ from xrd_jax.config import row_ranges
 from xrd_jax.config.schema import PrepareConfig
 from xrd_jax.errors import UserError
 from xrd_jax.preprocessing import filters, splits
-from xrd_jax.preprocessing.prepare import inputs, prepare, window
+from xrd_jax.preprocessing.prepare import apply_window, prepare, prepare_inputs
 from xrd_jax.preprocessing.resize import resize_matrix
 from xrd_jax.preprocessing.splits import split
 from xrd_jax.preprocessing.targets import target_specs
@@ -37,14 +37,14 @@ def test_splits_partition_the_series(series, kind):
 def test_cycle_split_holds_out_the_last_cycle_of_each_session(series):
     train, test = split(series, PrepareConfig(split="cycle"), seed=0)
     for session in (0, 1):
-        own = series.session == session
-        assert series.cycle[train][own[train]].max() < series.cycle[test][own[test]].min()
+        inside = series.session == session
+        assert series.cycle[train][inside[train]].max() < series.cycle[test][inside[test]].min()
 
 
 def test_block_split_keeps_neighbours_together(series):
-    chosen = np.zeros(len(series), bool)
-    chosen[split(series, PrepareConfig(split="block", blocks=4), seed=0)[0]] = True
-    assert np.count_nonzero(np.diff(chosen.astype(int))) <= 2 * 4
+    is_train = np.zeros(len(series), bool)
+    is_train[split(series, PrepareConfig(split="block", blocks=4), seed=0)[0]] = True
+    assert np.count_nonzero(np.diff(is_train.astype(int))) <= 2 * 4
 
 
 def test_bins_conserve_counts():
@@ -86,7 +86,7 @@ def test_total_scaling_ignores_flux(series, scale):
 
 
 @pytest.mark.parametrize("scale", ["pattern", "dataset", "total", "sqrt"])
-def test_no_verification_pattern_reaches_the_statistics(series, scale):
+def test_no_test_pattern_reaches_the_statistics(series, scale):
     config = PrepareConfig(channels=32, scale=scale)
     prepared = prepare(series, config)
     spoiled = np.array(prepared.series.intensity)
@@ -98,22 +98,22 @@ def test_no_verification_pattern_reaches_the_statistics(series, scale):
 
 def test_chunks_do_not_matter(series, config):
     prepared = prepare(series, config.prepare)
-    whole = inputs(prepared, config.prepare, prepared.test)
+    whole = prepare_inputs(prepared, config.prepare, prepared.test)
     # Float32 products of a few hundred counts, summed in another order.
-    np.testing.assert_allclose(whole, inputs(prepared, config.prepare, prepared.test, chunk=7), atol=1e-5)
+    np.testing.assert_allclose(whole, prepare_inputs(prepared, config.prepare, prepared.test, chunk=7), atol=1e-5)
 
 
 def test_centred_inputs_have_zero_mean_and_unit_deviation(series, config):
     prepared = prepare(series, config.prepare)
-    x = np.asarray(inputs(prepared, config.prepare, prepared.train))
+    x = np.asarray(prepare_inputs(prepared, config.prepare, prepared.train))
     np.testing.assert_allclose(x.mean(axis=0), 0.0, atol=1e-4)
     assert abs(x.std() - 1.0) < 1e-3
 
 
-def test_window_keeps_what_it_says(series):
-    kept = window(series, PrepareConfig(window_target="voltage", window_low=3.8, window_high=4.0))
-    values = kept.targets["voltage"].values
-    assert 0 < len(kept) < len(series) and values.min() >= 3.8 and values.max() <= 4.0
+def test_window_keeps_values_within_its_limits(series):
+    windowed = apply_window(series, PrepareConfig(window_target="voltage", window_low=3.8, window_high=4.0))
+    values = windowed.targets["voltage"].values
+    assert 0 < len(windowed) < len(series) and values.min() >= 3.8 and values.max() <= 4.0
 
 
 @pytest.mark.parametrize(
@@ -124,70 +124,6 @@ def test_window_keeps_what_it_says(series):
         ({"channels": 1000}, "between 2 and the 96 channels"),
         ({"train_fraction": 1.0}, "between 0 and 1"),
         ({"train_fraction": 0.01}, "at least 8"),
-    ],
-)
-def test_impossible_preparations_are_refused(series, fields, answer):
-    with pytest.raises(UserError, match=answer):
-        prepare(series, dataclasses.replace(PrepareConfig(channels=32), **fields))
-
-
-def test_one_cycle_cannot_be_split_by_cycle(series):
-    one = series.subset(series.cycle == 0)
-    with pytest.raises(UserError, match="has one; use block"):
-        prepare(one, PrepareConfig(split="cycle", channels=32))
-
-
-def test_targets_must_exist_and_vary(series, config):
-    with pytest.raises(UserError, match="no target 'fat'"):
-        target_specs(prepare(series, config.prepare), ("fat",))
-    one = series.subset(series.session == 0)
-    with pytest.raises(UserError, match="single value or class"):
-        target_specs(prepare(one, config.prepare), ("rate",))
-
-
-def test_half_cycle_split_holds_out_one_charge_or_discharge_of_each_session(series):
-    for which, cycle, later in ((0, 0, False), (-1, 1, True), (2, 1, False)):
-        config = PrepareConfig(split="half_cycle", half_cycle=which)
-        train, test = split(series, config, seed=0)
-        assert np.array_equal(np.sort(np.concatenate([train, test])), np.arange(len(series)))
-        assert set(series.cycle[test]) == {cycle} and set(series.session[test]) == {0, 1}
-        assert set(series.targets["mode"].values[test] >= 2) == {later}
-        named = splits.half_cycles(series).astype(np.int32)
-        target = Target(named, "classification", "", ("1 charge", "2 discharge", "3 charge", "4 discharge"))
-        only = dataclasses.replace(series, targets={"voltage": series.targets["voltage"], "half_cycle": target})
-        np.testing.assert_array_equal(split(only, config, seed=0)[1], test)
-
-
-def test_shuffled_labels_are_those_of_other_training_patterns(series):
-    """A control that has nothing to learn; verification patterns keep theirs, labels of a pattern stay together."""
-    plain, dealt = (prepare(series, PrepareConfig(channels=32, shuffle_labels=on)) for on in (False, True))
-    np.testing.assert_array_equal(plain.train, dealt.train)
-    assert dealt.series.intensity is plain.series.intensity
-
-    def labels(prepared, rows):
-        return list(zip(*(own.values[rows].tolist() for own in prepared.series.targets.values()), strict=True))
-
-    assert labels(dealt, dealt.test) == labels(plain, plain.test)
-    assert sorted(labels(dealt, dealt.train)) == sorted(labels(plain, plain.train))
-    voltage = [one.series.targets["voltage"].values[one.train] for one in (plain, dealt)]
-    assert abs(np.corrcoef(*voltage)[0, 1]) < 0.3
-
-
-def test_rows_are_those_that_were_named(series):
-    train, test = split(series, PrepareConfig(split="rows", train_rows="0-99, 120", test_rows="101-110"), seed=0)
-    np.testing.assert_array_equal(train, [*range(100), 120])
-    np.testing.assert_array_equal(test, range(101, 111))
-
-
-@given(st.sets(st.integers(0, 500), min_size=1))
-def test_spans_of_rows_read_back(rows):
-    numbers = np.array(sorted(rows))
-    np.testing.assert_array_equal(row_ranges.numbers_in(row_ranges.spans(numbers), "x"), numbers)
-
-
-@pytest.mark.parametrize(
-    ("fields", "answer"),
-    [
         ({"split": "rows"}, "must name rows such as"),
         ({"split": "rows", "train_rows": "0-99", "test_rows": "99-120"}, "row 99 is in"),
         ({"split": "rows", "train_rows": "0-99", "test_rows": "100-240"}, "the last of the 240 patterns is 239"),
@@ -200,15 +136,67 @@ def test_spans_of_rows_read_back(rows):
         ({"savgol": 5, "derivative": 1, "scale": "total"}, "is for intensities"),
     ],
 )
-def test_impossible_splits_and_filters_are_refused(series, fields, answer):
+def test_impossible_preparations_are_refused(series, fields, answer):
     with pytest.raises(UserError, match=answer):
         prepare(series, dataclasses.replace(PrepareConfig(channels=32), **fields))
 
 
+def test_one_cycle_cannot_be_split_by_cycle(series):
+    with pytest.raises(UserError, match="has one; use block"):
+        prepare(series.subset(series.cycle == 0), PrepareConfig(split="cycle", channels=32))
+
+
+def test_targets_must_exist_and_vary(series, config):
+    with pytest.raises(UserError, match="no target 'fat'"):
+        target_specs(prepare(series, config.prepare), ("fat",))
+    with pytest.raises(UserError, match="single value or class"):
+        target_specs(prepare(series.subset(series.session == 0), config.prepare), ("rate",))
+
+
+def test_half_cycle_split_holds_out_one_charge_or_discharge_of_each_session(series):
+    for held_out, cycle, later in ((0, 0, False), (-1, 1, True), (2, 1, False)):
+        config = PrepareConfig(split="half_cycle", half_cycle=held_out)
+        train, test = split(series, config, seed=0)
+        assert np.array_equal(np.sort(np.concatenate([train, test])), np.arange(len(series)))
+        assert set(series.cycle[test]) == {cycle} and set(series.session[test]) == {0, 1}
+        assert set(series.targets["mode"].values[test] >= 2) == {later}
+        numbers = splits.half_cycle_numbers(series).astype(np.int32)
+        target = Target(numbers, "classification", "", ("1 charge", "2 discharge", "3 charge", "4 discharge"))
+        only = dataclasses.replace(series, targets={"voltage": series.targets["voltage"], "half_cycle": target})
+        np.testing.assert_array_equal(split(only, config, seed=0)[1], test)
+
+
+def test_shuffled_labels_are_those_of_other_training_patterns(series):
+    """A control that has nothing to learn; test patterns keep theirs, labels of a pattern stay together."""
+    plain, shuffled = (prepare(series, PrepareConfig(channels=32, shuffle_labels=on)) for on in (False, True))
+    np.testing.assert_array_equal(plain.train, shuffled.train)
+    assert shuffled.series.intensity is plain.series.intensity
+
+    def labels(prepared, rows):
+        return list(zip(*(target.values[rows].tolist() for target in prepared.series.targets.values()), strict=True))
+
+    assert labels(shuffled, shuffled.test) == labels(plain, plain.test)
+    assert sorted(labels(shuffled, shuffled.train)) == sorted(labels(plain, plain.train))
+    voltage = [prepared.series.targets["voltage"].values[prepared.train] for prepared in (plain, shuffled)]
+    assert abs(np.corrcoef(*voltage)[0, 1]) < 0.3
+
+
+def test_rows_are_those_that_were_named(series):
+    train, test = split(series, PrepareConfig(split="rows", train_rows="0-99, 120", test_rows="101-110"), seed=0)
+    np.testing.assert_array_equal(train, [*range(100), 120])
+    np.testing.assert_array_equal(test, range(101, 111))
+
+
+@given(st.sets(st.integers(0, 500), min_size=1))
+def test_spans_of_rows_read_back(rows):
+    numbers = np.array(sorted(rows))
+    np.testing.assert_array_equal(row_ranges.parse_row_ranges(row_ranges.format_row_ranges(numbers), "x"), numbers)
+
+
 def test_half_cycles_must_be_known(series):
-    bare = dataclasses.replace(series, targets={"voltage": series.targets["voltage"]})
+    without_mode = dataclasses.replace(series, targets={"voltage": series.targets["voltage"]})
     with pytest.raises(UserError, match="needs to know the half cycles"):
-        split(bare, PrepareConfig(split="half_cycle"), seed=0)
+        split(without_mode, PrepareConfig(split="half_cycle"), seed=0)
 
 
 @given(st.integers(1, 6), st.integers(1, 4), st.integers(0, 2))
@@ -218,7 +206,7 @@ def test_savitzky_golay_agrees_with_scipy(half, order, derivative):
         return
     axis = 850.0 + 2.5 * np.arange(40)
     patterns = np.random.default_rng(half).normal(size=(3, 40))
-    ours = patterns @ filters.smoothing(axis, window, order, derivative)
+    ours = patterns @ filters.savgol_matrix(axis, window, order, derivative)
     theirs = scipy.signal.savgol_filter(patterns, window, order, deriv=derivative, delta=2.5, mode="interp")
     np.testing.assert_allclose(ours, theirs, atol=1e-9)
 
@@ -228,7 +216,7 @@ def test_derivatives_of_a_polynomial_are_exact_on_an_uneven_axis():
     parabola = np.polynomial.Polynomial([3.0, -2.0, 0.25])
     for derivative in (0, 1, 2):
         exact = (parabola.deriv(derivative) if derivative else parabola)(axis)
-        np.testing.assert_allclose(parabola(axis) @ filters.smoothing(axis, 7, 2, derivative), exact, atol=1e-8)
+        np.testing.assert_allclose(parabola(axis) @ filters.savgol_matrix(axis, 7, 2, derivative), exact, atol=1e-8)
 
 
 def test_snv_ignores_offset_and_gain_and_a_derivative_ignores_offset(series):
@@ -250,8 +238,8 @@ def test_baselines_are_subtracted_and_gradients_pass(series):
     statistics = fit_statistics(series, np.arange(len(series)), config)
     slope = jnp.linspace(0.0, 500.0, 96)[None, :]
     x = jnp.asarray(series.intensity[:3], jnp.float32)
-    flat, tilted = (np.asarray(transform(statistics, config, one)) for one in (x, x + slope))
+    flat, tilted = (np.asarray(transform(statistics, config, patterns)) for patterns in (x, x + slope))
     assert np.abs(tilted - flat).max() < 0.05 * np.abs(slope).max()
     np.testing.assert_allclose(transform(statistics, config, x[1:2]), flat[1:2], atol=1e-3)
-    gradient = jax.grad(lambda one: transform(statistics, config, one).sum())(x)
+    gradient = jax.grad(lambda patterns: transform(statistics, config, patterns).sum())(x)
     np.testing.assert_allclose(gradient, 1.0)

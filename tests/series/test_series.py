@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import h5py
 import numpy as np
 import pytest
 
@@ -18,18 +19,14 @@ def test_saved_and_loaded_is_equal(series, tmp_path):
     loaded = PatternSeries.load(path)
     assert loaded.fingerprint() == series.fingerprint()
     assert loaded.intensity.dtype == series.intensity.dtype
-    for name in ("session_names", "counts", "windows", "reflections", "provenance"):
+    for name in ("session_names", "is_counts", "windows", "reflections", "provenance"):
         assert getattr(loaded, name) == getattr(series, name)
     assert loaded.axis.kind == series.axis.kind and loaded.axis.wavelength == series.axis.wavelength
-    assert {k: (t.kind, t.unit, t.classes) for k, t in loaded.targets.items()} == {
-        k: (t.kind, t.unit, t.classes) for k, t in series.targets.items()
-    }
-    assert [p.name for p in path.parent.iterdir()] == ["series.h5"]
+    kinds = [[(name, t.kind, t.unit, t.classes) for name, t in sorted(s.targets.items())] for s in (series, loaded)]
+    assert kinds[0] == kinds[1] and [file.name for file in path.parent.iterdir()] == ["series.h5"]
 
 
 def test_file_is_nxdata(series, tmp_path):
-    import h5py
-
     series.save(tmp_path / "series.h5")
     with h5py.File(tmp_path / "series.h5") as file:
         data = file[file.attrs["default"]][file["entry"].attrs["default"]]
@@ -60,10 +57,7 @@ def test_subset_of_all_is_all_and_order_is_kept(series):
     [
         (lambda s: {"time": s.time[:-1]}, "time has shape"),
         (lambda s: {"axis": Axis(s.axis.values[:-1])}, "does not fit an axis"),
-        (
-            lambda s: {"intensity": np.where(np.arange(len(s))[:, None] == 4, np.nan, s.intensity)},
-            "pattern 4 holds NaN",
-        ),
+        (lambda s: {"intensity": np.where(np.arange(len(s))[:, None] == 4, np.nan, s.intensity)}, "pattern 4 holds"),
     ],
 )
 def test_ill_formed_records_are_refused(series, change, answer):

@@ -9,14 +9,14 @@ from tests.support.paths import real_file
 AXIS = 5 + np.arange(8) * 0.02
 
 
-def made_up():
-    """A log of 490 s, a row every 10 s: charge, then from row 25 discharge."""
-    time = np.arange(50) * 10.0
-    current = np.where(np.arange(50) < 25, 0.1, -0.1)
+def cycler_columns(rows=50):
+    """Return the columns of a log with a row every 10 s, charge and then, from half of the rows, discharge."""
+    time = np.arange(rows) * 10.0
+    current = np.where(np.arange(rows) < rows // 2, 0.1, -0.1)
     charge = np.concatenate([[0], np.cumsum(current[1:] * 10 / 3600)])
     half_cycle = (current < 0) * 1.0
     names = ("mode", "time/s", "Ewe/V", "<I>/mA", "(Q-Qo)/mA.h", "half cycle")
-    return dict(zip(names, (np.ones(50), time, 3 + charge * 100, current, charge, half_cycle), strict=True))
+    return dict(zip(names, (np.ones(rows), time, 3 + charge * 100, current, charge, half_cycle), strict=True))
 
 
 def write_log(folder, columns):
@@ -25,6 +25,6 @@ def write_log(folder, columns):
     (folder / "log.mpt").write_text("\n".join(lines) + "\n", encoding="latin-1")
 
 
-def real_data():
-    """The folder of real data, with the measured cell in it."""
+def real_data_folder():
+    """Return the folder of real data, with the measured cell in it."""
     return real_file("operando-xrd-mo/Operando").parents[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import csv
 import dataclasses
 import functools
 import shutil
@@ -17,12 +18,11 @@ import xrd_jax
 from tests.support.series import make_series
 from xrd_jax.analysis.run import Run
 from xrd_jax.config.schema import Config, ModelConfig, PrepareConfig, TrainConfig
-from xrd_jax.models import build
-from xrd_jax.preprocessing import prepare
-from xrd_jax.preprocessing import targets as preprocessing_targets
+from xrd_jax.preprocessing.prepare import prepare
 from xrd_jax.series.record import PatternSeries
 from xrd_jax.training import step, workdir
 from xrd_jax.training.checkpoint import Checkpoints
+from xrd_jax.training.fit import make_model
 
 TINY = Config(
     name="tiny",
@@ -48,42 +48,43 @@ def series() -> PatternSeries:
 
 @functools.cache
 def trained() -> Run:
-    """A run of two seeds, with its data beside it, opened from its directory.
+    """Return a run of two seeds, with its data beside it, opened from its directory.
 
     It is written as a training writes it, but at its first step: how good a run is does not matter here.
     """
     series().save(folder() / "data.h5")
     config = dataclasses.replace(TINY, data=str(folder() / "data.h5"))
-    prepared = prepare.prepare(series(), config.prepare, config.split_seed)
-    specs = preprocessing_targets.target_specs(prepared, config.targets)
-    path = workdir.start(folder() / "run", config, prepared, specs, overwrite=False)
-    model = build(config.model, config.prepare.channels, tuple((s.name, s.size) for s in specs))
+    prepared = prepare(series(), config.prepare, config.split_seed)
+    model, specs = make_model(config, prepared)
+    path = workdir.create_or_resume(folder() / "run", config, prepared, specs, overwrite=False)
     step_config = step.make_step_config(model, specs, config.prepare, config.train, prepared.train.size)
-    state = step.over_seeds(lambda seed: step.init_state(step_config, seed), config.seeds, shared=0)(
-        jnp.asarray(config.seed_list(), jnp.int32)
-    )
+    initialise = step.over_seeds(lambda seed: step.init_state(step_config, seed), config.seeds, shared=0)
     store = Checkpoints(path / "checkpoints")
-    store.save(1, state, {"loss": 1.0})
+    store.save(1, initialise(jnp.asarray(config.seed_list(), jnp.int32)), {"loss": 1.0})
     store.close()
     return xrd_jax.open_run(path)
 
 
 def untrained(data: PatternSeries, config: Config) -> Run:
-    """A run in memory with random parameters and statistics, as odd as training might make them."""
-    prepared = prepare.prepare(data, config.prepare)
-    specs = preprocessing_targets.target_specs(prepared, config.targets)
-    model = build(config.model, prepared.statistics.matrix.shape[1], tuple((s.name, s.size) for s in specs))
-    keys = jax.random.split(jax.random.key(1), config.seeds)
-    variables = jax.vmap(model.init)(keys)
+    """Return a run in memory with random parameters and statistics, as odd as training might make them."""
+    prepared = prepare(data, config.prepare)
+    model, specs = make_model(config, prepared)
     random = np.random.default_rng(0)
 
-    def shaken(leaf):
+    def perturb(leaf):
         return np.asarray(leaf) + random.uniform(0.0, 0.3, leaf.shape).astype(np.float32)
 
-    variables = {name: jax.tree.map(shaken, part) for name, part in variables.items()}
+    variables = jax.vmap(model.init)(jax.random.split(jax.random.key(1), config.seeds))
+    variables = {name: jax.tree.map(perturb, part) for name, part in variables.items()}
     return Run(Path("memory"), config, specs, prepared.statistics, model, variables)
 
 
-def write(path: Path, axis: np.ndarray, intensity: np.ndarray, end: str = "\n") -> None:
-    """A pattern as two columns of text."""
+def write_pattern(path: Path, axis: np.ndarray, intensity: np.ndarray, end: str = "\n") -> None:
+    """Write a pattern as two columns of text."""
     path.write_text("\n".join(f"{a:.6f} {v}" for a, v in zip(axis, intensity, strict=True)) + end)
+
+
+def read_predictions(folder: Path) -> list[dict[str, str]]:
+    """Return the rows of predictions.csv."""
+    with (folder / "predictions.csv").open() as file:
+        return list(csv.DictReader(file))

@@ -27,15 +27,9 @@ from xrd_jax.runtime import distributed
 from xrd_jax.training.fit import fit
 
 SETTINGS = (
-    "prepare.channels=16",
-    "depth=2",
-    "width=4",
-    "query_layer=1",
-    "key_layer=2",
-    "norm_layer=2",
-    "batch_size=32",
+    "prepare.channels=16", "depth=2", "width=4", "query_layer=1", "key_layer=2", "norm_layer=2", "batch_size=32",
     "log_maps=1000",
-)
+)  # fmt: skip
 BOUND_S = 60  # to stop after another one's death: far less, but the machine may be busy
 
 
@@ -53,9 +47,9 @@ def started():
     """The processes of a test, none of which outlives it."""
     processes: list[subprocess.Popen[str]] = []
     yield processes
-    for one in processes:
-        one.kill()
-        one.communicate()
+    for process in processes:
+        process.kill()
+        process.communicate()
 
 
 def start(data: Path, workdir: Path, cache: Path, started: list[subprocess.Popen[str]]) -> list[subprocess.Popen[str]]:
@@ -63,16 +57,9 @@ def start(data: Path, workdir: Path, cache: Path, started: list[subprocess.Popen
     flags = [f"--data={data}", f"--workdir={workdir}", "--case=1", "--epochs=12", "--noprogress", "--distributed"]
     flags += [f"--coordinator=localhost:{free_port()}", "--process_count=2", *(f"--set={s}" for s in SETTINGS)]
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XRD_JAX_CACHE": str(cache)}
-    pair = [
-        subprocess.Popen(
-            [sys.executable, str(ROOT / "launch.py"), *flags, f"--process_id={i}"],
-            env=environment,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        for i in range(2)
-    ]
+    options = {"env": environment, "text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    command = [sys.executable, str(ROOT / "launch.py"), *flags]
+    pair = [subprocess.Popen([*command, f"--process_id={i}"], **options) for i in range(2)]
     started += pair
     return pair
 
@@ -81,17 +68,17 @@ def kill_midway(pair: list[subprocess.Popen[str]], victim: int, checkpoints: Pat
     """SIGKILL to one after its next checkpoint; the other must say one line and stop."""
     before, deadline = newest(checkpoints), time.monotonic() + 300
     while newest(checkpoints) <= before:
-        assert all(one.poll() is None for one in pair), [one.communicate()[1] for one in pair]
+        assert all(process.poll() is None for process in pair), [process.communicate()[1] for process in pair]
         assert time.monotonic() < deadline
         time.sleep(0.02)
     pair[victim].send_signal(signal.SIGKILL)
     begun = time.monotonic()
-    said = pair[1 - victim].communicate(timeout=BOUND_S)[1]
+    errors = pair[1 - victim].communicate(timeout=BOUND_S)[1]
     assert time.monotonic() - begun < BOUND_S
     assert pair[1 - victim].returncode != 0
     # XLA's own remarks about the lost connection, if it makes any, start with a letter and the date.
-    ours = [line for line in said.splitlines() if not re.match(r"[WE]\d{4} ", line)]
-    assert ours == [f"error: {distributed.LOST}"]
+    lines = [line for line in errors.splitlines() if not re.match(r"[WE]\d{4} ", line)]
+    assert lines == [f"error: {distributed.PEER_LOST}"]
     pair[victim].communicate()
 
 
@@ -100,22 +87,20 @@ def newest(checkpoints: Path) -> int:
 
 
 def test_two_processes_train_stop_and_resume_as_one(tmp_path, started):
-    series = make_series()
+    series, workdir = make_series(frames=160, channels=48), tmp_path / "run"
     series.save(tmp_path / "data.h5")
-    workdir = tmp_path / "run"
-    where = tmp_path / "data.h5", workdir, tmp_path / "cache", started
+    arguments = tmp_path / "data.h5", workdir, tmp_path / "cache", started
     for victim in (1, 0):
-        kill_midway(start(*where), victim, workdir / "checkpoints")
+        kill_midway(start(*arguments), victim, workdir / "checkpoints")
         assert not (workdir / "metrics.json").exists()
-    pair = start(*where)
-    told = [one.communicate(timeout=300) for one in pair]
-    assert [one.returncode for one in pair] == [0, 0], told
-    assert "resumed from step" in told[0][0] and "MAE" in told[0][0]
-    assert "resumed" not in told[1][0] and not told[0][1] and not told[1][1]  # only the first one speaks
+    pair = start(*arguments)
+    printed = [process.communicate(timeout=300) for process in pair]
+    assert [process.returncode for process in pair] == [0, 0], printed
+    assert "resumed from step" in printed[0][0] and "MAE" in printed[0][0]
+    assert "resumed" not in printed[1][0] and not printed[0][1] and not printed[1][1]  # only the first one speaks
     config = from_dict(Config, json.loads((workdir / "config.json").read_text())["config"])
     prepared = prepare(series, config.prepare)
-    alone = fit(config, prepared, tmp_path / "alone", progress=False)
-    run = Run(tmp_path, config, alone.specs, prepared.statistics, alone.model, alone.variables)
+    run = Run.from_training(tmp_path, config, fit(config, prepared, tmp_path / "alone", progress=False), prepared)
     together = xrd_jax.open_run(workdir).predict(series)["voltage"]
     np.testing.assert_allclose(together, run.predict(series)["voltage"], atol=1e-3)
     error = np.abs(together[0] - series.targets["voltage"].values)[prepared.test].mean()
@@ -131,6 +116,6 @@ def test_two_processes_train_stop_and_resume_as_one(tmp_path, started):
         (("localhost:1234", 2, 2), "ids count from 0"),
     ],
 )
-def test_flags_that_do_not_fit_are_said(flags, answer):
+def test_flags_that_do_not_fit_are_refused(flags, answer):
     with pytest.raises(UserError, match=answer):
         distributed.start(*flags)

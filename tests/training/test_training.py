@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from xrd_jax.config.schema import TrainConfig
+from tests.support.series import make_series
+from xrd_jax.config.schema import Config, ModelConfig, PrepareConfig, TrainConfig
 from xrd_jax.errors import UserError
 from xrd_jax.preprocessing.prepare import prepare
 from xrd_jax.preprocessing.targets import TargetSpec
@@ -17,32 +19,54 @@ from xrd_jax.training import augment
 from xrd_jax.training.checkpoint import Checkpoints
 from xrd_jax.training.fit import fit, make_model, training_data
 from xrd_jax.training.losses import loss_and_metrics
-from xrd_jax.training.step import compiled_steps, epoch_order, init_state, make_step_config, over_seeds, train_step
+from xrd_jax.training.step import compiled_steps, epoch_order, init_state, make_step_config, over_seeds
 
 VOLTAGE = TargetSpec("voltage", "regression", "V", 1, (), 3.9, 0.2)
 MODE = TargetSpec("mode", "classification", "", 3, ("a", "b", "c"), 0.0, 1.0)
+# The laws hold for two layers and targets, which a compiler is through with in half the time.
+TINY = Config(
+    name="tiny",
+    targets=("voltage", "rate"),
+    prepare=PrepareConfig(channels=16),
+    model=ModelConfig(depth=2, width=4, query_layer=1, key_layer=2, norm_layer=2),
+    train=TrainConfig(epochs=2, batch_size=40),
+)
 
 
-def setting(series, config):
-    prepared = prepare(series, config.prepare)
+@functools.cache
+def setting(**train):
+    """The step configuration and data of `TINY` with other values of `train`; its programs serve several tests."""
+    config = dataclasses.replace(TINY, train=dataclasses.replace(TINY.train, **train))
+    prepared = prepare(make_series(), config.prepare)
     model, specs = make_model(config, prepared)
     step_config = make_step_config(model, specs, config.prepare, config.train, prepared.train.size)
     return step_config, training_data(config, prepared, specs)
 
 
-def stacked(step_config, seeds):
-    return over_seeds(lambda s: init_state(step_config, s), len(seeds), shared=0)(jnp.asarray(seeds, jnp.int32))
+@functools.cache
+def program(seeds, count, **train):
+    return compiled_steps(setting(**train)[0], seeds, count)
 
 
-def ordered(step_config, state, data):
+@functools.cache
+def init_program():
+    return jax.jit(functools.partial(init_state, setting()[0]))
+
+
+def stacked(seeds):
+    """The states of `seeds` before their first step; whatever the training, they are the same."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *(init_program()(jnp.int32(seed)) for seed in seeds))
+
+
+def ordered(state, **train):
     """The order of the epoch that each seed of `state` stands in, [S, n]."""
-    patterns = data.patterns.shape[0]
-    return over_seeds(lambda one: epoch_order(step_config, one, patterns), len(state.step), shared=0)(state)
+    step_config, data = setting(**train)
+    return over_seeds(lambda seed: epoch_order(step_config, seed, len(data.patterns)), len(state.step), shared=0)(state)
 
 
-def advance(step_config, state, data, count=1):
+def advance(state, count=1, **train):
     """`count` steps of every seed in one compiled call."""
-    return compiled_steps(step_config, len(state.step), count)(state, ordered(step_config, state, data), data)
+    return program(len(state.step), count, **train)(state, ordered(state, **train), setting(**train)[1])
 
 
 def unchecked(series, intensity):
@@ -73,65 +97,48 @@ def test_regression_scale_sets_where_log_cosh_becomes_linear():
     np.testing.assert_allclose(loss, 20.0 - np.log(2.0), rtol=1e-5)
 
 
-def test_an_epoch_shows_every_pattern_once_in_an_order_of_its_own(series, config):
-    config = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=40))
-    step_config, data = setting(series, config)
-    state = stacked(step_config, [0])
-    first = np.asarray(ordered(step_config, state, data))[0]
-    later = state._replace(step=state.step + step_config.steps_per_epoch)
-    second = np.asarray(ordered(step_config, later, data))[0]
+def test_an_epoch_shows_every_pattern_once_in_an_order_of_its_own():
+    steps, state = setting()[0].steps_per_epoch, stacked([0])
+    first, midway, second = (
+        np.asarray(ordered(state._replace(step=state.step + later)))[0] for later in (0, steps - 1, steps)
+    )
     assert np.array_equal(np.sort(first), np.arange(120)) and np.array_equal(np.sort(second), np.arange(120))
     assert not np.array_equal(first, second)
-    midway = state._replace(step=state.step + step_config.steps_per_epoch - 1)
-    np.testing.assert_array_equal(np.asarray(ordered(step_config, midway, data))[0], first)
+    np.testing.assert_array_equal(midway, first)
 
 
-@pytest.mark.parametrize("augmented", [False, True])
-def test_seed_of_many_equals_seed_alone(series, config, augmented):
-    train = dataclasses.replace(config.train, augment="redraw" if augmented else "none", redraw_shift=0.01)
-    step_config, data = setting(series, dataclasses.replace(config, train=train))
-    many, together = advance(step_config, stacked(step_config, [4, 5, 6]), data)
-    alone, single = advance(step_config, stacked(step_config, [5]), data)
+def test_seed_of_many_equals_seed_alone():
+    train = {"augment": "redraw", "redraw_shift": 0.01}  # (several plain seeds: test_devices)
+    many, together = advance(stacked([4, 5]), **train)
+    alone, single = advance(stacked([5]), **train)
     np.testing.assert_allclose(together["loss"][1], single["loss"][0], rtol=1e-5)
-    assert np.unique(together["loss"]).size == 3
+    assert np.unique(together["loss"]).size == 2
     for ours, theirs in zip(jax.tree.leaves(many.params), jax.tree.leaves(alone.params), strict=True):
         np.testing.assert_allclose(ours[1], theirs[0], atol=2e-5)
 
 
-def test_steps_per_call_do_not_change_the_path(series, config):
-    step_config, data = setting(series, config)
-    one = stacked(step_config, [0])
+def test_steps_per_call_do_not_change_the_path():
+    one = stacked([0])
     for _ in range(3):
-        one, _ = advance(step_config, one, data)
-    three, metrics = advance(step_config, stacked(step_config, [0]), data, 3)
+        one, _ = advance(one)
+    three, metrics = advance(stacked([0]), 3)
     assert metrics["loss"].shape == (1, 3) and int(three.step[0]) == 3
     for ours, theirs in zip(jax.tree.leaves(three.params), jax.tree.leaves(one.params), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-5)
 
 
-def test_step_compiles_once(series, config):
-    step_config, data = setting(series, config)
-    call = compiled_steps(step_config, 1, 1)
-    state = stacked(step_config, [0])
-    for _ in range(3):
-        state, _ = call(state, ordered(step_config, state, data), data)
-    assert call._cache_size() == 1
-
-
-def test_step_is_pure(series, config):
-    step_config, data = setting(series, config)
-    state = init_state(step_config, jnp.int32(0))
-    order = jnp.arange(data.patterns.shape[0])
-    step = jax.jit(lambda state: train_step(step_config, state, order, data))
-    first, second = step(state), step(state)
+def test_step_is_pure_and_compiles_once():
+    first, second = advance(stacked([3])), advance(stacked([3]))
     assert_trees_equal(first, second)
+    advance(first[0])
+    assert program(1, 1)._cache_size() == 1
 
 
-def test_learning_rate_rises_and_falls_to_nothing(series, config):
-    step_config, _ = setting(series, config)
-    total = step_config.steps_per_epoch * config.train.epochs
+def test_learning_rate_rises_and_falls_to_nothing():
+    step_config = setting()[0]
+    total, peak = step_config.steps_per_epoch * TINY.train.epochs, TINY.train.learning_rate
     rates = [float(step_config.schedule(s)) for s in range(total + 1)]
-    assert max(rates) == pytest.approx(config.train.learning_rate, rel=1e-3)
+    assert max(rates) == pytest.approx(peak, rel=1e-3)
     assert rates[0] < 0.1 * max(rates) and rates[-1] < 1e-3 * max(rates)
 
 
@@ -151,60 +158,58 @@ def test_smoothing_uses_training_neighbours_of_the_same_kind_only(series):
 
 def test_redrawn_counts_have_the_mean_and_variance_of_photons():
     rates = jnp.full((2000, 20), 400.0)
-    drawn = np.asarray(augment.redraw(jax.random.key(0), rates, jnp.zeros_like(rates), augment.Redraw(0.0, 0.0)))
+    drawn = np.asarray(augment.redraw(jax.random.key(0), rates, jnp.zeros_like(rates), augment.RedrawScales(0.0, 0.0)))
     np.testing.assert_allclose(drawn.mean(), 400.0, rtol=2e-3)
     np.testing.assert_allclose(drawn.var(), 400.0, rtol=3e-2)
 
 
 def test_training_learns_what_is_there(series, config, tmp_path):
-    train = dataclasses.replace(config.train, epochs=40, learning_rate=5e-3)
-    config = dataclasses.replace(config, train=train)
+    train = dataclasses.replace(config.train, epochs=40, learning_rate=5e-3, checkpoint_every=40)
+    config, history = dataclasses.replace(config, train=train), []
     prepared = prepare(series, config.prepare)
-    history = []
     fit(config, prepared, tmp_path / "c", lambda step, means, v, e: history.append(means), progress=False)
     spread = np.abs(series.targets["voltage"].values - 3.9).mean()
     assert history[-1]["mae/voltage"][0] < 0.35 * spread
     assert history[-1]["accuracy/rate"][0] > 0.85 and history[-1]["accuracy/mode"][0] > 0.6
 
 
-def test_redraw_needs_counts(series, config):
-    config = dataclasses.replace(config, train=dataclasses.replace(config.train, augment="redraw"))
+def test_redraw_needs_counts(series):
+    prepared = prepare(dataclasses.replace(series, is_counts=False), TINY.prepare)
+    config = dataclasses.replace(TINY, train=dataclasses.replace(TINY.train, augment="redraw"))
     with pytest.raises(UserError, match="not counts"):
-        setting(dataclasses.replace(series, is_counts=False), config)
+        training_data(config, prepared, ())
 
 
-def test_resumed_training_is_bit_identical(series, config, tmp_path):
-    config = dataclasses.replace(config, seeds=2, train=dataclasses.replace(config.train, epochs=4))
+def stop_after(last):
+    """A watcher that ends a training after an epoch."""
+
+    def watch(step, means, variables, epoch):
+        if epoch == last:
+            raise KeyboardInterrupt
+
+    return watch
+
+
+def test_resumed_training_is_bit_identical(series, tmp_path):
+    config = dataclasses.replace(TINY, seeds=2)
     prepared = prepare(series, config.prepare)
     whole = fit(config, prepared, tmp_path / "whole", progress=False)
-
-    class Interrupted(Exception):
-        pass
-
-    def stop(step, means, variables, epoch):
-        if epoch == 2:
-            raise Interrupted
-
-    with pytest.raises(Interrupted):
-        fit(config, prepared, tmp_path / "parts", stop, progress=False)
+    with pytest.raises(KeyboardInterrupt):
+        fit(config, prepared, tmp_path / "parts", stop_after(1), progress=False)
     resumed = fit(config, prepared, tmp_path / "parts", progress=False)
     assert any("resumed from step" in note for note in resumed.notes)
     assert_trees_equal(resumed.variables, whole.variables)
 
 
-def test_non_finite_loss_names_seed_and_step_and_keeps_the_last_good_checkpoint(series, config, tmp_path):
-    config = dataclasses.replace(config, seed=7)
+def test_non_finite_loss_names_seed_and_step_and_keeps_the_last_good_checkpoint(series, tmp_path):
+    config = dataclasses.replace(TINY, seed=7)
     prepared = prepare(series, config.prepare)
     spoilt = prepared.series.intensity.astype(np.float32)
     spoilt[prepared.train] = np.inf  # reaches the network through statistics that were learnt before
     with np.errstate(invalid="ignore"):
         poisoned = dataclasses.replace(prepared, series=unchecked(prepared.series, spoilt))
-
-    def stop(step, means, variables, epoch):
-        raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        fit(config, prepared, tmp_path, stop, progress=False)
+        fit(config, prepared, tmp_path, stop_after(1), progress=False)
     with pytest.raises(UserError, match=r"seed 7 is not finite at step 3; the last good checkpoint \(step 3\) is kept"):
         fit(config, poisoned, tmp_path, progress=False)
     store = Checkpoints(tmp_path)
@@ -230,6 +235,6 @@ def test_last_and_best_checkpoints_are_kept(tmp_path):
     store = Checkpoints(tmp_path)
     for step, loss in enumerate([5.0, 1.0, 3.0, 2.5, 2.0], start=1):
         store.save(step, {"x": jnp.zeros(1)}, {"loss": loss})
-    kept = store.steps()
+    steps = store.steps()
     store.close()
-    assert kept == [2, 4, 5]
+    assert steps == [2, 4, 5]

@@ -1,1 +1,1 @@
-"""Maps, tables and figures of a finished run; nothing here trains."""
+"""What a trained run says: predictions, maps, errors and distances; nothing here trains or draws."""

@@ -1,4 +1,4 @@
-"""Errors of predictions over seeds, baselines, and shares of maps in named windows."""
+"""Errors of predictions over seeds, the baseline, and shares of maps in named windows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xrd_jax.analysis.neighbours import nearest_neighbours
+from xrd_jax.analysis.neighbours import baseline_scores
 from xrd_jax.analysis.vaw import window_shares
 from xrd_jax.config.schema import Config
 from xrd_jax.errors import UserError
@@ -16,7 +16,7 @@ from xrd_jax.series.record import PatternSeries
 
 
 def scores(spec: TargetSpec, predicted: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
-    """Errors of one target over seeds.
+    """Return the errors of one target over seeds.
 
     Args:
       predicted: [S, T] values or [S, T, K] probabilities.
@@ -30,37 +30,37 @@ def scores(spec: TargetSpec, predicted: np.ndarray, truth: np.ndarray) -> dict[s
 
 
 def mean_and_std(per_seed: np.ndarray) -> dict[str, Any]:
-    """Mean and sample standard deviation (0 for one seed) with the values themselves."""
+    """Return mean and sample standard deviation (0 for one seed) with the values themselves."""
     deviation = float(per_seed.std(ddof=1)) if per_seed.size > 1 else 0.0
     return {"mean": float(per_seed.mean()), "std": deviation, "per_seed": [float(v) for v in per_seed]}
 
 
 def baselines(series: PatternSeries, specs: tuple[TargetSpec, ...], config: Config) -> dict[str, Any]:
-    """The nearest-neighbour look-up on the run's own split and on the split by cycle, where that is possible."""
+    """Return the errors of k-nearest neighbours on the run's split and on the split by cycle, where it is possible."""
     results: dict[str, Any] = {}
     for name in dict.fromkeys((config.prepare.split, "cycle")):
         try:
-            chosen = dataclasses.replace(config.prepare, split=name)
-            results[name] = nearest_neighbours(series, specs, chosen, config.split_seed)
+            prepare = dataclasses.replace(config.prepare, split=name)
+            results[name] = baseline_scores(series, specs, prepare, config.split_seed)
         except UserError:  # one cycle only: there is no split by cycle to show
             continue
     return results
 
 
 def window_summary(series: PatternSeries, axis: np.ndarray, curves: np.ndarray) -> dict[str, Any]:
-    """VAW of the named windows: session -> window -> 'mean', 'max', 'share', each spread over seeds.
+    """Return VAW of the named windows: session -> window -> 'mean', 'max', 'share' with their deviation over seeds.
 
     Args:
       axis: [L] positions of the input channels.
       curves: [S, sessions, L] mean registered maps; a session without patterns is NaN and left out.
     """
     names = zip(series.session_names, curves.swapaxes(0, 1), strict=True)
-    return {name: shares_over_seeds(series, axis, own) for name, own in names if not np.isnan(own).all()}
+    return {name: shares_over_seeds(series, axis, seeds) for name, seeds in names if not np.isnan(seeds).all()}
 
 
 def shares_over_seeds(series: PatternSeries, axis: np.ndarray, curves: np.ndarray) -> dict[str, dict[str, Any]]:
-    """The windows of mean maps [S, L]: window -> 'mean', 'max', 'share', each spread over seeds."""
-    per_seed = [window_shares(axis, curve, dict(series.windows)) for curve in curves]
+    """Return window -> 'mean', 'max', 'share' of mean maps [S, L], with their deviation over seeds."""
+    per_seed = [window_shares(axis, curve, series.windows) for curve in curves]
     return {
         window: {key: mean_and_std(np.asarray([s[window][key] for s in per_seed])) for key in ("mean", "max", "share")}
         for window in series.windows

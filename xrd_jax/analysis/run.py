@@ -1,4 +1,4 @@
-"""A run on disk: open it, predict and look inside with it."""
+"""A run on disk: open it, predict, and see its attention."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import PartitionSpec as P
+from jaxtyping import Float
 
-from xrd_jax.analysis import vaw as vaw_maps
-from xrd_jax.analysis.blocks import CHUNK, PredictionBlock, attention_matrices, fetch_block, forward, pad_block
+from xrd_jax.analysis import blocks
+from xrd_jax.analysis.vaw import Vaw
 from xrd_jax.config.overrides import from_dict
 from xrd_jax.config.schema import Config
 from xrd_jax.errors import UserError
-from xrd_jax.models import Model, build
+from xrd_jax.models import Model, Variables, build
+from xrd_jax.preprocessing.prepare import Prepared
 from xrd_jax.preprocessing.targets import TargetSpec
 from xrd_jax.preprocessing.transform import Statistics
 from xrd_jax.runtime import compilation
-from xrd_jax.series import lazy
 from xrd_jax.series.record import PatternSeries
-from xrd_jax.training import sharding
 from xrd_jax.training.checkpoint import Checkpoints
+from xrd_jax.training.fit import Fitted
 from xrd_jax.training.step import init_state, make_step_config, over_seeds
 
 
 def open_run(path: str | os.PathLike[str]) -> Run:
-    """Opens a run directory.
+    """Open a run directory.
 
     Raises:
       UserError: no run there, or no checkpoint that can be read.
@@ -55,16 +55,16 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     model = build(config.model, statistics.matrix.shape[1], tuple((s.name, s.size) for s in specs))
     step_config = make_step_config(model, specs, config.prepare, config.train, record["n_train"])
     initialise = over_seeds(lambda seed: init_state(step_config, seed), config.seeds, shared=0)
-    store = Checkpoints(path / "checkpoints")
+    checkpoints = Checkpoints(path / "checkpoints")
     try:
-        found = store.restore(jax.eval_shape(initialise, jnp.asarray(config.seed_list(), jnp.int32)))
+        restored = checkpoints.restore(jax.eval_shape(initialise, jnp.asarray(config.seed_list(), jnp.int32)))
     finally:
-        store.close()
-    if found is None:
+        checkpoints.close()
+    if restored is None:
         raise UserError(f"{path}: has no checkpoint yet; train first")
-    state, _, damaged = found
-    for line in damaged:
-        warnings.warn(line, stacklevel=2)
+    state, _, damaged = restored
+    for message in damaged:
+        warnings.warn(message, stacklevel=2)
     return Run(path, config, specs, statistics, model, {"params": state.params, "batch_stats": state.batch_stats})
 
 
@@ -83,15 +83,20 @@ class Run:
     specs: tuple[TargetSpec, ...]
     statistics: Statistics
     model: Model
-    variables: dict[str, Any]
+    variables: Variables
+
+    @classmethod
+    def from_training(cls, path: Path, config: Config, fitted: Fitted, prepared: Prepared) -> Run:
+        """Return the run of a training that has just ended, with the data it was prepared from."""
+        return cls(path, config, fitted.specs, prepared.statistics, fitted.model, fitted.variables)
 
     @property
-    def axis(self) -> np.ndarray:
-        """[L] positions of the network's input channels."""
+    def axis(self) -> Float[np.ndarray, " L"]:
+        """Positions of the network's input channels."""
         return np.asarray(self.statistics.centres, np.float64)
 
     def predict(self, series: PatternSeries) -> dict[str, np.ndarray]:
-        """Predictions of every seed.
+        """Return the predictions of every seed.
 
         Returns:
           target -> [S, T] in the target's unit (regression) or [S, T, K] probabilities (classification).
@@ -101,68 +106,76 @@ class Run:
         """
         return self.predict_with_maps(series, maps=False)[0]
 
-    def vaw(self, series: PatternSeries) -> vaw_maps.Vaw:
-        """The Visualized Attention Weight of every seed and pattern."""
+    def vaw(self, series: PatternSeries) -> Vaw:
+        """Return the Visualized Attention Weight of every seed and pattern."""
         return self.predict_with_maps(series)[1]
 
     def predict_with_maps(
         self, series: PatternSeries, maps: bool = True, chunk: int | None = None
-    ) -> tuple[dict[str, np.ndarray], vaw_maps.Vaw]:
-        """Predictions and VAW in one pass over the data, collected from `stream`; a map takes 4 L bytes per seed."""
+    ) -> tuple[dict[str, np.ndarray], Vaw]:
+        """Return predictions and VAW in one pass over the data; a map takes 4 L bytes per seed and pattern."""
         raw = np.empty((self.config.seeds, len(series), self.axis.size if maps else 0), np.float32)
-        outputs = {s.name: np.empty(raw.shape[:2] + ((s.size,) if s.classes else ()), np.float32) for s in self.specs}
+        outputs = self.empty_outputs(len(series))
         for block in self.stream(series, maps, chunk):
-            here = slice(block.begin, block.begin + block.raw.shape[1])
-            raw[:, here] = block.raw
+            rows = slice(block.begin, block.begin + block.raw.shape[1])
+            raw[:, rows] = block.raw
             for name, values in block.outputs.items():
-                outputs[name][:, here] = values
-        return outputs, vaw_maps.Vaw(self.axis, raw, self.model.receptive_offset)
+                outputs[name][:, rows] = values
+        return outputs, Vaw(self.axis, raw, self.model.receptive_offset)
 
-    def stream(self, series: PatternSeries, maps: bool = True, chunk: int | None = None) -> Iterator[PredictionBlock]:
-        """Predictions and VAW of any number of patterns in constant memory, block by block, in time order.
+    def empty_outputs(self, count: int) -> dict[str, np.ndarray]:
+        """Return room for the predictions of `count` patterns, as `predict` gives them."""
+        shape = self.config.seeds, count
+        return {s.name: np.empty((*shape, s.size) if s.classes else shape, np.float32) for s in self.specs}
+
+    def stream(
+        self, series: PatternSeries, maps: bool = True, chunk: int | None = None
+    ) -> Iterator[blocks.PredictionBlock]:
+        """Yield predictions and VAW of any number of patterns in constant memory, block by block, in time order.
 
         All seeds see a block before the next one is read, on all devices of this process. No more than [chunk, L, L]
         attention exists, and without `maps` none is returned to be kept.
 
         Args:
-          chunk: patterns per block; by default what measurements found best on this kind of device.
+          chunk: patterns per block; `blocks.default_size`, but no more than there are, by default.
 
         Raises:
           UserError: the series has another axis than the training data.
         """
-        self._check_axis(series)
-        most = CHUNK.get(jax.default_backend(), CHUNK["gpu"]) * jax.local_device_count()
-        size = min(chunk or most, max(len(series), 1))
-        mesh = sharding.rows(size)
-        fixed = sharding.device_put((self.variables, self.statistics), mesh, P())
-        pending: tuple[int, int, Any] | None = None
-        for begin, rows in lazy.blocks(series.intensity, size):
-            block = sharding.device_put(pad_block(rows, size), mesh, P(sharding.BATCH))
-            found = forward(self.model, self.config.prepare, self.specs, maps, mesh, *fixed, block)
-            if pending is not None:  # fetched only now, so that the device has had its next block already
-                yield fetch_block(*pending)
-            pending = begin, len(rows), found
-        if pending is not None:
-            yield fetch_block(*pending)
+        self.check_axis(series)
+
+        def function(block: blocks.PatternBlock, constants: Any) -> Any:
+            return blocks.forward(
+                self.model, self.config.prepare, self.specs, maps, block.mesh, *constants, block.intensity
+            )
+
+        constants = self.variables, self.statistics
+        results = blocks.over_patterns(series.intensity, function, constants, chunk, pattern_axis=1)
+        for rows, (outputs, raw) in results:
+            yield blocks.PredictionBlock(rows.start, outputs, raw)
 
     def attention(self, series: PatternSeries, seed: int = 0, chunk: int = 32) -> Iterator[np.ndarray]:
-        """The attention matrices of one seed, as blocks [at most chunk, L (query), L (key)] in time order."""
-        self._check_axis(series)
-        variables = self._of_seed(self.config.seed_list().index(seed))
-        for _, rows in lazy.blocks(series.intensity, chunk):
-            yield np.asarray(
-                attention_matrices(self.model, self.config.prepare, variables, self.statistics, pad_block(rows, chunk))
-            )[: len(rows)]
+        """Yield the attention matrices of one seed, as blocks [at most chunk, L (query), L (key)] in time order."""
+        self.check_axis(series)
 
-    def _of_seed(self, index: int) -> dict[str, Any]:
+        def function(block: blocks.PatternBlock, constants: Any) -> Any:
+            return blocks.attention_matrices(self.model, self.config.prepare, *constants, block.intensity)
+
+        constants = self.of_seed(self.config.seed_list().index(seed)), self.statistics
+        for _, matrices in blocks.over_patterns(series.intensity, function, constants, chunk, shared=False):
+            yield matrices
+
+    def of_seed(self, index: int) -> Variables:
+        """Return the variables of the seed at `index` of the list of seeds, without the axis S."""
         return jax.tree.map(lambda leaf: leaf[index], self.variables)
 
-    def _check_axis(self, series: PatternSeries) -> None:
-        own, axis = np.asarray(self.statistics.axis, np.float64), series.axis.values
+    def check_axis(self, series: PatternSeries) -> None:
+        """Raise UserError where the patterns have another axis than the training data."""
+        trained, axis = np.asarray(self.statistics.axis, np.float64), series.axis.values
         # A tenth of a channel: what float32 and text files lose is far less, a zero offset worth knowing is more.
-        if axis.size != own.size or np.abs(axis - own).max() > 0.1 * np.diff(own).min():
+        if axis.size != trained.size or np.abs(axis - trained).max() > 0.1 * np.diff(trained).min():
             raise UserError(
-                f"{self.path}: was trained on {own.size} channels from {own[0]:.4f} to {own[-1]:.4f}, but these "
-                f"patterns have {axis.size} from {axis[0]:.4f} to {axis[-1]:.4f}; resample them onto that axis or "
-                "train anew"
+                f"{self.path}: was trained on {trained.size} channels from {trained[0]:.4f} to {trained[-1]:.4f}, but "
+                f"these patterns have {axis.size} from {axis[0]:.4f} to {axis[-1]:.4f}; resample them onto that axis "
+                "or train anew"
             )

@@ -6,25 +6,20 @@ Source: Kano, Segi, Ozono, "Careful analysis of XRD patterns with Attention", ar
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 
-def max_over_keys(attention: Float[Array, "B L L"]) -> Float[Array, "B L"]:
-    """Raw VAW: for every query the largest weight that it gives to any key."""
-    return jnp.max(attention, axis=-1)
-
-
-def standardise(vaw: np.ndarray) -> np.ndarray:
-    """Each pattern's map [..., L] stretched to 0…1; a constant map becomes 0."""
+def standardise(vaw: Float[np.ndarray, "*S L"]) -> Float[np.ndarray, "*S L"]:
+    """Return each pattern's map stretched to 0…1; a constant map becomes 0."""
     low, high = vaw.min(axis=-1, keepdims=True), vaw.max(axis=-1, keepdims=True)
     return (vaw - low) / np.where(high > low, high - low, 1.0)
 
 
-def register(vaw: np.ndarray, receptive_offset: float) -> np.ndarray:
-    """Move a hidden layer's map [..., L] to the input channels that its features are centred on.
+def register(vaw: Float[np.ndarray, "*S L"], receptive_offset: float) -> Float[np.ndarray, "*S L"]:
+    """Move a hidden layer's map to the input channels that its features are centred on.
 
     Value i is drawn at channel i + receptive_offset (linear interpolation for half channels). Channels below the first
     feature have no value of their own and are NaN; features beyond the last channel describe padding and drop out.
@@ -52,19 +47,19 @@ class Vaw:
     raw: np.ndarray
     receptive_offset: float
 
-    def standardised(self) -> np.ndarray:
-        """[S, T, L], each pattern 0…1, at query index."""
+    def standardised(self) -> Float[np.ndarray, "S T L"]:
+        """Return the maps with each pattern 0…1, at query index."""
         return standardise(self.raw)
 
-    def registered(self) -> np.ndarray:
-        """[S, T, L], each pattern 0…1, at input channels; NaN where no feature is centred."""
+    def registered(self) -> Float[np.ndarray, "S T L"]:
+        """Return the maps with each pattern 0…1, at input channels; NaN where no feature is centred."""
         return register(self.standardised(), self.receptive_offset)
 
 
 def window_shares(
-    axis: np.ndarray, curve: np.ndarray, windows: dict[str, tuple[float, float]]
+    axis: Float[np.ndarray, " L"], curve: Float[np.ndarray, " L"], windows: Mapping[str, tuple[float, float]]
 ) -> dict[str, dict[str, float]]:
-    """What a mean map [L] says about named windows (low, high).
+    """Return what a mean map says about named windows (low, high).
 
     Returns:
       name -> {'mean': mean height, 'max': peak height, 'share': part of the map's area}; NaN where a window is empty.

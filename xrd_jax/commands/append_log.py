@@ -1,7 +1,7 @@
-"""A csv file that is the record of what has been done: every line is on the disk before the next pattern is told.
+"""A csv file that is the record of what has been done: every line is on the disk before the next pattern is reported.
 
 A line is whole or it is not there. What a killed process or a lost power supply left half-written at the end is dropped
-when the file is opened again, and the pattern of that line, which nobody has been told of as done, is done anew.
+when the file is opened again, and the pattern of that line, which was never reported as done, is done anew.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ except ImportError:  # no such locks on this system: two processes on one record
     fcntl = None  # type: ignore[assignment]
 
 
-class Record:
+class AppendLog:
     """Rows of a csv file, appended durably by one process at a time.
 
     Attributes:
       rows: what the file held when it was opened, without the heading.
-      dropped: True where a half-written end was dropped.
+      is_repaired: a half-written end was dropped.
     """
 
     def __init__(self, path: Path, heading: Sequence[str]):
-        """Opens or makes the file.
+        """Open or make the file.
 
         Raises:
           UserError: it cannot be written, another process writes it, or it holds something else.
@@ -43,26 +43,26 @@ class Record:
             raise UserError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
         try:
             self._lock()
-            self.rows, self.dropped = self._read()
+            self.rows, self.is_repaired = self._read()
         except BaseException:
             self._file.close()
             raise
 
     def append(self, rows: Sequence[Sequence[object]]) -> None:
-        """Adds rows, and returns when they are on the disk.
+        """Add rows, and return when they are on the disk.
 
         Raises:
           UserError: the disk is full; what went in half is taken out again.
         """
-        before = self._file.seek(0, os.SEEK_END)
-        content = memoryview(files.lines(rows))
+        end = self._file.seek(0, os.SEEK_END)
+        content = memoryview(files.csv_bytes(rows))
         try:
             while content:
                 content = content[self._file.write(content) :]
             os.fsync(self._file.fileno())
         except OSError as error:
             with contextlib.suppress(OSError):
-                self._file.truncate(before)
+                self._file.truncate(end)
             raise UserError(
                 f"{self._path}: cannot be written ({error.strerror}); free some space, then the same command goes on"
             ) from None
@@ -81,27 +81,27 @@ class Record:
             pass  # a file system without locks
 
     def _read(self) -> tuple[list[list[str]], bool]:
+        """Return the rows without the heading, and whether a half-written end was dropped."""
         self._file.seek(0)
         content = self._file.readall()  # type: ignore[attr-defined]
         whole = content[: content.rfind(b"\n") + 1]
         # After a power cut a file may have its length but not yet its content.
-        cut = whole.find(b"\0")
-        whole = whole if cut < 0 else whole[: whole.rfind(b"\n", 0, cut) + 1]
-        text = whole.decode("utf-8", "surrogateescape")
-        found = list(csv.reader(text.split("\n")[:-1]))
-        if found and found[-1] and len(found[-1]) != len(self._heading) and len(found) > 1:
+        zero = whole.find(b"\0")
+        whole = whole if zero < 0 else whole[: whole.rfind(b"\n", 0, zero) + 1]
+        rows = list(csv.reader(whole.decode("utf-8", "surrogateescape").split("\n")[:-1]))
+        if len(rows) > 1 and rows[-1] and len(rows[-1]) != len(self._heading):
             whole = whole[: whole.rfind(b"\n", 0, len(whole) - 1) + 1]
-            found.pop()
-        if found and found[0] != self._heading:
+            rows.pop()
+        if rows and rows[0] != self._heading:
             raise UserError(f"{self._path}: has other columns than these predictions; choose another --out")
-        for number, row in enumerate(found[1:], 2):
+        for number, row in enumerate(rows[1:], 2):
             if len(row) != len(self._heading):
                 raise UserError(f"{self._path}: line {number} is damaged; mend it, or choose another --out")
-        dropped = len(whole) < len(content)
-        if dropped:
+        is_repaired = len(whole) < len(content)
+        if is_repaired:
             self._file.truncate(len(whole))
-        if not found:
+        if not rows:
             self.append([self._heading])
-        elif dropped:
+        elif is_repaired:
             os.fsync(self._file.fileno())
-        return found[1:], dropped
+        return rows[1:], is_repaired

@@ -1,140 +1,132 @@
-"""--mode=explain: writes and draws what a study of a run found."""
+"""--mode=explain: write and draw what a study of a run found."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from xrd_jax.analysis.run import open_run
+from xrd_jax.commands.tables import markdown
 from xrd_jax.errors import UserError
-from xrd_jax.explain import attribution, metrics, scorecard, study
-from xrd_jax.explain import importance as explain_importance
-from xrd_jax.explain.study import DEFAULT, Study
-from xrd_jax.figures import explanations, style
-from xrd_jax.files import write_bytes
+from xrd_jax.explain import importance, metrics, study
+from xrd_jax.explain.methods import ENSEMBLE, available_methods
+from xrd_jax.explain.scorecard import BETTER_WHEN_LOWER
+from xrd_jax.figures import explanation_scores, explanations, style
+from xrd_jax.files import write_bytes, write_csv
+from xrd_jax.runtime.console import Console
 
 SUMMARY = "explain.json"
 
 
 def explain(
-    workdir: str | Path, methods: Sequence[str] = (), cifs: Sequence[str] = (), by: str = "",
-    say: Callable[[str], None] = lambda line: None, progress: bool = False,
-) -> Study:  # fmt: skip
-    """Explains a run and writes explain.json, importance.csv and figures/explain_*.png|svg into its directory.
+    workdir: str | Path, methods: Sequence[str] = (), cifs: Sequence[str] = (), importance_method: str = "",
+    console: Console | None = None,
+) -> study.Study:  # fmt: skip
+    """Explain a run and write explain.json, importance.csv and figures/explain_*.png|svg into its directory.
 
     Args:
-      methods: of `attribution.METHODS`; all that the network allows by default.
+      methods: of `explain.methods.METHODS`; all that the network allows by default.
       cifs: CIF files of the phases whose reflections name the peaks.
-      by: the method that importance.csv is of; the one that the study supports by default.
+      importance_method: the one that importance.csv is of; the one that the study supports by default.
 
     Raises:
       UserError: no finished run, an unknown method, a CIF that cannot be read or used, data that have gone.
     """
     run = open_run(workdir)
-    chosen = tuple(methods) or tuple(
-        name for name in attribution.available(run) if name != attribution.ENSEMBLE or run.config.seeds > 1
-    )
-    by = by or next((name for name in DEFAULT if name in chosen), chosen[0])
-    if by not in chosen:
-        raise UserError(f"--importance={by}: not among the methods that are explained ({', '.join(chosen)})")
-    findings = study.run(run, chosen, cifs, by, say, progress)
-    write(findings)
-    return findings
+    is_ensemble = run.config.seeds > 1
+    methods = tuple(methods) or tuple(m for m in available_methods(run) if m != ENSEMBLE or is_ensemble)
+    chosen = importance_method or next((m for m in study.DEFAULT_METHODS if m in methods), methods[0])
+    if chosen not in methods:
+        raise UserError(f"--importance={chosen}: not among the methods that are explained ({', '.join(methods)})")
+    result = study.run(run, methods, cifs, chosen, console)
+    write(result)
+    return result
 
 
-def write(findings: Study) -> list[Path]:
-    """explain.json, importance.csv, curves and figures, into the run's directory."""
-    path = findings.run.path
+def write(result: study.Study) -> None:
+    """Write explain.json, importance.csv, curves and figures into the run's directory."""
+    path = result.run.path
     targets = {
         target: {
-            "methods": {m: row | {"reason": findings.reasons[target][m]} for m, row in own.items()},
+            "methods": {m: row | {"reason": result.reasons[target][m]} for m, row in by_method.items()},
             "knock_out": {
-                name: {"mean": float(taken[target].mean()), "std": float(taken[target].std())}
-                for name, taken in findings.harm.knocked.items()
+                name: {"mean": float(harm[target].mean()), "std": float(harm[target].std())}
+                for name, harm in result.perturbed.knocked_out.items()
             },
         }
-        for target, own in findings.scores.items()
+        for target, by_method in result.scores.items()
     }
-    record = {"seeds": findings.run.config.seeds, "patterns": len(findings.part), "targets": targets}
+    record = {"seeds": result.run.config.seeds, "patterns": len(result.series), "targets": targets}
     write_bytes(path / SUMMARY, (json.dumps(record, indent=1) + "\n").encode())
-    explain_importance.write(path / "importance.csv", findings.rows)
-    write_bytes(path / "explain_curves.csv", _curves_csv(findings))
-    files = [path / SUMMARY, path / "importance.csv", path / "explain_curves.csv"]
-    for name, figure in drawn(findings):
-        files += style.save(figure, path / "figures", f"explain_{name}", write_bytes)
-    return files
+    importance.write(path / "importance.csv", result.rows)
+    write_csv(path / "explain_curves.csv", _curve_rows(result))
+    for name, figure in figures(result):
+        style.save(figure, path / "figures", f"explain_{name}")
 
 
-def _curves_csv(findings: Study) -> bytes:
+def _curve_rows(result: study.Study) -> Iterator[Sequence[object]]:
     """Mean map and standard deviation over seeds, a row per method, target and channel.
 
     Maps of hidden layers stand at input channels; `raw` is what they were at that index before.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["method", "target", "channel", "mean", "std", "raw", "untrained", "information"])
-    known_curves = findings.truth.curves if findings.truth else {}
-    nothing = np.full((1, findings.run.axis.size), np.nan)
-    for key, curves in findings.explained.curves.items():
-        raw, bare = findings.explained.raw_curves.get(key, nothing), findings.bare.curves.get(key, nothing)
-        means = (raw.mean(axis=0), bare.mean(axis=0), known_curves.get(key[1], nothing[0]))
-        columns = (findings.run.axis, curves.mean(axis=0), curves.std(axis=0), *means)
-        for place, *numbers in zip(*columns, strict=True):
-            writer.writerow([*key, f"{place:.5g}", *("" if math.isnan(x) else f"{x:.6g}" for x in numbers)])
-    return text.getvalue().encode()
+    yield ["method", "target", "channel", "mean", "std", "raw", "untrained", "information"]
+    information = result.truth.curves if result.truth else {}
+    missing = np.full((1, result.run.axis.size), np.nan)
+    for key, curves in result.explained.curves.items():
+        raw, untrained = result.explained.raw_curves.get(key, missing), result.untrained.curves.get(key, missing)
+        means = (raw.mean(axis=0), untrained.mean(axis=0), information.get(key[1], missing[0]))
+        columns = (result.run.axis, curves.mean(axis=0), curves.std(axis=0), *means)
+        for channel, *numbers in zip(*columns, strict=True):
+            yield [*key, f"{channel:.5g}", *("" if math.isnan(x) else f"{x:.6g}" for x in numbers)]
 
 
-def drawn(findings: Study) -> list[tuple[str, style.Figure]]:
-    """The figures by name."""
-    own, part, axis = findings.explained, findings.part, findings.run.axis
-    shown = {key: values for key, values in own.curves.items() if key[0] not in ("random", "intensity")}
-    found = {key: _on_all(values, own.frames[key[0]], len(part)) for key, values in own.maps.items() if key in shown}
-    result = []
-    for target in findings.scores:
-        for session, name in enumerate(part.session_names):
-            if (part.session == session).any():
-                figure = explanations.map_panels(part, session, axis, found, target)
-                result.append((f"maps_{_plain(target)}_{_plain(name)}", figure))
-    many = findings.run.config.seeds > 1  # one seed cannot disagree
-    alone = {key: curves for key, curves in shown.items() if key[0] != attribution.ENSEMBLE}  # halves tell no interval
-    unstable = {key: metrics.unstable_channels(curves) for key, curves in alone.items()} if many else {}
-    known_curves = findings.truth.curves if findings.truth else {}
-    result.append(("curves", explanations.mean_curves(part, axis, shown, known_curves, unstable)))
-    units = {s.name: f"MAE ({s.unit})" if not s.classes else "wrong" for s in findings.run.specs}
-    for name, curves in (("deletion", findings.harm.erased), ("insertion", findings.harm.restored)):
-        fractions = next(iter(curves.values())).fractions
-        errors = {key: one.error for key, one in curves.items()}
-        result.append((name, explanations.deletion(fractions, errors, units, name == "insertion")))
+def figures(result: study.Study) -> Iterator[tuple[str, style.Figure]]:
+    """Yield the figures with their names."""
+    explained, series, axis = result.explained, result.series, result.run.axis
+    curves = {key: values for key, values in explained.curves.items() if key[0] not in ("random", "intensity")}
+    maps = {key: _spread_rows(explained.maps[key], explained.indices[key[0]], len(series)) for key in curves}
+    for target in result.scores:
+        for session, name in enumerate(series.session_names):
+            if (series.session == session).any():
+                figure = explanations.map_panels(series, session, axis, maps, target)
+                yield f"maps_{_file_name(target)}_{_file_name(name)}", figure
+    unstable = {}
+    if result.run.config.seeds > 1:  # one seed cannot disagree, and halves of the ensemble give no interval
+        unstable = {key: metrics.unstable_channels(values) for key, values in curves.items() if key[0] != ENSEMBLE}
+    information = result.truth.curves if result.truth else {}
+    yield "curves", explanations.mean_curves(series, axis, curves, information, unstable)
+    units = {s.name: f"MAE ({s.unit})" if not s.classes else "wrong" for s in result.run.specs}
+    for name, by_key in (("deletion", result.perturbed.deleted), ("insertion", result.perturbed.inserted)):
+        fractions = next(iter(by_key.values())).fractions
+        errors = {key: curve.error for key, curve in by_key.items()}
+        yield name, explanations.deletion(fractions, errors, units, name == "insertion")
     hidden = ("verdict", "auprc_seed_std")
     numbers = {
-        t: {m: {k: v for k, v in r.items() if k not in hidden} for m, r in o.items()}
-        for t, o in findings.scores.items()
+        target: {m: {k: v for k, v in row.items() if k not in hidden} for m, row in by_method.items()}
+        for target, by_method in result.scores.items()
     }
-    words = {t: {m: r["verdict"] for m, r in o.items()} for t, o in findings.scores.items()}
-    result.append(("scores", explanations.score_matrix(numbers, words, scorecard.LOWER)))
-    result.append(("importance", explanations.importance(findings.rows)))
-    return result
+    verdicts = {t: {m: row["verdict"] for m, row in by_method.items()} for t, by_method in result.scores.items()}
+    yield "scores", explanation_scores.score_matrix(numbers, verdicts, BETTER_WHEN_LOWER)
+    yield "importance", explanation_scores.importance(result.rows)
 
 
-def _on_all(values: np.ndarray, frames: np.ndarray, count: int) -> np.ndarray:
+def _spread_rows(maps: np.ndarray, indices: np.ndarray, count: int) -> np.ndarray:
     """Rows of a map for some patterns, as rows for all: each shows the nearest one that was explained."""
-    middles = (frames[1:] + frames[:-1]) / 2
-    return values[np.searchsorted(middles, np.arange(count))]
+    middles = (indices[1:] + indices[:-1]) / 2
+    return maps[np.searchsorted(middles, np.arange(count))]
 
 
-def _plain(name: str) -> str:
+def _file_name(name: str) -> str:
     return "".join(letter if letter.isalnum() else "-" for letter in name)
 
 
-def table(findings: Study) -> str:
-    """Verdict and reason of every map, markdown."""
-    lines = ["| target | map | verdict | because |", "|---|---|---|---|"]
-    for target, own in findings.scores.items():
-        lines += [f"| {target} | {m} | {r['verdict']} | {findings.reasons[target][m]} |" for m, r in own.items()]
-    return "\n".join(lines)
+def table(result: study.Study) -> str:
+    """Return the verdict and its reason of every map, as Markdown."""
+    rows = [["target", "map", "verdict", "because"]]
+    for target, by_method in result.scores.items():
+        rows += [[target, m, row["verdict"], result.reasons[target][m]] for m, row in by_method.items()]
+    return markdown(rows).rstrip("\n")

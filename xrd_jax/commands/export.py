@@ -18,36 +18,34 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 import xrd_jax
 from xrd_jax import files
 from xrd_jax.analysis import collect, novelty
 from xrd_jax.analysis.run import Run, open_run
-from xrd_jax.commands import columns
+from xrd_jax.commands.tables import std_over_seeds
 from xrd_jax.config.overrides import to_dict
 from xrd_jax.errors import UserError
-from xrd_jax.preprocessing import transform as preprocessing_transform
+from xrd_jax.preprocessing.transform import transform
+from xrd_jax.runtime.console import SILENT, Console
 
-Echo = Callable[[str], None]
-FORMATS = ("jax", "onnx")
-FILES = {"jax": "model.jax_export", "onnx": "model.onnx"}
+FILE_NAMES = {"jax": "model.jax_export", "onnx": "model.onnx"}
+EXTRAS = {"jax": ("flatbuffers",), "onnx": ("onnx", "onnxruntime")}
 PLATFORMS = ("cpu", "cuda", "tpu")
 TOLERANCE = 1e-5  # in units of the target, or of its training standard deviation where that is larger
 LOADERS = {
     "jax": "program = jax.export.deserialize(open('model.jax_export', 'rb').read()); outputs = program.call(patterns)",
     "onnx": "outputs = onnxruntime.InferenceSession('model.onnx').run(names_of_outputs, {'patterns': patterns})",
 }
+Call = Callable[[np.ndarray], dict[str, np.ndarray]]  # patterns [b, N] -> name of output -> values
 
 
 def export(
-    workdir: str | Path,
-    form: str = "jax",
-    out: str | Path | None = None,
-    seed: int | None = None,
-    overwrite: bool = False,
-    say: Echo = lambda line: None,
-) -> Path:
-    """Writes a run as `model.jax_export` or `model.onnx`, with `model.FORMAT.json` beside it that says what it is.
+    workdir: str | Path, form: str = "jax", out: str | Path | None = None, seed: int | None = None,
+    overwrite: bool = False, console: Console = SILENT,
+) -> Path:  # fmt: skip
+    """Write a run as `model.jax_export` or `model.onnx`, with `model.FORMAT.json` beside it that says what it is.
 
     What was written is read back and compared with the run before it gets its name.
 
@@ -58,46 +56,46 @@ def export(
       UserError: no run, an unknown seed, a missing extra, a preprocessing or precision that cannot be exported, outputs
         that differ, or a file that is there already.
     """
-    needed = {"jax": ("flatbuffers",), "onnx": ("onnx", "onnxruntime")}
-    if form not in FORMATS:
-        raise UserError(f"--format={form}: use {' or '.join(FORMATS)}")
-    for name in needed[form]:
-        _extra(name)
-    run = one_seed(open_run(workdir), seed)
+    if form not in FILE_NAMES:
+        raise UserError(f"--format={form}: use {' or '.join(FILE_NAMES)}")
+    for name in EXTRAS[form]:
+        _import_extra(name)
+    run = select_seed(open_run(workdir), seed)
     _refuse(run, form)
-    home = files.claim(Path(out) if out else run.path / "export", FILES[form], overwrite, "--out")
-    known = novelty.load(run, say)
-    content = _jax_artefact(run) if form == "jax" else _onnx_artefact(run, known)
-    patterns = _patterns(run, known)
-    difference = check(run, _load(form, content), patterns)
-    file = home / FILES[form]
-    record = describe(run, known, form) | {
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "largest_difference": difference,
-        "checked_on": f"{len(patterns)} {'verification patterns' if known else 'made-up patterns'}",
-    }
+    folder = Path(out) if out else run.path / "export"
+    files.claim_directory(folder, FILE_NAMES[form], overwrite, "--out")
+    reference = novelty.load(run, console)
+    record = describe(run, reference, form)
+    content = _build(run, form, record)
+    patterns = _patterns_to_compare(run, reference)
+    differences = largest_differences(run, load_artefact(form, content), patterns)
+    record["sha256"] = hashlib.sha256(content).hexdigest()
+    record["largest_difference"] = differences
+    record["checked_on"] = f"{len(patterns)} {'verification patterns' if reference else 'made-up patterns'}"
+    file = folder / FILE_NAMES[form]
     files.write_bytes(file, content)
-    files.write_json(home / f"model.{form}.json", record)
-    worst = max(difference.values(), default=0.0)
-    say(f"{file}: {len(content) / 2**20:.1f} MiB, outputs within {worst:.1e} of the run's; see model.{form}.json")
+    files.write_json(folder / f"model.{form}.json", record)
+    largest = max(differences.values(), default=0.0)
+    size = len(content) / 2**20
+    console.echo(f"{file}: {size:.1f} MiB, outputs within {largest:.1e} of the run's; see model.{form}.json")
     return file
 
 
-def one_seed(run: Run, seed: int | None) -> Run:
-    """The run with one of its seeds only; the whole run for None."""
+def select_seed(run: Run, seed: int | None) -> Run:
+    """Return the run with one of its seeds only; the whole run for None."""
     if seed is None:
         return run
     seeds = run.config.seed_list()
     if seed not in seeds:
         raise UserError(f"--seed={seed}: {run.path} was trained with seeds {', '.join(map(str, seeds))}")
-    variables = jax.tree.map(lambda leaf: leaf[seeds.index(seed)][None], run.variables)
+    variables = jax.tree.map(lambda leaf: leaf[None], run.of_seed(seeds.index(seed)))
     return dataclasses.replace(run, config=dataclasses.replace(run.config, seed=seed, seeds=1), variables=variables)
 
 
-def describe(run: Run, known: novelty.Reference | None, form: str) -> dict[str, Any]:
-    """What goes into the file beside an artefact: inputs, outputs, preprocessing, provenance."""
+def describe(run: Run, reference: novelty.Reference | None, form: str) -> dict[str, Any]:
+    """Return what goes into the file beside an artefact: inputs, outputs, preprocessing, provenance."""
     positions = np.asarray(run.statistics.axis, np.float64)
-    axis = known.axis if known else None
+    axis = reference.axis if reference else None
     outputs = []
     for spec in run.specs:
         shape = ["b"] if spec.kind == "regression" else ["b", spec.size]
@@ -108,7 +106,7 @@ def describe(run: Run, known: novelty.Reference | None, form: str) -> dict[str, 
         outputs.append({"name": f"{spec.name}_std", "is": "sample standard deviation over seeds", **common})
     return {
         "format": form,
-        "file": FILES[form],
+        "file": FILE_NAMES[form],
         "loader": LOADERS[form],
         "input": {"name": "patterns", "shape": ["b", int(positions.size)], "dtype": "float32",
                   "is": "intensities as measured, on this axis; preprocessing is inside"},
@@ -126,23 +124,21 @@ def describe(run: Run, known: novelty.Reference | None, form: str) -> dict[str, 
     }  # fmt: skip
 
 
-def check(run: Run, call: Callable[[np.ndarray], dict[str, np.ndarray]], patterns: np.ndarray) -> dict[str, float]:
-    """Largest difference between an artefact's outputs and the run's, for every output.
+def largest_differences(run: Run, call: Call, patterns: Float[np.ndarray, "b N"]) -> dict[str, float]:
+    """Return the largest difference between an artefact's outputs and the run's, for every output.
 
     Raises:
       UserError: one exceeds the tolerance.
     """
     expected = run.predict(collect.as_series(run, patterns))
-    found = call(patterns)
+    exported = call(patterns)
     differences = {}
     for spec in run.specs:
         unit = max(1.0, spec.deviation) if spec.kind == "regression" else 1.0
-        pairs = (
-            (spec.name, expected[spec.name].mean(axis=0)),
-            (f"{spec.name}_std", columns.std_over_seeds(expected[spec.name])),
-        )
-        for name, values in pairs:
-            differences[name] = float(np.abs(found[name] - values).max(initial=0.0))
+        mean, deviation = expected[spec.name].mean(axis=0), std_over_seeds(expected[spec.name])
+        for name, values in ((spec.name, mean), (f"{spec.name}_std", deviation)):
+            differences[name] = float(np.abs(exported[name] - values).max(initial=0.0))
+            # And some steps of float32 of the value itself. A NaN is not within the tolerance either.
             if not differences[name] <= TOLERANCE * unit + 4e-7 * float(np.abs(values).max(initial=0.0)):
                 raise UserError(
                     f"{run.path}: the exported {name} differs from the run's by {differences[name]:.1e}, more than "
@@ -161,49 +157,49 @@ def _refuse(run: Run, form: str) -> None:
         raise UserError(f"{run.path}: computes in {run.config.model.precision}, ONNX in float32; use --format=jax")
 
 
-def _extra(name: str) -> Any:
+def _import_extra(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError:
         raise UserError(f"--mode=export needs {name}; pip install 'xrd_jax[export]'") from None
 
 
-def _patterns(run: Run, known: novelty.Reference | None) -> np.ndarray:
-    """[E, N] patterns to compare with: verification patterns, or made-up ones within the range of training."""
-    if known is not None:
-        return known.examples
+def _patterns_to_compare(run: Run, reference: novelty.Reference | None) -> np.ndarray:
+    """Return [E, N] held-out patterns, or made-up ones within the range of training."""
+    if reference is not None:
+        return reference.examples
     low, high = float(run.statistics.low), float(run.statistics.high)
     size = run.statistics.axis.shape[0]
     return np.random.default_rng(0).uniform(low, high, (4, size)).astype(np.float32)
 
 
-def program(run: Run) -> Callable[[jax.Array], dict[str, jax.Array]]:
-    """Patterns [b, N] -> outputs, as one function of everything that the run has learnt."""
+def program(run: Run) -> Callable[[Float[Array, "b N"]], dict[str, Array]]:
+    """Return the function from patterns to outputs, with everything that the run has learnt in it."""
 
-    def one(variables: Any, x: jax.Array) -> dict[str, jax.Array]:
+    def of_seed(variables: Any, inputs: Array) -> dict[str, Array]:
         # Pattern by pattern, so that no part of the network asks how many there are.
-        outputs = jax.vmap(lambda row: jax.tree.map(lambda v: v[0], run.model.apply(variables, row[None])[0]))(x)
-        return {
-            spec.name: outputs[spec.name][:, 0] * spec.deviation + spec.mean
-            if spec.kind == "regression" else jax.nn.softmax(outputs[spec.name], axis=-1)
-            for spec in run.specs
-        }  # fmt: skip
+        outputs = jax.vmap(lambda row: jax.tree.map(lambda v: v[0], run.model.apply(variables, row[None])[0]))(inputs)
+        return {spec.name: spec.to_physical(outputs[spec.name]) for spec in run.specs}
 
-    def all_of_them(patterns: jax.Array) -> dict[str, jax.Array]:
-        x = preprocessing_transform.transform(run.statistics, run.config.prepare, patterns)
-        seeds = range(run.config.seeds)
-        each = [one(jax.tree.map(lambda leaf, s=s: leaf[s], run.variables), x) for s in seeds]
-        found = {}
+    def of_run(patterns: Array) -> dict[str, Array]:
+        inputs = transform(run.statistics, run.config.prepare, patterns)
+        per_seed = [of_seed(run.of_seed(index), inputs) for index in range(run.config.seeds)]
+        outputs = {}
         for spec in run.specs:
-            values = jnp.stack([outputs[spec.name] for outputs in each])
-            found[spec.name] = values.mean(axis=0)
-            found[f"{spec.name}_std"] = values.std(axis=0, ddof=1) if len(each) > 1 else jnp.zeros_like(values[0])
-        return found
+            values = jnp.stack([seed_outputs[spec.name] for seed_outputs in per_seed])
+            outputs[spec.name] = values.mean(axis=0)
+            deviation = values.std(axis=0, ddof=1) if len(per_seed) > 1 else jnp.zeros_like(values[0])
+            outputs[f"{spec.name}_std"] = deviation
+        return outputs
 
-    return all_of_them
+    return of_run
 
 
-def _jax_artefact(run: Run) -> bytes:
+def _build(run: Run, form: str, record: dict[str, Any]) -> bytes:
+    if form == "onnx":
+        from xrd_jax.commands import onnx_graph
+
+        return onnx_graph.build(run, record)
     import jax.export
 
     (b,) = jax.export.symbolic_shape("b")
@@ -211,18 +207,13 @@ def _jax_artefact(run: Run) -> bytes:
     return bytes(jax.export.export(jax.jit(program(run)), platforms=PLATFORMS)(shape).serialize())
 
 
-def _onnx_artefact(run: Run, known: novelty.Reference | None) -> bytes:
-    from xrd_jax.commands import onnx_graph
-
-    return onnx_graph.build(run, describe(run, known, "onnx"))
-
-
-def _load(form: str, content: bytes) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+def load_artefact(form: str, content: bytes) -> Call:
+    """Return what an artefact computes."""
     if form == "jax":
         import jax.export
 
         loaded = jax.export.deserialize(bytearray(content))
         return lambda patterns: {name: np.asarray(v) for name, v in loaded.call(patterns).items()}
-    session = _extra("onnxruntime").InferenceSession(content, providers=["CPUExecutionProvider"])
-    names = [one.name for one in session.get_outputs()]
+    session = _import_extra("onnxruntime").InferenceSession(content, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
     return lambda patterns: dict(zip(names, session.run(names, {"patterns": patterns}), strict=True))

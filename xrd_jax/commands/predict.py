@@ -1,10 +1,10 @@
-"""`--mode=predict`: a finished run says what it thinks of new patterns, how sure it is, and if it should be asked."""
+"""`--mode=predict`: what a finished run says of new patterns, how sure it is, and whether it should be asked."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,87 +13,113 @@ from xrd_jax.analysis import novelty, resample
 from xrd_jax.analysis.collect import Predictions, collect
 from xrd_jax.analysis.metrics import scores
 from xrd_jax.analysis.run import Run, open_run
-from xrd_jax.commands import columns
+from xrd_jax.commands import tables
 from xrd_jax.errors import UserError
-from xrd_jax.figures import predictions as figures_predictions
 from xrd_jax.figures import style
-from xrd_jax.files import claim
+from xrd_jax.figures.predictions import predictions as draw_predictions
 from xrd_jax.io import new_data
 from xrd_jax.preprocessing.targets import TargetSpec
+from xrd_jax.runtime.console import SILENT, Console
 
-Echo = Callable[[str], None]
-MOST_FIGURES = 6
+MAX_FIGURES = 6  # of the largest batches; a folder may hold hundreds of axes
 
 
 def predict(
-    workdir: str | Path,
-    data: str | Path,
-    out: str | Path | None = None,
-    data_root: str | None = None,
-    overwrite: bool = False,
-    cache: bool = True,
-    progress: bool = False,
-    say: Echo = lambda line: None,
-) -> list[Predictions]:
-    """Predicts new patterns and writes predictions.csv, vaw.npz, summary.json and figures.
+    workdir: str | Path, data: str | Path, out: str | Path | None = None, data_root: str | None = None,
+    overwrite: bool = False, cache: bool = True, console: Console = SILENT,
+) -> list[Predictions]:  # fmt: skip
+    """Predict new patterns and write predictions.csv, vaw.npz, summary.json and figures.
 
     Args:
       data: a pattern file, a folder, an experiment file or a saved series.
       out: where to write; RUN/predict-<name of the data> by default.
       overwrite: replace earlier predictions there.
+      cache: keep what many pattern files held, so that they read at once the next time.
 
     Raises:
       UserError: no run, nothing that can be read, only axes that do not fit, or a directory that is taken.
     """
     run = open_run(workdir)
     name = Path(data).resolve().name if Path(data).is_dir() else Path(data).name.split("::")[0].rsplit(".", 1)[0]
-    home = claim(Path(out) if out else run.path / f"predict-{name}", "predictions.csv", overwrite, "--out")
-    known = novelty.load(run, say, progress)
-    found = new_data.read(data, data_root, cache, progress)
-    said = list(found.said)
-    for line in said:
-        say(line)
-    outcomes = []
-    for batch, fit in _fitting(run, known, found, said, say):
-        outcomes.append(collect(run, known, batch, fit))
-        for line in _findings(run, known, outcomes[-1]):
-            said.append(line)
-            say(line)
-    if found.refused:
-        said.append(f"{len(found.refused)} files could not be read, such as {found.refused[0][1]}")
-        say(said[-1])
-    _write(run, known, home, outcomes, str(data), said, found)
-    say(f"predictions, maps and figures: {home}")
-    return outcomes
+    folder = Path(out) if out else run.path / f"predict-{name}"
+    files.claim_directory(folder, "predictions.csv", overwrite, "--out")
+    reference = novelty.load(run, console)
+    messages: list[str] = []
+
+    def report(line: str) -> None:
+        messages.append(line)
+        console.echo(line)
+
+    new = new_data.read(data, data_root, cache, console.progress)
+    for line in new.messages:
+        report(line)
+    batches = _predict_batches(run, reference, new.batches, report)
+    if new.refused:
+        report(f"{len(new.refused)} files could not be read, such as {new.refused[0][1]}")
+    _write_maps(run, reference, folder, batches)
+    refused = [{"file": str(file), "why": reason} for file, reason in new.refused]
+    files.write_json(folder / "summary.json", _summary(run, str(data), messages, batches) | {"refused": refused})
+    # Last, so that a directory with predictions in it is complete.
+    files.write_csv(folder / "predictions.csv", _rows(run, batches))
+    console.echo(f"predictions, maps and figures: {folder}")
+    return batches
 
 
-def _fitting(
-    run: Run, known: novelty.Reference | None, found: new_data.Incoming, said: list[str], say: Echo
-) -> Iterator[tuple[new_data.Batch, resample.Fit]]:
-    """The batches whose axis fits; the others are told, and refused where there is no other."""
+def _predict_batches(
+    run: Run, reference: novelty.Reference | None, batches: Sequence[new_data.Batch], report: Callable[[str], None]
+) -> list[Predictions]:
+    """Predict the batches whose axis fits; report the others, and refuse them where there is no other."""
     trained = np.asarray(run.statistics.axis, np.float64)
-    axis = None if known is None else known.axis
-    count = 0
-    for batch in found.batches:
-        fit: resample.Fit | None = None
+    axis = None if reference is None else reference.axis
+    predictions: list[Predictions] = []
+    for batch in batches:
         try:
-            fit = resample.fit(trained, axis, batch.positions, batch.kind, batch.wavelength, batch.title)
+            fit = resample.fit_axis(trained, axis, batch.positions, batch.kind, batch.wavelength, batch.title)
         except UserError as error:
-            if batch is found.batches[-1] and not count:
+            if batch is batches[-1] and not predictions:
                 raise
-            lines: Sequence[str] = (f"{len(batch)} pattern{'s' if len(batch) > 1 else ''} left out: {error}",)
-        else:
-            lines = fit.said
-        for line in lines:
-            said.append(line)
-            say(line)
-        if fit is not None:
-            count += 1
-            yield batch, fit
+            report(f"{len(batch)} pattern{'s' if len(batch) > 1 else ''} left out: {error}")
+            continue
+        for line in fit.messages:
+            report(line)
+        predictions.append(collect(run, reference, batch, fit))
+        for line in _findings(run, reference, predictions[-1]):
+            report(line)
+    return predictions
+
+
+def _findings(run: Run, reference: novelty.Reference | None, predicted: Predictions) -> Iterator[str]:
+    """Yield sentences: what was predicted, how well where that can be known, and how unusual the patterns are."""
+    batch = predicted.batch
+    for spec in run.specs:
+        yield f"{batch.title}: {spec.name} {_prediction_text(spec, predicted)}."
+    if reference is not None:
+        count = int(np.count_nonzero(predicted.distance > 1))
+        line = f"{count} of {len(batch)} patterns are unlike all training patterns"
+        usual = f"(distance above 1, as for {100 * novelty.FALSE_ALARM_RATE:g} % of the verification patterns)"
+        is_doubtful = count > max(2, 5 * novelty.FALSE_ALARM_RATE * len(batch))
+        median = f"; median distance {np.median(predicted.distance):.2g}. Doubt their predictions."
+        yield f"{batch.title}: {'WARNING: ' if is_doubtful else ''}{line} {usual}{median if is_doubtful else '.'}"
+
+
+def _prediction_text(spec: TargetSpec, predicted: Predictions) -> str:
+    values = predicted.outputs[spec.name]
+    if spec.kind == "regression":
+        mean = values.mean(axis=0)
+        text = f"{np.nanmin(mean):.4g} to {np.nanmax(mean):.4g} {spec.unit}".rstrip()
+    else:
+        counts = np.bincount(values.mean(axis=0).argmax(axis=-1), minlength=spec.size)
+        text = ", ".join(f"{name} {count}" for name, count in zip(spec.classes, counts, strict=True) if count)
+    measured = _measured(spec, predicted.batch)
+    if measured is None:
+        return text
+    kind, label = ("mae", "MAE") if spec.kind == "regression" else ("accuracy", "accuracy")
+    score = scores(spec, values, measured)[kind]["mean"]
+    return f"{text}; against the measured: {label} {score:.4g} {spec.unit}".rstrip()
 
 
 def _measured(spec: TargetSpec, batch: new_data.Batch) -> np.ndarray | None:
-    """[T] measured values of a target in the run's terms, where the data have it alike."""
+    """Return [T] measured values of a target in the run's terms, where the data have it alike."""
     target = batch.targets.get(spec.name)
     if target is None or target.kind != spec.kind or target.unit != spec.unit:
         return None
@@ -102,86 +128,54 @@ def _measured(spec: TargetSpec, batch: new_data.Batch) -> np.ndarray | None:
     return target.values
 
 
-def _findings(run: Run, known: novelty.Reference | None, outcome: Predictions) -> list[str]:
-    """Sentences about a batch: what was predicted, how well where that can be known, and how unusual it is."""
-    batch, found = outcome.batch, []
-    for spec in run.specs:
-        values = outcome.outputs[spec.name]
-        if spec.kind == "regression":
-            mean = values.mean(axis=0)
-            text = f"{np.nanmin(mean):.4g} to {np.nanmax(mean):.4g} {spec.unit}".rstrip()
-        else:
-            counts = np.bincount(values.mean(axis=0).argmax(axis=-1), minlength=spec.size)
-            text = ", ".join(f"{name} {n}" for name, n in zip(spec.classes, counts, strict=True) if n)
-        if (truth := _measured(spec, batch)) is not None:
-            score = scores(spec, values, truth)
-            kind = "mae" if spec.kind == "regression" else "accuracy"
-            said = score[kind]["mean"]
-            text += f"; against the measured: {'MAE' if kind == 'mae' else kind} {said:.4g} {spec.unit}".rstrip()
-        found.append(f"{batch.title}: {spec.name} {text}.")
-    if known is not None:
-        far = int(np.count_nonzero(outcome.distance > 1))
-        line = f"{far} of {len(batch)} patterns are unlike all training patterns"
-        usual = f"(distance above 1, as for {100 * novelty.ALARM:g} % of the verification patterns)"
-        doubt = far > max(2, 5 * novelty.ALARM * len(batch))
-        tail = f"; median distance {np.median(outcome.distance):.2g}. Doubt their predictions." if doubt else "."
-        found.append(f"{batch.title}: {'WARNING: ' if doubt else ''}{line} {usual}{tail}")
-    return found
-
-
-def _write(
-    run: Run, known: novelty.Reference | None, home: Path, outcomes: Sequence[Predictions], data: str,
-    said: list[str], found: new_data.Incoming,
-) -> None:  # fmt: skip
+def _write_maps(run: Run, reference: novelty.Reference | None, folder: Path, batches: Sequence[Predictions]) -> None:
     arrays: dict[str, np.ndarray] = {"axis": run.axis}
-    for number, one in enumerate(outcomes, 1):
+    for number, predicted in enumerate(batches, 1):
         end = "" if number == 1 else f"_{number}"
-        arrays |= {f"maps{end}": one.maps, f"kept{end}": one.kept, f"per_seed{end}": one.curves}
-        if number <= MOST_FIGURES:
-            figure = figures_predictions.predictions(run, known, one)
-            style.save(figure, home / "figures", f"predictions{end}", files.write_bytes)
-    files.write_npz(home / "vaw.npz", **arrays)
-    files.write_json(
-        home / "summary.json",
-        {"run": str(run.path.resolve()), "identity": novelty.identity(run), "data": data,
-         "seeds": run.config.seed_list(), "said": said,
-         "batches": [{"title": one.batch.title, "patterns": len(one.batch), "axis": one.batch.kind,
-                      "wavelength": one.batch.wavelength, "unusual": int(np.count_nonzero(one.distance > 1)),
-                      "median_distance": float(np.median(one.distance))} for one in outcomes],
-         "refused": [{"file": str(file), "why": why} for file, why in found.refused]},
-    )  # fmt: skip
-    # Last, so that a directory with predictions in it is complete.
-    files.write_parts(home / "predictions.csv", itertools.chain([_header(run, outcomes)], _lines(run, outcomes)))
+        arrays |= {
+            f"maps{end}": predicted.maps,
+            f"kept{end}": predicted.map_indices,
+            f"per_seed{end}": predicted.curves,
+        }
+        if number <= MAX_FIGURES:
+            figure = draw_predictions(run, reference, predicted)
+            style.save(figure, folder / "figures", f"predictions{end}")
+    files.write_npz(folder / "vaw.npz", **arrays)
 
 
-def _header(run: Run, outcomes: Sequence[Predictions]) -> bytes:
-    names = ["pattern", "start_time", "time_s"]
+def _summary(run: Run, data: str, messages: list[str], batches: Sequence[Predictions]) -> dict[str, Any]:
+    return {
+        "run": str(run.path.resolve()), "identity": novelty.identity(run), "data": data,
+        "seeds": run.config.seed_list(), "said": messages,
+        "batches": [
+            {"title": predicted.batch.title, "patterns": len(predicted.batch), "axis": predicted.batch.kind,
+             "wavelength": predicted.batch.wavelength, "unusual": int(np.count_nonzero(predicted.distance > 1)),
+             "median_distance": float(np.median(predicted.distance))} for predicted in batches],
+    }  # fmt: skip
+
+
+def _rows(run: Run, batches: Sequence[Predictions]) -> Iterator[Sequence[object]]:
+    """Yield the header and a row per pattern; a measured target has a column where any batch has it."""
+    measured = {s.name for s in run.specs if any(_measured(s, predicted.batch) is not None for predicted in batches)}
+    headings = ["pattern", "start_time", "time_s"]
     for spec in run.specs:
-        known = any(_measured(spec, one.batch) is not None for one in outcomes)
-        names += [*([spec.name] if known else []), *columns.headings(spec)]
-    return files.lines([[*names, "distance", "unusual"]])
+        headings += [*([spec.name] if spec.name in measured else []), *tables.prediction_headings(spec)]
+    yield [*headings, "distance", "unusual"]
+    for predicted in batches:
+        for begin in range(0, len(predicted.batch), tables.ROWS_AT_ONCE):
+            block = slice(begin, begin + tables.ROWS_AT_ONCE)
+            yield from zip(*_columns(run, predicted, block, measured), strict=True)
 
 
-def _lines(run: Run, outcomes: Sequence[Predictions], size: int = 4096) -> Iterator[bytes]:
-    """Rows of predictions.csv, some thousand at a time."""
-    known = {s.name for s in run.specs if any(_measured(s, one.batch) is not None for one in outcomes)}
-    for one, begin in [(done, at) for done in outcomes for at in range(0, len(done.batch), size)]:
-        batch, here = one.batch, slice(begin, begin + size)
-        count = len(batch.names[here])
-        time = [""] * count if batch.time is None else [f"{t:.3f}" for t in batch.time[here]]
-        table: list[Sequence[str]] = [batch.names[here], batch.dates[here], time]
-        for spec in run.specs:
-            if spec.name in known:
-                table.append(_truth(spec, batch, here, count))
-            value, deviation, probability = columns.cells(spec, one.outputs[spec.name][:, here])
-            table += [value, deviation] if spec.kind == "regression" else [value, deviation, probability]
-        distance = one.distance[here]
-        table += [[f"{d:.3g}" for d in distance], ["" if np.isnan(d) else str(int(d > 1)) for d in distance]]
-        yield files.lines(zip(*table, strict=True))
-
-
-def _truth(spec: TargetSpec, batch: new_data.Batch, here: slice, count: int) -> list[str]:
-    truth = _measured(spec, batch)
-    if truth is None:
-        return [""] * count
-    return [f"{v:.6g}" if spec.kind == "regression" else spec.classes[int(v)] for v in truth[here]]
+def _columns(run: Run, predicted: Predictions, block: slice, measured: set[str]) -> list[Sequence[object]]:
+    batch, distance = predicted.batch, predicted.distance[block]
+    names = batch.names[block]
+    time = [""] * len(names) if batch.time is None else [f"{t:.3f}" for t in batch.time[block]]
+    columns: list[Sequence[object]] = [names, batch.dates[block], time]
+    for spec in run.specs:
+        if spec.name in measured:
+            values = _measured(spec, batch)
+            columns.append([""] * len(names) if values is None else tables.measured_column(spec, values[block]))
+        columns += tables.prediction_columns(spec, predicted.outputs[spec.name][:, block])
+    is_unusual = ["" if np.isnan(value) else str(int(value > 1)) for value in distance]
+    return [*columns, [f"{value:.3g}" for value in distance], is_unusual]

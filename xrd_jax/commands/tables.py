@@ -1,38 +1,100 @@
-"""Tables for people: Table I as Markdown, predictions as columns."""
+"""Tables for people: Markdown, Table I of the paper with this run in it, and predictions as columns."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from jaxtyping import Float
 
 from xrd_jax.config.schema import Config
 from xrd_jax.preprocessing.targets import TargetSpec
 
-# Table I of Kano, Segi, Ozono (arXiv:2006.01451): voltage MAE in V, accuracies.
-PAPER = {
+ROWS_AT_ONCE = 4096  # of predictions.csv: enough to fill them column by column, few enough for the memory
+# Table I of Kano, Segi, Ozono (arXiv:2006.01451): case -> voltage MAE in V, accuracies.
+PAPER_TABLE_1 = {
     1: {"voltage": 1.47e-2},
     2: {"voltage": 1.86e-2, "mode": 0.97},
     3: {"voltage": 1.89e-2, "mode": 0.98, "rate": 1.00},
 }
 
 
-def other_splits(path: Path) -> list[dict[str, Any]]:
-    """metrics.json (with the directory as "path") of finished runs beside `path` that differ in the split only.
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Return cells as a Markdown table with aligned columns; the first row is the header."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]]) + "\n"
+
+
+def table_rows(
+    config: Config, specs: Sequence[TargetSpec], metrics: dict[str, Any], other_runs: list[dict[str, Any]]
+) -> list[list[str]]:
+    """Return Table I's rows: header, this run, the same on other splits, nearest neighbours on both, and the paper."""
+    headers = [f"{s.name} MAE ({_unit(s)})" if s.kind == "regression" else f"{s.name} (%)" for s in specs]
+    count = len(metrics["seeds"])
+    name = f"{metrics['name']}, {count} seed{'s' if count > 1 else ''}"
+    rows = [["", "split", "resize", *headers]]
+    for label, run in [(name, metrics), *((f"the same, in {run['path']}", run) for run in other_runs)]:
+        scores = [run["targets"][s.name]["mae" if s.kind == "regression" else "accuracy"] for s in specs]
+        rows.append([label, run["split"], run["resize"], *map(_cell, specs, scores)])
+    for split, targets in metrics["baseline_3nn"].items():
+        scores = [{"mean": next(iter(targets[s.name].values())), "std": 0.0} for s in specs]
+        rows.append(["3 nearest neighbours", split, "bin", *map(_cell, specs, scores)])
+    paper = PAPER_TABLE_1.get(config.case, {})
+    if not config.data and set(paper) >= {s.name for s in specs}:
+        scores = [{"mean": paper[s.name], "std": 0.0} for s in specs]
+        rows.append(["paper (its own measurement)", "random", "spline", *map(_cell, specs, scores)])
+    return rows
+
+
+def runs_on_other_splits(path: Path) -> list[dict[str, Any]]:
+    """Return metrics.json (with the directory as "path") of finished runs beside `path` that differ in the split only.
 
     A random split tests interpolation between neighbours in time; the split by cycle says what is left of it on cycles
     that training never saw. So the one is not shown without the other, once both have been run.
     """
-    (split, own), found = _split_and_rest(path), []
+    (split, settings), runs = _split_and_settings(path), []
     for other in sorted(path.resolve().parent.iterdir()):
-        other_split, rest = _split_and_rest(other)
-        if rest == own and other_split != split and (other / "metrics.json").is_file():
-            found.append(json.loads((other / "metrics.json").read_text()) | {"path": other.name})
-    return found
+        other_split, other_settings = _split_and_settings(other)
+        if other_settings == settings and other_split != split and (other / "metrics.json").is_file():
+            runs.append(json.loads((other / "metrics.json").read_text()) | {"path": other.name})
+    return runs
 
 
-def _split_and_rest(path: Path) -> tuple[str, dict[str, Any]]:
-    """The split of the run in `path`, and all else of its configuration; ('', {}) where there is no run."""
+def prediction_headings(spec: TargetSpec) -> list[str]:
+    """Return the headings of a target's predictions, as `prediction_columns` gives them."""
+    probability = [] if spec.kind == "regression" else [f"{spec.name}_probability"]
+    return [f"{spec.name}_predicted", f"{spec.name}_std", *probability]
+
+
+def prediction_columns(
+    spec: TargetSpec, values: Float[np.ndarray, "S T"] | Float[np.ndarray, "S T K"], std_format: str = ".3g"
+) -> list[list[str]]:
+    """Return (value, standard deviation over seeds), or (class, deviation of its probability, probability)."""
+    mean, deviation = values.mean(axis=0), std_over_seeds(values)
+    if spec.kind == "regression":
+        return [[f"{v:.6g}" for v in mean], [f"{v:{std_format}}" for v in deviation]]
+    best = np.nan_to_num(mean, nan=-1.0).argmax(axis=1)
+    rows = np.arange(len(mean))
+    names = [spec.classes[i] if np.isfinite(p) else "nan" for i, p in zip(best, mean[rows, best], strict=True)]
+    return [names, [f"{v:{std_format}}" for v in deviation[rows, best]], [f"{v:.4f}" for v in mean[rows, best]]]
+
+
+def measured_column(spec: TargetSpec, values: np.ndarray) -> list[str]:
+    """Return measured values [T] of a target: numbers or the names of classes."""
+    return [f"{v:.6g}" if spec.kind == "regression" else spec.classes[int(v)] for v in values]
+
+
+def std_over_seeds(values: Float[np.ndarray, " S *T"]) -> Float[np.ndarray, " *T"]:
+    """Return the sample standard deviation over seeds; 0 for a single one."""
+    return values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1:])
+
+
+def _split_and_settings(path: Path) -> tuple[str, dict[str, Any]]:
+    """Return the split of the run in `path`, and all else of its configuration; ('', {}) where there is no run."""
     try:
         config = json.loads((path / "config.json").read_text())["config"]
         split = config["prepare"].pop("split")
@@ -41,42 +103,11 @@ def _split_and_rest(path: Path) -> tuple[str, dict[str, Any]]:
     return split, {key: value for key, value in config.items() if key not in ("data", "data_root")}
 
 
-def table_rows(
-    config: Config, specs: tuple[TargetSpec, ...], metrics: dict[str, Any], beside: list[dict[str, Any]]
-) -> list[list[str]]:
-    """Table I's row: header, this run, the same on other splits, the look-up on both splits, and the paper."""
-    head = [f"{s.name} MAE ({_unit(s)})" if s.kind == "regression" else f"{s.name} (%)" for s in specs]
-    rows = [["", "split", "resize", *head]]
-    count = len(metrics["seeds"])
-    name = f"{metrics['name']}, {count} seed{'s' if count > 1 else ''}"
-    cells = [_cell(s, metrics["targets"][s.name]["mae" if s.kind == "regression" else "accuracy"]) for s in specs]
-    rows.append([name, metrics["split"], metrics["resize"], *cells])
-    for run in beside:
-        values = [run["targets"][s.name]["mae" if s.kind == "regression" else "accuracy"] for s in specs]
-        cells = [_cell(s, value) for s, value in zip(specs, values, strict=True)]
-        rows.append([f"the same, in {run['path']}", run["split"], run["resize"], *cells])
-    for split, values in metrics["baseline_3nn"].items():
-        cells = [_cell(s, {"mean": next(iter(values[s.name].values())), "std": 0.0}) for s in specs]
-        rows.append(["3 nearest neighbours", split, "bin", *cells])
-    paper = PAPER.get(config.case, {})
-    if not config.data and set(paper) >= {s.name for s in specs}:
-        cells = [_cell(s, {"mean": paper[s.name], "std": 0.0}) for s in specs]
-        rows.append(["paper (its own measurement)", "random", "spline", *cells])
-    return rows
-
-
-def markdown(rows: list[list[str]]) -> str:
-    """Cells as a Markdown table with aligned columns; the first row is the header."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]]) + "\n"
-
-
 def _unit(spec: TargetSpec) -> str:
     return "mV" if spec.unit == "V" else spec.unit or "–"
 
 
-def _cell(spec: TargetSpec, value: dict[str, float]) -> str:
+def _cell(spec: TargetSpec, score: dict[str, float]) -> str:
     factor = 100.0 if spec.kind == "classification" else 1e3 if spec.unit == "V" else 1.0
-    mean, deviation = value["mean"] * factor, value["std"] * factor
+    mean, deviation = score["mean"] * factor, score["std"] * factor
     return f"{mean:.1f} ± {deviation:.1f}" if deviation else f"{mean:.1f}"

@@ -1,7 +1,8 @@
-"""From a configuration to a finished run: series → prepare → train → report, and many of them for an ablation."""
+"""From a configuration to a finished run: series → prepare → train → report."""
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -12,79 +13,81 @@ from xrd_jax.analysis.run import Run
 from xrd_jax.commands.report import Report, report
 from xrd_jax.commands.tensorboard_watch import TensorBoardWatch
 from xrd_jax.config.schema import Config
-from xrd_jax.preprocessing.prepare import prepare
+from xrd_jax.preprocessing.prepare import Prepared, prepare
 from xrd_jax.runtime import distributed
+from xrd_jax.runtime.console import Console
 from xrd_jax.series.record import PatternSeries
 from xrd_jax.training.fit import fit as train
 from xrd_jax.training.fit import make_model
-from xrd_jax.training.workdir import start
-
-Echo = Callable[[str], None]
+from xrd_jax.training.workdir import create_or_resume
 
 
 def fit(
-    series: PatternSeries,
-    config: Config,
-    workdir: str | os.PathLike[str] | None = None,
-    overwrite: bool = False,
-    progress: bool = True,
-    say: Echo = lambda line: None,
-) -> Run:
-    """Trains on a series, writes the run directory with report and figures, and opens it.
+    series: PatternSeries, config: Config, workdir: str | os.PathLike[str] | None = None, overwrite: bool = False,
+    progress: bool = True, say: Callable[[str], None] = lambda line: None,
+) -> Run:  # fmt: skip
+    """Train on a series, write the run directory with report and figures, and open it.
 
     Interrupted at any instant and called again, it continues from the last checkpoint and ends bit-identical.
 
     Args:
       workdir: the run directory; `runs/<config.name>` by default.
       overwrite: replace a run that is there; otherwise the same experiment is resumed and another one refused.
+      progress: draw a progress bar on standard error.
       say: takes lines for the user.
 
     Raises:
       UserError: data or configuration that do not fit, a directory that holds something else, a non-finite loss.
     """
-    return train_and_report(series, config, workdir, overwrite, progress, say, time.perf_counter())[0]
+    console = Console(say, progress)
+    return train_and_report(series, config, workdir, overwrite, console, time.perf_counter())[0]
 
 
 def train_and_report(
-    series: PatternSeries,
-    config: Config,
-    workdir: str | os.PathLike[str] | None,
-    overwrite: bool,
-    progress: bool,
-    say: Echo,
-    begun: float,
-) -> tuple[Run, Report]:
-    """`fit` with the report; `begun` is when the work began, on the clock of `time.perf_counter`.
+    series: PatternSeries, config: Config, workdir: str | os.PathLike[str] | None, overwrite: bool, console: Console,
+    started: float,
+) -> tuple[Run, Report]:  # fmt: skip
+    """Do what `fit` does, and return the report too.
 
     Where several processes train together, only the first writes the run directory, and only it has a report.
+
+    Args:
+      started: when the work began, on the clock of `time.perf_counter`.
     """
     prepared = prepare(series, config.prepare, config.split_seed)
-    specs = make_model(config, prepared)[1]
-    path, first = Path(workdir or Path("runs") / config.name), distributed.is_primary()
-    if first:
-        start(path, config, prepared, specs, overwrite)
+    path = Path(workdir or Path("runs") / config.name)
+    if distributed.is_primary():
+        create_or_resume(path, config, prepared, make_model(config, prepared)[1], overwrite)
     distributed.barrier("run directory")
-    say(f"{prepared.train.size} patterns to train on, {prepared.test.size} to verify (split: {config.prepare.split})")
-    data_s = time.perf_counter() - begun
-    if not first:
+    train_count, test_count = prepared.train.size, prepared.test.size
+    console.echo(f"{train_count} patterns to train on, {test_count} to verify (split: {config.prepare.split})")
+    if distributed.is_primary():
+        run, result = _train_as_primary(path, series, prepared, config, console, started)
+    else:
         fitted = train(config, prepared, path / "checkpoints", lambda *_: None, progress=False)
-        distributed.barrier("report")
-        run = Run(path, config, fitted.specs, prepared.statistics, fitted.model, fitted.variables)
-        return run, Report({}, [], [])
+        run, result = Run.from_training(path, config, fitted, prepared), Report({}, [], [])
+    distributed.barrier("report")
+    return run, result
+
+
+def _train_as_primary(
+    path: Path, series: PatternSeries, prepared: Prepared, config: Config, console: Console, started: float
+) -> tuple[Run, Report]:
+    data_s = time.perf_counter() - started
     monitor = TensorBoardWatch(path, config, prepared)
     try:
-        fitted = train(config, prepared, path / "checkpoints", monitor, progress)
+        fitted = train(config, prepared, path / "checkpoints", monitor, console.progress)
         for note in fitted.notes:
-            say(note)
-        if fitted.first_step == fitted.first_step:  # nothing may have been left to train
-            say(f"first step after {fitted.first_step - begun:.1f} s, {fitted.compile_s:.1f} s of them to compile")
-        say("analysing: predictions, attention maps, figures")
-        run = Run(path, config, fitted.specs, prepared.statistics, fitted.model, fitted.variables)
+            console.echo(note)
+        if not math.isnan(fitted.first_step):  # nothing may have been left to train
+            waited = fitted.first_step - started
+            console.echo(f"first step after {waited:.1f} s, {fitted.compile_s:.1f} s of them to compile")
+        console.echo("analysing: predictions, attention maps, figures")
+        run = Run.from_training(path, config, fitted, prepared)
         wall = {"data": data_s, "start": fitted.start_s, "train": fitted.train_s}
         result = report(run, series, prepared, wall, fitted.patterns_per_s)
         novelty.save(run, prepared)  # now that the data are at hand: later they may have gone
-        monitor.finish(result, specs)
+        monitor.write_final(result, fitted.specs)
     finally:
         monitor.close()
-    distributed.barrier("report")
     return run, result

@@ -1,7 +1,7 @@
 """Files that appear in a folder while an experiment runs: which of them are ready to be read, and which stay bad.
 
 A file is ready once its size and date have not changed for a while. One that cannot be read then, or reads as cut, is
-tried again, at first soon and then more seldom, and told once when it has stayed so for longer than `patience`.
+tried again, at first soon and then more seldom, and reported once when it has stayed so for longer than `patience`.
 """
 
 from __future__ import annotations
@@ -14,103 +14,109 @@ from pathlib import Path
 from xrd_jax.errors import UserError
 from xrd_jax.io.parsing import text
 
-SETTLED = 0.4  # s without a change after which a file is looked at
-SELDOM = 300.0  # s between attempts at a file that stays bad
-State = tuple[int, int, int]
+SETTLE_S = 0.4  # without a change, after which a file is read: a slow writer pauses for less
+MAX_PAUSE_S = 300.0  # between attempts at a file that stays bad
+IGNORED_ENDINGS = (".partial", ".tmp", ".part")  # of files that are still being copied
+FileState = tuple[int, int, int]
 
 
 @dataclasses.dataclass
-class Arrival:
-    """One file.
+class WatchedFile:
+    """One file; times are s on a monotonic clock.
 
     Attributes:
-      state: its inode, size and date, as last seen; since: when they were seen first, on a monotonic clock.
-      done: state in which it was read to its end; None before.
-      why: the last refusal, '' where there was none; told: it has been reported.
-      pause: s to the next attempt, which is due at `next`.
-      present: it was there when the folder was looked at last.
+      state, since: its inode, size and date, as last seen, and when they were seen first.
+      read_state: the state in which it was read to its end; None before.
+      problem: the last refusal, '' where there was none.
+      pause, next_attempt: s between attempts at a bad file, and when the next one is due.
+      is_present: it was there when the folder was scanned last.
     """
 
     path: Path
-    state: State
+    state: FileState
     since: float
-    done: State | None = None
-    why: str = ""
-    told: bool = False
+    read_state: FileState | None = None
+    problem: str = ""
+    is_reported: bool = False
     pause: float = 1.0
-    next: float = 0.0
-    present: bool = True
+    next_attempt: float = 0.0
+    is_present: bool = True
+
+    def has_changed(self) -> bool:
+        try:
+            return _state(self.path.stat()) != self.state
+        except OSError:
+            return True
+
+    def refuse(self, problem: str, now: float) -> None:
+        self.problem, self.next_attempt = problem, now + self.pause
+        self.pause = min(2 * self.pause, MAX_PAUSE_S)
+
+    def accept(self) -> None:
+        self.read_state, self.problem = self.state, ""
 
 
-class Arrivals:
-    """The files below a folder, looked at again and again."""
+class WatchedFolder:
+    """The files below a folder, scanned again and again."""
 
-    def __init__(self, root: Path, without: tuple[Path, ...], patience: float):
-        """`without`: folders that are left out, such as the one that results go to."""
+    def __init__(self, root: Path, excluded: tuple[Path, ...], patience: float):
+        """`excluded`: folders that are left out, such as the one that results go to."""
         if not root.is_dir():
             raise UserError(f"{root}: no such folder; name the folder that the patterns go to")
-        self._root, self._patience = root, patience
-        self._without = {one.resolve() for one in without}
-        self._known: dict[Path, Arrival] = {}
-        self.changed = 0.0  # when something came or changed last
+        self.root, self._patience = root, patience
+        self._excluded = {folder.resolve() for folder in excluded}
+        self._files: dict[Path, WatchedFile] = {}
+        self.last_change = 0.0  # when something came or changed
 
-    def ready(self, now: float) -> list[Arrival]:
-        """Files to be read now, in natural order of their names."""
-        found = []
-        for one in self._known.values():
-            one.present = False
-        for path, state in self._walk(self._root):
-            one = self._known.get(path) or Arrival(path, state, now)
-            if path not in self._known or one.state != state:
-                # What was done stays known: a file may grow by another scan.
-                one = self._known[path] = Arrival(path, state, now, one.done)
-                self.changed = now
-            one.present = True
-            if one.done != state and now - one.since >= SETTLED and now >= one.next:
-                found.append(one)
-        return sorted(found, key=lambda one: text.natural_key(one.path.relative_to(self._root).as_posix()))
+    def ready(self, now: float) -> list[WatchedFile]:
+        """Return the files to be read now, in natural order of their names."""
+        ready = []
+        for file in self._files.values():
+            file.is_present = False
+        for path, state in self._scan(self.root):
+            file = self._files.get(path) or WatchedFile(path, state, now)
+            if path not in self._files or file.state != state:
+                # What was read stays known: a file may grow by another scan.
+                file = self._files[path] = WatchedFile(path, state, now, file.read_state)
+                self.last_change = now
+            file.is_present = True
+            if file.read_state != state and now - file.since >= SETTLE_S and now >= file.next_attempt:
+                ready.append(file)
+        return sorted(ready, key=lambda file: text.natural_key(self.name(file)))
 
-    def still(self, one: Arrival) -> bool:
-        """Whether a file is what it was when it was found ready."""
-        try:
-            return _state(one.path.stat()) == one.state
-        except OSError:
-            return False
+    def name(self, file: WatchedFile) -> str:
+        return file.path.relative_to(self.root).as_posix()
 
-    def unchanged(self, one: Arrival, now: float, seconds: float) -> bool:
-        """Whether a file has been as it is for so long, or for as long as the patience lasts."""
-        return now - one.since >= min(seconds, self._patience)
+    def is_unchanged(self, file: WatchedFile, now: float, seconds: float) -> bool:
+        """Return whether a file has been as it is for so long, or for as long as the patience lasts."""
+        return now - file.since >= min(seconds, self._patience)
 
-    def refuse(self, one: Arrival, why: str, now: float) -> None:
-        """Notes that a file cannot be read as it is."""
-        one.why, one.next, one.pause = why, now + one.pause, min(2 * one.pause, SELDOM)
+    def stuck(self, now: float, at_end: bool = False) -> Iterator[WatchedFile]:
+        """Yield files that have stayed bad for longer than the patience, each once; `at_end`: all bad ones."""
+        for file in self._files.values():
+            is_bad = file.is_present and file.problem and not file.is_reported and file.read_state != file.state
+            if is_bad and (at_end or now - file.since >= self._patience):
+                file.is_reported = True
+                yield file
 
-    def stuck(self, now: float, all_of_them: bool = False) -> Iterator[Arrival]:
-        """Files that have stayed bad for longer than the patience, each once."""
-        for one in self._known.values():
-            bad = one.present and one.why and not one.told and one.done != one.state
-            if bad and (all_of_them or now - one.since >= self._patience):
-                one.told = True
-                yield one
-
-    def _walk(self, folder: Path) -> Iterator[tuple[Path, State]]:
+    def _scan(self, folder: Path) -> Iterator[tuple[Path, FileState]]:
         try:
             with os.scandir(folder) as entries:
                 listed = list(entries)
-        except OSError:  # gone, or a network drive that pauses: it is looked at again
+        except OSError:  # gone, or a network drive that pauses: it is scanned again
             return
         for entry in listed:
             try:
-                if entry.name.startswith(".") or entry.name.endswith((".partial", ".tmp", ".part")):
+                if entry.name.startswith(".") or entry.name.endswith(IGNORED_ENDINGS):
                     continue
                 if entry.is_dir(follow_symlinks=False):
-                    if Path(entry.path).resolve() not in self._without:
-                        yield from self._walk(Path(entry.path))
+                    if Path(entry.path).resolve() not in self._excluded:
+                        yield from self._scan(Path(entry.path))
                 elif entry.is_file():
                     yield Path(entry.path), _state(entry.stat())
             except OSError:
                 continue
 
 
-def _state(found: os.stat_result) -> State:
-    return found.st_ino, found.st_size, found.st_mtime_ns
+def _state(stat: os.stat_result) -> FileState:
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns

@@ -18,18 +18,10 @@ from typing import Any
 from xrd_jax.errors import UserError
 
 # Kα1, Kα2 in Å [1, 2]; weight 2 : 1.
-SOURCES: dict[str, tuple[float, float]] = {
-    "Cu": (1.540593, 1.544427),
-    "Co": (1.788996, 1.792835),
-    "Mo": (0.709317, 0.713607),
-}
+K_ALPHA = {"Cu": (1.540593, 1.544427), "Co": (1.788996, 1.792835), "Mo": (0.709317, 0.713607)}
 
 # (x_Li, a in Å, c in Å) of the R-3m hexagonal cell. The values are those commonly tabulated for the solid solutions;
 # for NMC811 the decline of c at the end of charge agrees with [3]. They are not a refinement of one data set.
-NMC111 = (
-    (0.2, 2.814, 14.360), (0.3, 2.813, 14.470), (0.4, 2.815, 14.500), (0.5, 2.821, 14.475),
-    (0.6, 2.829, 14.425), (0.8, 2.846, 14.320), (1.0, 2.861, 14.237),
-)  # fmt: skip
 NMC532 = (
     (0.2, 2.815, 14.200), (0.3, 2.8165, 14.380), (0.4, 2.820, 14.470), (0.5, 2.828, 14.465),
     (0.6, 2.836, 14.425), (0.8, 2.854, 14.320), (1.0, 2.870, 14.240),
@@ -46,12 +38,9 @@ NMC811 = (
 # (h, k, l, intensity at x_Li = 1, at x_Li = 0.4): integrated intensities seen with Cu Kα relative to 003 at x_Li = 1.
 # I(003) rises by 33 % on delithiation, the others relative to it are 0.32, 0.04, 0.08 at 0.4.
 NMC_REFLECTIONS = (
-    (0, 0, 3, 1.0, 1.33),
-    (1, 0, 1, 0.39, 0.32 * 1.33),
-    (0, 0, 6, 0.05, 0.04 * 1.33),
-    (0, 1, 2, 0.13, 0.08 * 1.33),
-    (1, 0, 4, 0.74, 0.74 * 1.33),
-)
+    (0, 0, 3, 1.0, 1.33), (1, 0, 1, 0.39, 0.32 * 1.33), (0, 0, 6, 0.05, 0.04 * 1.33),
+    (0, 1, 2, 0.13, 0.08 * 1.33), (1, 0, 4, 0.74, 0.74 * 1.33),
+)  # fmt: skip
 
 # (stage, x first, x last, d first, d last in Å, extra width in degrees at Cu Kα): ranges of one phase in LixC6; two
 # phases coexist between them. d is the spacing of the stacked layers (002 of graphite). Dilute stages are stacked with
@@ -91,7 +80,7 @@ class Cell:
         hysteresis follows [4]; its size is a choice.
       aluminium: d spacing of Al 111, Å.
       polymer: rows (label, 2θ at Cu Kα1, counts, extra width).
-      source: anode of the tube, a key of `SOURCES`. Choose the axis to match.
+      source: anode of the tube, a key of `K_ALPHA`. Choose the axis to match.
       start_deg, step_deg, channels: the 2θ axis.
       exposure_s: exposure of a frame. It only scales the counts: heights and background below are counts per channel
         in `reference_exposure_s`. The stored 1C run has a frame every 4.0 s, so read the default as 5 s worth of
@@ -108,7 +97,7 @@ class Cell:
       flux_sigma, flux_tau_s, shift_sigma_deg, shift_tau_s: Ornstein-Uhlenbeck drifts of flux (relative) and 2θ zero.
       session_offset_deg, session_background: fixed 2θ offset, and factor on the background, of each entry of `rates`;
         empty: none.
-      decoy: adds a reflection that says nothing: its place is random whatever the cell does, alike at every rate. An
+      decoy: adds a reflection that tells nothing: its place is random whatever the cell does, alike at every rate. An
         explanation that points at it is wrong. It has a random stream of its own, so that the states are those of the
         cell without it.
       decoy_counts, decoy_deg, decoy_frames: its height; the ends of its range (Cu Kα1), where it is equally often
@@ -173,8 +162,8 @@ class Cell:
 
     @property
     def wavelengths(self) -> tuple[float, float]:
-        """Kα1 and Kα2 in Å."""
-        return SOURCES[self.source]
+        """Wavelengths of Kα1 and Kα2 in Å."""
+        return K_ALPHA[self.source]
 
     @property
     def wavelength(self) -> float:
@@ -184,48 +173,48 @@ class Cell:
 
 
 def _tuples(value: Any) -> Any:
-    """Lists, as JSON gives them back, become tuples."""
-    return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value
+    """Return lists, as JSON gives them back, as tuples."""
+    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+_POSITIVE = (
+    "step_deg", "channels", "exposure_s", "reference_exposure_s", "small_angle_decay_deg", "hump_width_deg",
+    "texture", "caglioti_0", "nmc_size", "graphite_size", "aluminium_size", "flux_tau_s", "shift_tau_s",
+    "aluminium", "start_deg", "repeats",
+)  # fmt: skip
+_NOT_NEGATIVE = (
+    "graphite_counts", "nmc_counts", "aluminium_counts", "fluorescence", "small_angle", "hump", "caglioti_tan2",
+    "microstrain", "smear", "absorption", "flux_sigma", "shift_sigma_deg", "seed", "decoy_counts", "decoy_frames",
+)  # fmt: skip
 
 
 def _validate(cell: Cell) -> None:
-    if cell.source not in SOURCES:
-        raise UserError(f"source '{cell.source}' is not known; use one of {', '.join(SOURCES)}")
-    for field in dataclasses.fields(cell):
-        value = getattr(cell, field.name)
+    if cell.source not in K_ALPHA:
+        raise UserError(f"source '{cell.source}' is not known; use one of {', '.join(K_ALPHA)}")
+    values = {field.name: getattr(cell, field.name) for field in dataclasses.fields(cell)}
+    for name, value in values.items():
         if isinstance(value, float | int) and not math.isfinite(value):
-            raise UserError(f"{field.name} is {value}; give a finite number")
-    positive = (
-        "step_deg", "channels", "exposure_s", "reference_exposure_s", "small_angle_decay_deg", "hump_width_deg",
-        "texture", "caglioti_0", "nmc_size", "graphite_size", "aluminium_size", "flux_tau_s", "shift_tau_s",
-        "aluminium", "start_deg", "repeats",
-    )  # fmt: skip
-    for name in positive:
-        if getattr(cell, name) <= 0:
-            raise UserError(f"{name} is {getattr(cell, name)}; it must be above 0")
-    not_negative = (
-        "graphite_counts", "nmc_counts", "aluminium_counts", "fluorescence", "small_angle", "hump", "caglioti_tan2",
-        "microstrain", "smear", "absorption", "flux_sigma", "shift_sigma_deg", "seed", "decoy_counts",
-        "decoy_frames",
-    )  # fmt: skip
-    for name in not_negative:
-        if getattr(cell, name) < 0:
-            raise UserError(f"{name} is {getattr(cell, name)}; it must not be negative")
+            raise UserError(f"{name} is {value}; give a finite number")
+    for name in _POSITIVE:
+        if values[name] <= 0:
+            raise UserError(f"{name} is {values[name]}; it must be above 0")
+    for name in _NOT_NEGATIVE:
+        if values[name] < 0:
+            raise UserError(f"{name} is {values[name]}; it must not be negative")
     for name in ("hysteresis", "eta"):
-        if not 0 <= getattr(cell, name) <= 1:
-            raise UserError(f"{name} is {getattr(cell, name)}; it must lie between 0 and 1")
+        if not 0 <= values[name] <= 1:
+            raise UserError(f"{name} is {values[name]}; it must lie between 0 and 1")
     if cell.channels < 2 or cell.start_deg + cell.step_deg * cell.channels >= 175:
         raise UserError("the 2θ axis needs at least two channels and must end below 175 degrees")
     if not cell.rates or len(set(cell.rates)) != len(cell.rates):
         raise UserError(f"rates are {cell.rates}; name at least one, each once, such as ('1C', '0.2C')")
     for name in ("session_offset_deg", "session_background"):
-        if len(getattr(cell, name)) not in (0, len(cell.rates)):
+        if len(values[name]) not in (0, len(cell.rates)):
             raise UserError(f"{name} needs one number per rate ({len(cell.rates)}) or none")
     low, high = cell.decoy_deg
     if not 0 < low < high:
         raise UserError(f"decoy_deg is {low}, {high}; give two rising angles in degrees")
-    for name, rows in (("lattice", cell.lattice), ("stages", [r[1:] for r in cell.stages])):
-        x = [row[0] for row in rows]
+    for name, x in (("lattice", [row[0] for row in cell.lattice]), ("stages", [row[1] for row in cell.stages])):
         if len(x) < 2 or x != sorted(set(x)):
             raise UserError(f"{name} needs at least two rows with rising x")
 

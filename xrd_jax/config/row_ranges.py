@@ -5,27 +5,33 @@ from __future__ import annotations
 import re
 
 import numpy as np
+from jaxtyping import Int
 
 from xrd_jax.errors import UserError
 
+MAX_ROWS_PER_RANGE = 10**8  # beyond any series: a slip of the finger must not fill the memory
 
-def numbers_in(text: str, place: str) -> np.ndarray:
-    """The numbers of '0-171, 180': sorted, each once.
+
+def parse_row_ranges(text: str, place: str) -> Int[np.ndarray, " rows"]:
+    """Return the row numbers of '0-171, 180': sorted, each once.
+
+    Args:
+      place: what to name in a complaint, such as 'prepare.train_rows'.
 
     Raises:
-      UserError: the text is empty or says something else.
+      UserError: the text is empty or is no such list.
     """
-    found: list[np.ndarray] = []
+    ranges: list[np.ndarray] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,12})(?:\s*-\s*(\d{1,12}))?\s*", part)
-        low, high = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
-        if not 0 <= high - low < 10**8:
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
+        if not 0 <= last - first < MAX_ROWS_PER_RANGE:
             raise UserError(f"{place} = '{text[:40]}' must name rows such as '0-171, 180', counted from 0")
-        found.append(np.arange(low, high + 1))
-    return np.unique(np.concatenate(found))
+        ranges.append(np.arange(first, last + 1))
+    return np.unique(np.concatenate(ranges))
 
 
-def spans(numbers: np.ndarray) -> str:
-    """Sorted numbers as '0-171, 180'; the inverse of `numbers_in`."""
-    runs = [run for run in np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1) if run.size]
+def format_row_ranges(rows: Int[np.ndarray, " rows"]) -> str:
+    """Return sorted row numbers as '0-171, 180'; the inverse of `parse_row_ranges`."""
+    runs = [run for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1) if run.size]
     return ", ".join(f"{run[0]}" if run.size == 1 else f"{run[0]}-{run[-1]}" for run in runs)

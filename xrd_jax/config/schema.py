@@ -1,4 +1,4 @@
-"""The whole experiment as frozen data: what is simulated or read, prepared, built, trained and reported."""
+"""The whole experiment as frozen data: what is simulated or read, prepared, built and trained."""
 
 from __future__ import annotations
 
@@ -18,23 +18,22 @@ class PrepareConfig:
       window_target, window_low, window_high: only patterns whose `window_target` lies in [low, high] are analysed;
         '' keeps all.
       scale: 'pattern' (min–max of each pattern), 'dataset' (min–max of the training patterns), 'total' (divided by the
-        pattern's mean, so that flux cancels) or 'sqrt' (variance-stabilised: 2 √(counts + 3/8), then 'total');
-        'snv' (each pattern less its mean, by its own standard deviation) and 'none' are usual for other spectra.
-      scale_at: scale before ('input') or after ('output') resizing. After binning, the extremes that min–max divides by
-        hold several channels' photons and are steadier; for a spline it makes no difference.
+        pattern's mean, so that flux cancels), 'sqrt' (variance-stabilised: 2 √(counts + 3/8) of 'total'), 'snv' (each
+        pattern less its mean, divided by its standard deviation) or 'none'.
+      scale_at: before ('input') or after ('output') resizing. After binning, the extremes that min–max divides by hold
+        several channels' photons and are steadier; for a spline it makes no difference.
       resize: 'spline' samples a cubic spline, 'bin' averages with exact overlap, 'none' keeps every channel.
       channels: channels after resizing.
       centre: subtract the training mean of each channel and divide by one global standard deviation.
       baseline: method of pybaselines whose baseline is subtracted from every pattern, or 'none'.
-      savgol, savgol_order: channels and polynomial order of a Savitzky–Golay filter; 0 for none.
-      derivative: 0, 1 or 2; that of the filter's polynomial.
-      split: 'random' half, 'cycle' (last cycle of each session held out), 'block' (contiguous blocks), 'half_cycle'
-        (one charge or discharge of each session held out) or 'rows' (those that `train_rows` and `test_rows` name).
-      train_fraction: share of patterns used for training by 'random' and 'block'.
-      blocks: number of contiguous blocks per session for 'block'.
+      savgol, savgol_order, derivative: channels of a Savitzky–Golay filter (0: none), order of its polynomial, and
+        which derivative of that is taken (0, 1 or 2).
+      split: 'random', 'cycle' (last cycle of each session held out), 'block' (contiguous blocks), 'half_cycle' (one
+        charge or discharge of each session held out) or 'rows' (those that `train_rows` and `test_rows` name).
+      train_fraction, blocks: share of training patterns of 'random' and 'block'; blocks per session of 'block'.
       half_cycle: which half cycle 'half_cycle' holds out; 0 is the first of a session, -1 the last.
       train_rows, test_rows: patterns of the series for 'rows', such as '0-171, 180'; rows in neither are not used.
-      shuffle_labels: deal the training patterns' targets out anew among them: a control that has nothing to learn.
+      shuffle_labels: permute the targets among the training patterns: a control that has nothing to learn.
     """
 
     window_target: str = ""
@@ -60,7 +59,7 @@ class PrepareConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """The network; every gap that the paper leaves is a field.
+    """The network; every choice that the paper leaves open is a field.
 
     Attributes:
       depth, width, kernel: convolution layers, filters per layer, kernel length.
@@ -71,8 +70,7 @@ class ModelConfig:
         taught to show what the network draws on), 'uniform' (every key weighs 1/L) or 'off' (the values go straight to
         the combination).
       query_layer, key_layer: layers (from 1) whose outputs are QUERY and KEY = VALUE.
-      scaled: divide the logits by √width.
-      projections: learned linear maps of query, key and value.
+      scaled, projections: divide the logits by √width; map query, key and value linearly by learned matrices.
       heads: attention heads; the attention matrix returned is their mean.
       combination: 'tanh' or 'identity'.
       pooling: 'flatten' or 'mean' over angle bins before the output layers.
@@ -109,26 +107,22 @@ class TrainConfig:
     Attributes:
       epochs, batch_size, learning_rate: learning_rate is the peak of the schedule.
       schedule: 'onecycle' (linear warm-up over `warmup` of all steps, then cosine to zero) or 'constant'.
-      optimiser: 'adam', 'adamw' or 'sgd'.
-      weight_decay: for 'adamw'.
-      regression_loss: 'log_cosh', 'huber', 'squared'.
+      weight_decay: for the optimiser 'adamw'.
       regression_scale: where log-cosh and Huber turn from quadratic to linear, in training standard deviations of the
         target.
       loss_weights: target name -> weight; what is not named weighs `regression_weight` or `class_weight`.
-      own_weight: of the loss of the network's own maps, where it has any.
+      own_weight: of the loss that teaches the maps of attention='faithful'.
       augment: 'none', or 'redraw': every pattern is replaced by a fresh Poisson draw around the average of its
         neighbouring training frames (counts only).
       redraw_frames: standard deviation of that average, in frames; 0: no average. What moves within it is blurred.
-      redraw_shift: standard deviation of an extra zero shift, in axis units.
-      redraw_flux: standard deviation of an extra relative flux.
+      redraw_shift, redraw_flux: standard deviations of an extra zero shift (axis units) and relative flux.
       steps_per_call: optimisation steps per compiled call; 1 is fastest on a CPU, where a backward convolution inside
         `lax.scan` is some twenty times slower.
       seeds_per_call: networks that train at the same moment, which bounds the memory; the others take turns. 0: one per
         processor core or, on accelerators, what fits.
       batch_devices: devices that share every batch and take the mean of their gradients. 0: as many processor cores as
         have 16 patterns each, one accelerator or, where several processes train together, all that seeds leave idle.
-      checkpoint_every: epochs between checkpoints.
-      log_maps: epochs between VAW images in TensorBoard; 0 for none.
+      checkpoint_every, log_maps: epochs between checkpoints, and between VAW images in TensorBoard (0: none).
     """
 
     epochs: int = 60

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from xrd_jax.analysis.run import Run
-from xrd_jax.explain import ensemble
-from xrd_jax.explain.attribution import (
-    CONTROLS,
-    COSTLY,
-    ENSEMBLE,
-    METHODS,
-    OWN,
-    AttributionBlock,
-    checked_methods,
-    stream,
-)
+from xrd_jax.explain import ensemble, methods
+from xrd_jax.explain.attribution import AttributionBlock, stream
+from xrd_jax.explain.methods import ENSEMBLE, MapKey
+from xrd_jax.explain.metrics import unit
+from xrd_jax.runtime.console import Console
 from xrd_jax.series.record import PatternSeries
 
-PATTERNS = 512
+COSTLY_PATTERNS = 512  # that costly methods explain: their mean curve needs no more
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,110 +28,87 @@ class Explained:
     Attributes:
       centres: [L] positions of the input channels.
       curves: [S, L] means over patterns; of `ENSEMBLE` those of two disjoint halves of the seeds.
-      maps: [t, L] float32, means over seeds, for the patterns `frames` of the method.
+      maps: [M, L] float32, means over seeds, for the patterns `indices` of the method.
       raw_curves: as `curves`, before registration, for methods of hidden layers.
       shares: {window: [S]} mean over patterns of the map's mass inside the window; of `ENSEMBLE` the jackknife's
-        pseudo-values, which have its mean and the spread that seeds give it.
-      frames: method -> [t] indices of the patterns that were explained.
+        pseudo-values, which have its mean and the standard deviation that seeds give it.
+      indices: method -> [M] the patterns that were explained.
     """
 
     centres: np.ndarray
-    curves: dict[tuple[str, str], np.ndarray]
-    maps: dict[tuple[str, str], np.ndarray]
-    raw_curves: dict[tuple[str, str], np.ndarray]
-    shares: dict[tuple[str, str], dict[str, np.ndarray]]
-    frames: dict[str, np.ndarray]
-
-
-def normalised(maps: np.ndarray) -> np.ndarray:
-    """Absolute values of maps [..., L], each summing to 1; channels without a value count 0, so may whole maps."""
-    size = np.abs(np.nan_to_num(maps))
-    total = size.sum(axis=-1, keepdims=True)
-    return size / np.where(total > 0, total, 1.0)
+    curves: dict[MapKey, np.ndarray] = dataclasses.field(default_factory=dict)
+    maps: dict[MapKey, np.ndarray] = dataclasses.field(default_factory=dict)
+    raw_curves: dict[MapKey, np.ndarray] = dataclasses.field(default_factory=dict)
+    shares: dict[MapKey, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
+    indices: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 def collect(
-    run: Run, series: PatternSeries, methods: Sequence[str] = METHODS,
-    windows: Mapping[str, np.ndarray] | None = None, reference: PatternSeries | None = None,
-    patterns: int | None = PATTERNS, chunk: int | None = None, progress: str = "",
+    run: Run, series: PatternSeries, names: Sequence[str], windows: Mapping[str, np.ndarray] | None = None,
+    reference: PatternSeries | None = None, patterns: int = COSTLY_PATTERNS, chunk: int | None = None,
+    console: Console | None = None, description: str = "",
 ) -> Explained:  # fmt: skip
-    """Explanations of a series, summed up while they are made.
+    """Return explanations of a series, summed up while they are made.
 
     Args:
+      names: of methods and controls.
       windows: name -> bool [T, L] or [L], the channels whose share of each map is wanted.
-      patterns: how many evenly spaced patterns the methods `COSTLY` explain; None for all of them. Their mean curve
-        needs no more, and they cost ten to fifty times as much as the others.
-      progress: what a progress bar says; none if empty.
+      patterns: how many evenly spaced patterns the costly methods explain.
+      description: what the progress bar says.
 
     Raises:
       UserError: as `stream`.
     """
-    methods = checked_methods(run, methods)
-    some = np.arange(len(series)) if patterns is None else series.thinned(patterns)
-    costly = tuple(m for m in methods if m in COSTLY)
-    rest = tuple(m for m in methods if m not in COSTLY)
-    sums = _Sums(run, dict(windows or {}), progress)
-    if rest:
-        sums.add(stream(run, series, rest, reference, chunk), np.arange(len(series)), rest)
-    if costly:
-        part = series.subset(some)
-        sums.add(stream(run, part, costly, series if reference is None else reference, chunk), some, costly)
-    return sums.explained()
+    names = methods.checked_methods(run, names)
+    sums, reference = Explained(run.axis), series if reference is None else reference
+    costly = [name for name in names if name in methods.COSTLY_METHODS]
+    others = [name for name in names if name not in methods.COSTLY_METHODS]
+    for group, indices in ((others, np.arange(len(series))), (costly, series.thinned(patterns))):
+        if not group:
+            continue
+        sums.indices.update(dict.fromkeys(group, indices))
+        part = series if group is others else series.subset(indices)
+        with (console or Console()).bar(description=description, unit=" patterns", total=len(indices)) as bar:
+            for block in stream(run, part, group, reference, chunk):
+                _add_block(sums, block, windows or {})
+                bar.update(next(iter(block.maps.values())).shape[1])
+    for (method, _), shares in sums.shares.items():
+        if method == ENSEMBLE:
+            shares.update({name: ensemble.jackknife_pseudo_values(share) for name, share in shares.items()})
+    # Targets in the order of the run, for each the methods in the order of `METHODS`, controls last.
+    keys = [(name, spec.name) for spec in run.specs for name in names]
+
+    def in_order(values: dict[MapKey, Any]) -> dict[MapKey, Any]:
+        return {key: values[key] for key in keys if key in values}
+
+    curves, maps, raw_curves = (in_order(part) for part in (sums.curves, sums.maps, sums.raw_curves))
+    return Explained(run.axis, curves, maps, raw_curves, in_order(sums.shares), sums.indices)
 
 
-class _Sums:
-    """What `collect` keeps."""
-
-    def __init__(self, run: Run, windows: dict[str, np.ndarray], progress: str):
-        self._axis, self._specs, self._windows, self._progress = run.axis, run.specs, windows, progress
-        self._curves: dict[tuple[str, str], np.ndarray] = {}
-        self._raw: dict[tuple[str, str], np.ndarray] = {}
-        self._maps: dict[tuple[str, str], np.ndarray] = {}
-        self._shares: dict[tuple[str, str], dict[str, np.ndarray]] = {}
-        self._frames: dict[str, np.ndarray] = {}
-
-    def add(self, blocks: Iterator[AttributionBlock], frames: np.ndarray, methods: tuple[str, ...]) -> None:
-        """Takes the blocks of the patterns `frames`, for methods that no earlier call had."""
-        self._frames |= dict.fromkeys(methods, frames)
-        off, unit = not self._progress, " patterns"
-        bar = tqdm(total=len(frames), desc=self._progress, unit=unit, disable=off, leave=False, dynamic_ncols=True)
-        for block in blocks:
-            units = {id(values): normalised(values) for (name, _), values in block.maps.items() if name != ENSEMBLE}
-            for key, values in block.maps.items():
-                together = key[0] == ENSEMBLE
-                own = normalised(ensemble.halves(values)) if together else units[id(values)]
-                every = normalised(ensemble.without_one(values)) if together else own
-                here = slice(block.begin, block.begin + own.shape[1])
-                if key not in self._maps:
-                    self._maps[key] = np.zeros((len(frames), own.shape[2]), np.float32)
-                self._maps[key][here] = normalised(ensemble.shared(values)) if together else own.mean(axis=0)
-                _gather(self._curves, key, own, len(frames))
-                shares = self._shares.setdefault(key, {})
-                for name, mask in self._windows.items():
-                    inside = mask if mask.ndim == 1 else mask[frames[here]]
-                    share = (every * np.broadcast_to(inside, own.shape[1:])[None]).sum(axis=(1, 2)) / len(frames)
-                    shares[name] = shares.get(name, 0.0) + share.astype(np.float64)
-            for key, values in block.raw.items():
-                _gather(self._raw, key, normalised(values), len(frames))
-            bar.update(next(iter(block.maps.values())).shape[1])
-        bar.close()
-
-    def explained(self) -> Explained:
-        shares = {
-            key: {name: ensemble.pseudo(share) for name, share in own.items()} if key[0] == ENSEMBLE else own
-            for key, own in self._shares.items()
-        }
-        order = self._in_order
-        return Explained(
-            self._axis, order(self._curves), order(self._maps), order(self._raw), order(shares), self._frames
-        )  # fmt: skip
-
-    def _in_order(self, found: dict[tuple[str, str], Any]) -> dict[tuple[str, str], Any]:
-        """Targets in the order of the run, for each the methods in the order of `METHODS`, controls last."""
-        names, methods = [spec.name for spec in self._specs], (OWN, *METHODS, *CONTROLS)
-        return {(m, t): found[m, t] for t in names for m in methods if (m, t) in found}
+def _add_block(sums: Explained, block: AttributionBlock, windows: Mapping[str, np.ndarray]) -> None:
+    # What does not depend on the target is one array for all of them.
+    unit_maps = {id(maps): unit(maps) for (method, _), maps in block.maps.items() if method != ENSEMBLE}
+    for key, maps in block.maps.items():
+        if key[0] == ENSEMBLE:
+            curves, mean = unit(ensemble.shared_in_halves(maps)), unit(ensemble.shared_between_seeds(maps))
+            replicates = unit(ensemble.leave_one_out(maps))
+        else:
+            curves = replicates = unit_maps[id(maps)]
+            mean = curves.mean(axis=0)
+        indices, rows = sums.indices[key[0]], slice(block.begin, block.begin + len(mean))
+        if key not in sums.maps:
+            sums.maps[key] = np.zeros((len(indices), mean.shape[1]), np.float32)
+        sums.maps[key][rows] = mean
+        _add_mean(sums.curves, key, curves, len(indices))
+        shares = sums.shares.setdefault(key, {})
+        for name, mask in windows.items():
+            inside = np.broadcast_to(mask if mask.ndim == 1 else mask[indices[rows]], mean.shape)
+            share = (replicates * inside[None]).sum(axis=(1, 2)) / len(indices)
+            shares[name] = shares.get(name, 0.0) + share.astype(np.float64)
+    for key, maps in block.raw.items():
+        _add_mean(sums.raw_curves, key, unit(maps), len(sums.indices[key[0]]))
 
 
-def _gather(sums: dict[tuple[str, str], np.ndarray], key: tuple[str, str], own: np.ndarray, count: int) -> None:
-    part = own.sum(axis=1, dtype=np.float64) / count
+def _add_mean(sums: dict[MapKey, np.ndarray], key: MapKey, maps: np.ndarray, count: int) -> None:
+    part = maps.sum(axis=1, dtype=np.float64) / count
     sums[key] = sums[key] + part if key in sums else part

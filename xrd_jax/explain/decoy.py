@@ -7,80 +7,69 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
+from scipy.special import ndtr
 
 from xrd_jax.series.record import PatternSeries
 
-QUIET = 0.2  # share of the axis that a decoy wanders over by default
+QUIET_SHARE = 0.2  # share of the axis that a decoy wanders over
+MEMORY = 0.1  # share of a session over which it forgets where it was
 
 
 class Decoy(NamedTuple):
-    """A series with a peak that carries nothing.
-
-    Attributes:
-      centres: [T] where it stands.
-      width: its full width at half maximum, on the axis.
-    """
+    """A series with a peak that carries nothing."""
 
     series: PatternSeries
-    centres: np.ndarray
-    width: float
+    centres: np.ndarray  # [T] position of the peak
+    width: float  # its full width at half maximum, in axis units
 
     def inside(self, axis: np.ndarray) -> Bool[np.ndarray, "T L"]:
-        """The channels of `axis` [L] within one full width of the peak, at least the nearest."""
+        """Return the channels of `axis` [L] within one full width of the peak, at least the nearest."""
         reach = max(self.width, 0.5 * float(np.diff(axis).max()))
         return np.abs(axis[None, :] - self.centres[:, None]) <= reach
 
 
-def inject(
-    series: PatternSeries, region: tuple[float, float] | None = None, height: float | None = None,
-    width: float | None = None, memory: float = 0.1, seed: int = 0,
-) -> Decoy:  # fmt: skip
-    """Adds to every pattern a Gaussian peak that wanders within `region` and knows nothing of any target.
+def add_decoy(series: PatternSeries, memory: float = MEMORY) -> Decoy:
+    """Add to every pattern a Gaussian peak that wanders over the quiet region and knows nothing of any target.
 
-    Its place is a stationary random walk, uniform over the region; where data are counts it brings Poisson noise.
-    Patterns must fit in memory.
+    Its height is a third of the highest mean peak above the median, its full width at half maximum a hundredth of the
+    axis. Its position is a stationary random walk, uniform over the region; where data are counts it brings Poisson
+    noise. Patterns must fit in memory.
 
     Args:
-      region: (low, high) on the axis; by default where the patterns change least (`quiet`).
-      height: in intensities; by default a third of the highest mean peak above the median.
-      width: full width at half maximum; by default a hundredth of the axis.
-      memory: patterns over which it forgets its place, as a share of a session.
+      memory: patterns over which it forgets its position, as a share of a session.
     """
     axis, patterns = series.axis.values, np.asarray(series.intensity[np.arange(len(series))])
-    low, high = region or quiet(axis, patterns)
+    low, high = quiet_region(axis, patterns)
     mean = patterns.mean(axis=0)
-    height = height if height is not None else float(mean.max() - np.median(mean)) / 3
-    width = width or float(axis[-1] - axis[0]) / 100
-    rng = np.random.default_rng([seed, 0xDEC0])
+    height, width = float(mean.max() - np.median(mean)) / 3, float(axis[-1] - axis[0]) / 100
+    rng = np.random.default_rng([0, 0xDEC0])
     walk = np.empty(len(series))
     for session in np.unique(series.session):
-        where = np.flatnonzero(series.session == session)
-        walk[where] = _walk(rng, where.size, memory * where.size)
+        indices = np.flatnonzero(series.session == session)
+        walk[indices] = _random_walk(rng, indices.size, memory * indices.size)
     centres = low + (high - low) * walk
     peak = height * np.exp2(-((2 * (axis[None, :] - centres[:, None]) / width) ** 2))
-    added = patterns + (rng.poisson(peak) if series.is_counts else peak)
-    kind = np.result_type(patterns.dtype, np.float32)
+    intensity = patterns + (rng.poisson(peak) if series.is_counts else peak)
+    dtype = np.result_type(patterns.dtype, np.float32)
     if series.is_counts:
-        kind = patterns.dtype if added.max() <= np.iinfo(np.uint16).max else np.dtype(np.int64)
-    return Decoy(dataclasses.replace(series, intensity=added.astype(kind)), centres, width)
+        dtype = patterns.dtype if intensity.max() <= np.iinfo(np.uint16).max else np.dtype(np.int64)
+    return Decoy(dataclasses.replace(series, intensity=intensity.astype(dtype)), centres, width)
 
 
-def _walk(rng: np.random.Generator, count: int, memory: float) -> np.ndarray:
-    """[count] places in 0…1: a Gaussian process of correlation exp(-|Δ| / memory), through its own distribution."""
-    from scipy.special import ndtr
-
-    keep = np.exp(-1.0 / max(memory, 1e-9))
-    noise, place = rng.standard_normal(count), np.empty(count)
-    place[0] = noise[0]
-    for at in range(1, count):
-        place[at] = keep * place[at - 1] + np.sqrt(1 - keep**2) * noise[at]
-    return ndtr(place)
+def _random_walk(rng: np.random.Generator, count: int, memory: float) -> np.ndarray:
+    """[count] values in 0…1: a Gaussian process of correlation exp(-|Δ| / memory), through its own distribution."""
+    correlation = np.exp(-1.0 / max(memory, 1e-9))
+    noise, values = rng.standard_normal(count), np.empty(count)
+    values[0] = noise[0]
+    for i in range(1, count):
+        values[i] = correlation * values[i - 1] + np.sqrt(1 - correlation**2) * noise[i]
+    return ndtr(values)
 
 
-def quiet(axis: np.ndarray, patterns: np.ndarray, share: float = QUIET) -> tuple[float, float]:
-    """The stretch of the axis, `share` of it long, where patterns [T, N] vary least in units of √intensity."""
+def quiet_region(axis: np.ndarray, patterns: np.ndarray) -> tuple[float, float]:
+    """Return the ends of the `QUIET_SHARE` of the axis where patterns [T, N] vary least in units of √intensity."""
     change = patterns.var(axis=0, dtype=np.float64) / np.maximum(np.abs(patterns.mean(axis=0, dtype=np.float64)), 1.0)
-    size = max(2, round(share * axis.size))
+    size = max(2, round(QUIET_SHARE * axis.size))
     sums = np.convolve(change, np.ones(size), mode="valid")
     first = int(sums.argmin())
     return float(axis[first]), float(axis[first + size - 1])

@@ -1,4 +1,4 @@
-"""Explanations that look at the network in many places: baselines, the lines from them, noise, occluded windows."""
+"""Explanations that ask the network at many inputs: baselines, paths from them, noisy copies, occluded windows."""
 
 from __future__ import annotations
 
@@ -9,61 +9,53 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
+from xrd_jax.analysis.blocks import PatternBlock, over_patterns
+from xrd_jax.analysis.neighbours import has_other_label, nearest_with_other_label
 from xrd_jax.analysis.run import Run
 from xrd_jax.errors import UserError
-from xrd_jax.explain import gradients as compiled
+from xrd_jax.explain.methods import MapKey
+from xrd_jax.explain.outputs import StaticArgs, explained_outputs, network_inputs
 from xrd_jax.preprocessing.targets import TargetSpec
-from xrd_jax.preprocessing.transform import to_device
 from xrd_jax.series import lazy
 from xrd_jax.series.record import PatternSeries
 
-PATHS = ("integrated_gradients", "contrast_gradients", "expected_gradients", "smooth_gradient")
-COSTLY = (*PATHS, "occlusion")
 # Points of the Gauss-Legendre rule along a line; 8 close the sum rule of integrated gradients to a few per cent.
-POINTS = 8
+QUADRATURE_POINTS = 8
 DRAWS = 8  # random baselines, and noisy copies
-SMOOTH = 0.1  # standard deviation of their noise, in ranges of the pattern
+SMOOTHING = 0.1  # standard deviation of their noise, in ranges of the pattern
 WINDOW, STRIDE = 8, 4  # occluded channels, and channels between windows
-OTHER = 0.5  # values of a regression target that differ by more training deviations have another label
-MOST = 2048  # reference patterns
+MAX_REFERENCES = 2048  # reference patterns: nearest ones are searched among them by one matrix product
 
 
 class ReferenceStats(NamedTuple):
-    """What explanations know of the reference patterns.
-
-    Attributes:
-      mean: [L] the mean pattern at the network's input.
-      residual: [L] variance about the local mean in time, for data without photon statistics.
-      patterns: [n, L] evenly spaced reference patterns at the input.
-      labels: target -> [n] their labels; only what is known.
-    """
+    """What explanations need of the reference patterns, at the network's input."""
 
     mean: Float[Array, " L"]
-    residual: Float[Array, " L"]
-    patterns: Float[Array, "n L"]
-    labels: dict[str, Array]
+    residual: Float[Array, " L"]  # variance about the local mean in time, for data without photon statistics
+    patterns: Float[Array, "M L"]  # evenly spaced
+    labels: dict[str, np.ndarray]  # target -> [M] of the patterns, where a method asks for them
 
 
 class PathPoint(NamedTuple):
-    """A point on a path: the gradient of the targets `names` at `points` counts `weight`."""
+    """A point on a path: the gradient of `targets` at `x` counts `weight`."""
 
-    names: tuple[str, ...]
-    points: Float[Array, "B L"]
+    targets: tuple[str, ...]
+    x: Float[Array, "B L"]
     weight: Float[Array, "B L"]
 
 
-def known(run: Run, reference: PatternSeries, methods: tuple[str, ...]) -> ReferenceStats:
-    """The reference patterns at the network's input.
+def reference_stats(run: Run, reference: PatternSeries, methods: tuple[str, ...]) -> ReferenceStats:
+    """Return what `methods` need of the reference patterns.
 
     Raises:
       UserError: contrast_gradients without labels, or with one label only.
     """
-    run._check_axis(reference)
-    looked_at = {"contrast_gradients", "expected_gradients"} & set(methods) or not run.config.prepare.centre
-    chosen = reference.thinned(MOST) if looked_at else np.zeros(0, int)
-    patterns = _at_input(run, reference, chosen) if looked_at else np.zeros((0, run.axis.size), np.float32)
+    run.check_axis(reference)
+    is_needed = {"contrast_gradients", "expected_gradients"} & set(methods) or not run.config.prepare.centre
+    indices = reference.thinned(MAX_REFERENCES) if is_needed else np.zeros(0, int)
+    patterns = _network_inputs(run, reference, indices) if is_needed else np.zeros((0, run.axis.size), np.float32)
     mean = run.statistics.mean * 0.0 if run.config.prepare.centre else jnp.asarray(patterns.mean(axis=0))
     residual = np.zeros(patterns.shape[1], np.float32)
     if "gradient_noise" in methods and not reference.is_counts:
@@ -71,8 +63,8 @@ def known(run: Run, reference: PatternSeries, methods: tuple[str, ...]) -> Refer
     labels = {}
     if "contrast_gradients" in methods:
         for spec in run.specs:
-            labels[spec.name] = _labels(spec, reference)[chosen]
-            if not other_label(spec, jnp.asarray(labels[spec.name][:1]), jnp.asarray(labels[spec.name])).any():
+            labels[spec.name] = _labels(spec, reference)[indices]
+            if not has_other_label(spec, jnp.asarray(labels[spec.name][:1]), jnp.asarray(labels[spec.name])).any():
                 raise UserError(
                     f"contrast_gradients: no reference pattern has another {spec.name}; give more patterns or leave "
                     "that method out"
@@ -80,25 +72,31 @@ def known(run: Run, reference: PatternSeries, methods: tuple[str, ...]) -> Refer
     return ReferenceStats(mean, jnp.asarray(residual), jnp.asarray(patterns), labels)
 
 
-def _at_input(run: Run, series: PatternSeries, chosen: np.ndarray) -> np.ndarray:
-    size, parts = max(min(lazy.BLOCK, len(chosen)), 1), []
-    for _, rows in lazy.blocks(series.intensity, size, chosen):
-        short = to_device(np.pad(rows, ((0, size - len(rows)), (0, 0)), mode="edge"))
-        parts.append(np.asarray(compiled.inputs(run.config.prepare, False, run.statistics, short)[0])[: len(rows)])
-    return np.concatenate(parts)
+def _network_inputs(run: Run, series: PatternSeries, indices: np.ndarray) -> np.ndarray:
+    """[M, L] prepared patterns at `indices`."""
+
+    def function(block: PatternBlock, statistics: Any) -> jax.Array:
+        return network_inputs(run.config.prepare, False, statistics, block.intensity)[0]
+
+    size = max(min(lazy.PATTERNS_PER_BLOCK, len(indices)), 1)
+    results = over_patterns(series.intensity, function, run.statistics, size, indices, shared=False)
+    return np.concatenate([inputs for _, inputs in results])
 
 
-def residual_variance(run: Run, series: PatternSeries) -> np.ndarray:
-    """Noise variance [L] at the network's input from second differences in time, where slow change drops out.
+def residual_variance(run: Run, series: PatternSeries) -> Float[np.ndarray, " L"]:
+    """Return the noise variance at the network's input from second differences in time, where slow change drops out.
 
     For independent noise of variance v, x_{t-1} - 2 x_t + x_{t+1} has variance 6 v.
+
+    Raises:
+      UserError: no three patterns of a session in a row.
     """
-    middle = series.thinned(MOST // 3)
+    middle = series.thinned(MAX_REFERENCES // 3)
     middle = middle[(middle > 0) & (middle < len(series) - 1)]
     middle = middle[series.session[middle - 1] == series.session[middle + 1]]
     if not middle.size:
         raise UserError("gradient_noise needs counts, or three patterns in a row; leave that method out")
-    before, at, after = (_at_input(run, series, middle + shift).astype(np.float64) for shift in (-1, 0, 1))
+    before, at, after = (_network_inputs(run, series, middle + shift).astype(np.float64) for shift in (-1, 0, 1))
     return (((before - 2 * at + after) ** 2).mean(axis=0) / 6.0).astype(np.float32)
 
 
@@ -109,100 +107,92 @@ def _labels(spec: TargetSpec, series: PatternSeries) -> np.ndarray:
     return values.astype(np.float32 if spec.kind == "regression" else np.int32)
 
 
-def other_label(spec: TargetSpec, own: Array, others: Array) -> Bool[Array, "B n"]:
-    """Which of `others` [n] have another label than each of `own` [B]."""
-    if spec.kind == "regression":
-        return jnp.abs(own[:, None] - others[None, :]) > OTHER * spec.deviation
-    return own[:, None] != others[None, :]
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def nearest_other(
-    spec: TargetSpec, x: Float[Array, "B L"], own: Array, patterns: Float[Array, "n L"], others: Array
-) -> Float[Array, "B L"]:
-    """For each pattern the nearest (Euclid) of `patterns` with another label; itself where there is none."""
-    distance = (patterns**2).sum(axis=1)[None, :] - 2.0 * x @ patterns.T
-    allowed = other_label(spec, own, others)
-    found = patterns[jnp.where(allowed, distance, jnp.inf).argmin(axis=1)]
-    return jnp.where(allowed.any(axis=1, keepdims=True), found, x)
-
-
-def legs(
-    run: Run, series: PatternSeries, known: ReferenceStats, methods: tuple[str, ...], x: Float[Array, "B L"],
+def path_points(
+    run: Run, series: PatternSeries, stats: ReferenceStats, methods: tuple[str, ...], x: Float[Array, "B L"],
     begin: int, count: int,
 ) -> dict[str, list[PathPoint]]:  # fmt: skip
-    """The points that each path method visits for a block, the same for all seeds.
+    """Return the points that each path method visits for a block, the same for all seeds.
 
     Random choices belong to the number of the pattern in the series, so that blocks do not matter.
+
+    Args:
+      x: network inputs of the patterns from `begin` on, of which the first `count` are no repetition.
     """
-    names, size = tuple(spec.name for spec in run.specs), len(x)
-    index = jnp.minimum(begin + jnp.arange(size), begin + count - 1)
-    found: dict[str, list[PathPoint]] = {}
+    targets = tuple(spec.name for spec in run.specs)
+    index = jnp.minimum(begin + jnp.arange(len(x)), begin + count - 1)
+    points: dict[str, list[PathPoint]] = {}
     if "integrated_gradients" in methods:
-        base = jnp.broadcast_to(known.mean[None, :], x.shape)
-        found["integrated_gradients"] = list(_line(names, base, x))
+        baseline = jnp.broadcast_to(stats.mean[None, :], x.shape)
+        points["integrated_gradients"] = list(_straight_line(targets, baseline, x))
     if "contrast_gradients" in methods:
-        found["contrast_gradients"] = []
+        points["contrast_gradients"] = []
         for spec in run.specs:
-            own = jnp.asarray(_labels(spec, series)[np.asarray(index)])
-            base = nearest_other(spec, x, own, known.patterns, jnp.asarray(known.labels[spec.name]))
-            found["contrast_gradients"] += _line((spec.name,), base, x)
+            labels = jnp.asarray(_labels(spec, series)[np.asarray(index)])
+            others = jnp.asarray(stats.labels[spec.name])
+            baseline = nearest_with_other_label(spec, x, labels, stats.patterns, others)
+            points["contrast_gradients"] += _straight_line((spec.name,), baseline, x)
     if "expected_gradients" in methods:
-        chosen, along = _draw_baselines(index, len(known.patterns))
-        bases = [known.patterns[chosen[:, i]] for i in range(DRAWS)]
-        found["expected_gradients"] = [
-            PathPoint(names, base + along[:, i, None] * (x - base), (x - base) / DRAWS) for i, base in enumerate(bases)
+        chosen, along = _draw_baselines(index, len(stats.patterns))
+        baselines = [stats.patterns[chosen[:, i]] for i in range(DRAWS)]
+        points["expected_gradients"] = [
+            PathPoint(targets, baseline + along[:, i, None] * (x - baseline), (x - baseline) / DRAWS)
+            for i, baseline in enumerate(baselines)
         ]
     if "smooth_gradient" in methods:
-        spread = SMOOTH * (x.max(axis=1, keepdims=True) - x.min(axis=1, keepdims=True))
-        even = jnp.full_like(x, 1.0 / DRAWS)
+        deviation = SMOOTHING * (x.max(axis=1, keepdims=True) - x.min(axis=1, keepdims=True))
+        weight = jnp.full_like(x, 1.0 / DRAWS)
         noise = _draw_noise(index, x.shape[1])
-        found["smooth_gradient"] = [PathPoint(names, x + spread * noise[:, i], even) for i in range(DRAWS)]
-    return found
+        points["smooth_gradient"] = [PathPoint(targets, x + deviation * noise[:, i], weight) for i in range(DRAWS)]
+    return points
 
 
-def _line(names: tuple[str, ...], base: Array, x: Array) -> Iterator[PathPoint]:
-    """The integral of the gradient along the line from `base` to `x`, times its length, by a Gauss-Legendre rule."""
-    nodes, weights = np.polynomial.legendre.leggauss(POINTS)
+def _straight_line(targets: tuple[str, ...], baseline: Array, x: Array) -> Iterator[PathPoint]:
+    """The integral of the gradient from `baseline` to `x`, times the length of that line, by a Gauss-Legendre rule."""
+    nodes, weights = np.polynomial.legendre.leggauss(QUADRATURE_POINTS)
     for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-        yield PathPoint(names, base + float(node) * (x - base), float(weight) * (x - base))
+        yield PathPoint(targets, baseline + float(node) * (x - baseline), float(weight) * (x - baseline))
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def _draw_baselines(index: Int[Array, " B"], patterns: int) -> tuple[Int[Array, "B draws"], Float[Array, "B draws"]]:
-    """Baselines for each pattern, and stratified places on the lines from them."""
+def _draw_baselines(index: Int[Array, " B"], patterns: int) -> tuple[Int[Array, "B R"], Float[Array, "B R"]]:
+    """`DRAWS` baselines for each pattern, and stratified positions 0…1 on the lines from them."""
 
-    def one(number: Array) -> tuple[Array, Array]:
-        which, where = jax.random.split(jax.random.fold_in(jax.random.key(0xE6), number))
-        along = (jnp.arange(DRAWS) + jax.random.uniform(where, (DRAWS,))) / DRAWS
-        return jax.random.randint(which, (DRAWS,), 0, patterns), along
+    def draw(number: Array) -> tuple[Array, Array]:
+        baseline_key, position_key = jax.random.split(jax.random.fold_in(jax.random.key(0xE6), number))
+        along = (jnp.arange(DRAWS) + jax.random.uniform(position_key, (DRAWS,))) / DRAWS
+        return jax.random.randint(baseline_key, (DRAWS,), 0, patterns), along
 
-    return jax.vmap(one)(index)
+    return jax.vmap(draw)(index)
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def _draw_noise(index: Int[Array, " B"], length: int) -> Float[Array, "B draws L"]:
+def _draw_noise(index: Int[Array, " B"], length: int) -> Float[Array, "B R L"]:
     """Noise for each pattern, in pairs of opposite sign: odd terms of the gradient's change drop out."""
 
-    def one(number: Array) -> Array:
+    def draw(number: Array) -> Array:
         half = jax.random.normal(jax.random.fold_in(jax.random.key(0x57), number), (DRAWS // 2, length))
         return jnp.concatenate([half, -half])
 
-    return jax.vmap(one)(index)
+    return jax.vmap(draw)(index)
 
 
-def occlusion(
-    static: compiled.Static, variables: dict[str, Any], x: Float[Array, "B L"], mean: Float[Array, " L"],
-    chosen: dict[str, Array],
-) -> dict[tuple[str, str], Float[Array, "B L"]]:  # fmt: skip
-    """Loss of what is explained when windows of channels take their mean value; channels get the mean of theirs."""
+def occlusion_maps(
+    static: StaticArgs, variables: dict[str, Any], x: Float[Array, "B L"], mean: Float[Array, " L"],
+    classes: dict[str, Array],
+) -> dict[MapKey, Float[Array, "B L"]]:  # fmt: skip
+    """Return the loss of what is explained when a window takes its mean value; a channel gets the mean of its windows.
+
+    Args:
+      mean: the mean pattern.
+      classes: target -> [B] class that the network predicts.
+    """
     length = x.shape[1]
-    whole = compiled.scores(static, variables, x, chosen)
-    sums = {name: jnp.zeros_like(x) for name in whole}
-    cover = np.zeros(length, np.float32)
+    whole = explained_outputs(static, variables, x, classes)
+    sums = {target: jnp.zeros_like(x) for target in whole}
+    windows_of_channel = np.zeros(length, np.float32)
     for start in range(0, max(length - WINDOW + STRIDE, 1), STRIDE):
         inside = (np.arange(length) >= start) & (np.arange(length) < start + WINDOW)
-        cover += inside
-        without = compiled.scores(static, variables, jnp.where(inside[None, :], mean[None, :], x), chosen)
-        sums = {name: sums[name] + (whole[name] - without[name])[:, None] * inside[None, :] for name in sums}
-    return {("occlusion", name): total / cover[None, :] for name, total in sums.items()}
+        windows_of_channel += inside
+        without = explained_outputs(static, variables, jnp.where(inside[None, :], mean[None, :], x), classes)
+        sums = {t: sums[t] + (whole[t] - without[t])[:, None] * inside[None, :] for t in sums}
+    return {("occlusion", target): total / windows_of_channel[None, :] for target, total in sums.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,163 +11,172 @@ from scipy.ndimage import gaussian_filter1d
 
 from xrd_jax.physics.reflections import PAD_WIDTHS, Reflection, Track
 from xrd_jax.series import lazy, record
-from xrd_jax.series.axis import positions
+from xrd_jax.series.axis import Axis, bragg_positions
 from xrd_jax.series.record import PatternSeries
 
-REACH = 0.015  # relative change of a spacing that is followed
-ROWS = 600  # patterns are gathered into about this many rows: peaks move slowly, and sums have less noise
-STEP = 2  # channels that a peak may move from one row to the next
+MAX_SPACING_CHANGE = 0.015  # relative change of a spacing that is followed
+BOUNDS = np.array([1.0 - MAX_SPACING_CHANGE, 1.0 + MAX_SPACING_CHANGE])
+MAX_ROWS = 600  # patterns are gathered into about this many rows: peaks move slowly, and sums have less noise
+MAX_STEP = 2  # channels that a peak may move from one row to the next
 STIFFNESS = 0.05  # cost of a step by one channel, in units of the typical height of the ridge
-ANCHOR = 0.2  # cost, in the same units, of being `reach` away from the expected place; breaks ties
-SIGNIFICANT = 5.0  # a peak must stand this many standard deviations out of its surroundings
+ANCHOR = 0.2  # cost, in the same units, of being at the bounds instead of the expected position; breaks ties
+MIN_SIGNIFICANCE = 5.0  # standard deviations that a peak must stand out of its surroundings
 FLANK = 3  # channels: a peak falls within them to either side
-REMOVED = 2.0  # a peak is taken out this many widths to either side
-GUESS = 6.0  # channels: width assumed for a peak that is not found
+REMOVED_WIDTHS = 2.0  # a peak is taken out this many widths to either side
+DEFAULT_WIDTH = 6.0  # channels: width assumed for a peak that is not found
 
 
-class Line(NamedTuple):
+class ExpectedLine(NamedTuple):
     """A reflection on the axis: where it is expected and how far it may go, in axis units."""
 
     phase: str
     hkl: str
-    at: float
+    position: float
     low: float
     high: float
 
 
-def lines(reflections: Iterable[Reflection], series: PatternSeries, reach: float = REACH) -> tuple[Line, ...]:
-    """The reflections that the axis holds, each with bounds `reach` (relative, of its spacing) to either side."""
-    found = []
-    first, last = series.axis.values[[0, -1]]
-    for one in reflections:
-        at = float(positions(one.d, series.axis))
-        ends = positions(one.d * np.array([1.0 - reach, 1.0 + reach]), series.axis)
+def expected_lines(reflections: Sequence[Reflection], axis: Axis) -> tuple[ExpectedLine, ...]:
+    """Return the reflections that the axis holds, with bounds `MAX_SPACING_CHANGE` of the spacing to either side."""
+    positions = [float(bragg_positions(line.d, axis)) for line in reflections]
+    bounds = [bragg_positions(line.d * BOUNDS, axis) for line in reflections]
+    names = [(line.phase, line.hkl) for line in reflections]
+    return _on_axis(zip(names, positions, bounds, strict=True), axis)
+
+
+def lines_near(positions: Mapping[tuple[str, str], float], axis: Axis) -> tuple[ExpectedLine, ...]:
+    """Return lines, (phase, hkl) -> position, that the axis holds, with bounds relative to the position itself."""
+    return _on_axis(((name, position, position * BOUNDS) for name, position in positions.items()), axis)
+
+
+def _on_axis(lines: Iterable[tuple[tuple[str, str], float, np.ndarray]], axis: Axis) -> tuple[ExpectedLine, ...]:
+    first, last = axis.values[[0, -1]]
+    expected = []
+    for name, position, bounds in lines:
         # The limit of backscattering: a spacing below λ/2 has no angle.
-        low, high = np.sort(np.where(np.isnan(ends), last, ends))
-        if first <= at <= last:
-            found.append(Line(one.phase, one.hkl, at, max(float(low), first), min(float(high), last)))
-    return tuple(found)
+        low, high = np.clip(np.sort(np.where(np.isnan(bounds), last, bounds)), first, last)
+        if first <= position <= last:
+            expected.append(ExpectedLine(*name, position, low, high))
+    return tuple(expected)
 
 
 class SessionImage(NamedTuple):
-    """A session's patterns gathered in time order: `image` [R, N] means, `row` [t] of each of the patterns `where`."""
+    """A session's patterns gathered in time order."""
 
-    where: np.ndarray
-    row: np.ndarray
-    image: np.ndarray
+    indices: np.ndarray  # [T] of the patterns in the series
+    rows: np.ndarray  # [T] the row of each
+    image: np.ndarray  # [R, N] mean patterns of the rows
 
 
-def follow(series: PatternSeries, expected: Iterable[Line]) -> tuple[Track, ...]:
-    """Where each line is in every pattern, found session by session, the strongest line first.
+def follow(series: PatternSeries, expected: Sequence[ExpectedLine]) -> tuple[Track, ...]:
+    """Return where each line is in every pattern, found session by session, the strongest line first.
 
     Within a line's bounds, the path that collects the most intensity above the background, less a cost for steps from
     row to row, is found by dynamic programming; rows without a visible peak are bridged by their neighbours. The peak
     is then taken out of the patterns, so that a weak line beside a strong one, or crossing it, is not drawn to it.
-    Between channels the place is the vertex of the parabola through three of them. A line without a peak that stands
-    out keeps its expected position in that session.
+    Between channels the position is the vertex of the parabola through three of them. A line without a peak that
+    stands out keeps its expected position in that session.
 
     Returns:
       tracks with one part; half the window is `PAD_WIDTHS` of the width of the phase's strongest line.
     """
-    wanted = list(expected)
-    centre = np.tile(np.array([line.at for line in wanted]).reshape(-1, 1), (1, len(series)))
-    half, seen = np.zeros(centre.shape), np.zeros(len(wanted), bool)
+    centre = np.tile(np.array([line.position for line in expected]).reshape(-1, 1), (1, len(series)))
+    half, is_peak = np.zeros(centre.shape), np.zeros(len(expected), bool)
     for session in range(len(series.session_names)):
-        rows = _gather(series, session)
-        if rows.where.size:
-            for number, path in enumerate(_paths(series.axis.values, rows.image, wanted)):
-                centre[number, rows.where] = path.place[rows.row]
-                half[number, rows.where] = PAD_WIDTHS * path.width
-                seen[number] |= path.found
+        gathered = _gather(series, session)
+        if gathered.indices.size:
+            for number, path in enumerate(_find_paths(series.axis.values, gathered.image, expected)):
+                centre[number, gathered.indices] = path.position[gathered.rows]
+                half[number, gathered.indices] = PAD_WIDTHS * path.width
+                is_peak[number] |= path.is_peak
     spans = np.stack([centre - half, centre + half], axis=2)[:, :, None, :]
-    return tuple(
-        Track(line.phase, line.hkl, *values)
-        for line, *values in zip(wanted, centre, spans, map(bool, seen), strict=True)
-    )
+    tracks = zip(expected, centre, spans, map(bool, is_peak), strict=True)
+    return tuple(Track(line.phase, line.hkl, *values) for line, *values in tracks)
 
 
 def _gather(series: PatternSeries, session: int) -> SessionImage:
-    where = record.in_session(series, session)
-    row = np.arange(where.size) * min(ROWS, where.size) // max(where.size, 1)
-    count = int(row[-1]) + 1 if where.size else 0
-    image, number = np.zeros((count, series.axis.values.size)), np.empty(len(series), int)
-    number[where] = row
-    chosen = np.sort(where)
-    for begin, patterns in lazy.blocks(series.intensity, rows=chosen):
-        np.add.at(image, number[chosen[begin : begin + len(patterns)]], patterns)
-    return SessionImage(where, row, image / np.bincount(row, minlength=count)[:, None])
+    indices = record.session_indices(series, session)
+    rows = np.arange(indices.size) * min(MAX_ROWS, indices.size) // max(indices.size, 1)
+    count = int(rows[-1]) + 1 if indices.size else 0
+    image, row_of_pattern = np.zeros((count, series.axis.values.size)), np.empty(len(series), int)
+    row_of_pattern[indices] = rows
+    stored = np.sort(indices)
+    for begin, patterns in lazy.read_blocks(series.intensity, rows=stored):
+        np.add.at(image, row_of_pattern[stored[begin : begin + len(patterns)]], patterns)
+    return SessionImage(indices, rows, image / np.bincount(rows, minlength=count)[:, None])
 
 
 class _Path(NamedTuple):
-    """A line in one session: its place [R] in each row, its width, whether there is a peak, and how good a path."""
+    """A line in one session."""
 
-    place: np.ndarray
+    position: np.ndarray  # [R] in each row, in axis units
     width: float
-    found: bool
-    worth: float
+    is_peak: bool
+    quality: float  # mean gain along the path, in intensities
 
 
-def _paths(axis: np.ndarray, image: np.ndarray, wanted: list[Line]) -> list[_Path]:
+def _find_paths(axis: np.ndarray, image: np.ndarray, expected: Sequence[ExpectedLine]) -> list[_Path]:
     """The paths of all lines; the best of those left is settled and its peak removed, until none is left."""
     settled: dict[int, _Path] = {}
     tried: dict[int, _Path] = {}
     widths: dict[str, float] = {}  # of a phase: crystallites and instrument are the same for all its lines
-    left = image.copy()
-    while len(settled) < len(wanted):
-        tried |= {n: _path(axis, left, wanted[n]) for n in range(len(wanted)) if n not in settled and n not in tried}
-        best = max(tried, key=lambda number: tried[number].worth)
-        if not tried[best].found:
+    remaining = image.copy()
+    while len(settled) < len(expected):
+        untried = [n for n in range(len(expected)) if n not in settled and n not in tried]
+        tried |= {number: _find_path(axis, remaining, expected[number]) for number in untried}
+        best = max(tried, key=lambda number: tried[number].quality)
+        if not tried[best].is_peak:
             settled |= tried
             break
         path = tried.pop(best)
-        path = settled[best] = path._replace(width=widths.setdefault(wanted[best].phase, path.width))
-        _remove(left, np.interp(path.place, axis, np.arange(axis.size)), path.width / _step(axis))
-        tried = {number: other for number, other in tried.items() if not _near(wanted[number], path)}
-    return [settled[number] for number in range(len(wanted))]
+        path = settled[best] = path._replace(width=widths.setdefault(expected[best].phase, path.width))
+        _remove(remaining, np.interp(path.position, axis, np.arange(axis.size)), path.width / _step(axis))
+        tried = {number: other for number, other in tried.items() if not _is_near(expected[number], path)}
+    return [settled[number] for number in range(len(expected))]
 
 
-def _near(line: Line, path: _Path) -> bool:
+def _is_near(line: ExpectedLine, path: _Path) -> bool:
     """True where taking the peak out may have changed what is seen of `line`."""
-    reach = REMOVED * path.width + (line.high - line.low)
-    return bool(path.place.min() - reach < line.high and path.place.max() + reach > line.low)
+    reach = REMOVED_WIDTHS * path.width + (line.high - line.low)
+    return bool(path.position.min() - reach < line.high and path.position.max() + reach > line.low)
 
 
 def _step(axis: np.ndarray) -> float:
     return float(np.median(np.diff(axis)))
 
 
-def _path(axis: np.ndarray, image: np.ndarray, line: Line) -> _Path:
+def _find_path(axis: np.ndarray, image: np.ndarray, line: ExpectedLine) -> _Path:
     inside = np.flatnonzero((axis >= line.low) & (axis <= line.high))
-    nowhere = _Path(np.full(len(image), line.at), GUESS * _step(axis), False, -np.inf)
+    absent = _Path(np.full(len(image), line.position), DEFAULT_WIDTH * _step(axis), False, -np.inf)
     if inside.size < 5:
-        return nowhere
+        return absent
     centres, raw = axis[inside], image[:, inside]
     excess = gaussian_filter1d(raw - np.quantile(raw, 0.2, axis=1, keepdims=True), 1.0, axis=1, mode="nearest")
     typical = float(np.median(excess.max(axis=1)))
     if typical <= 0:
-        return nowhere
-    away = (centres - line.at) / max(line.high - line.at, line.at - line.low)
-    gain = np.minimum(excess / typical, 2.0) - ANCHOR * away[None, :] ** 2
+        return absent
+    distance = (centres - line.position) / max(line.high - line.position, line.position - line.low)
+    gain = np.minimum(excess / typical, 2.0) - ANCHOR * distance[None, :] ** 2
     if not _stands_out(image, gain, inside):
-        return nowhere
-    path = _ridge(gain)
-    channel = _vertex(image, inside[path])
-    width = _width(*_aligned(image, channel, inside.size))
-    worth = typical * float(gain[np.arange(len(gain)), path].mean())
-    return _Path(np.interp(channel, np.arange(axis.size), axis), width * _step(axis), True, worth)
+        return absent
+    columns = _ridge(gain)
+    channel = _vertex(image, inside[columns])
+    width = _width(*_mean_shape(image, channel, inside.size))
+    quality = typical * float(gain[np.arange(len(gain)), columns].mean())
+    return _Path(np.interp(channel, np.arange(axis.size), axis), width * _step(axis), True, quality)
 
 
 def _remove(image: np.ndarray, channel: np.ndarray, width: float) -> None:
-    """Takes the peak that lies at `channel` [R] out of the rows: its mean shape, scaled to each row's own height."""
-    reach = math.ceil(REMOVED * width)
-    mean, offsets = _aligned(image, channel, reach)
+    """Take the peak that lies at `channel` [R] out of the rows: its mean shape, scaled to each row's own height."""
+    reach = math.ceil(REMOVED_WIDTHS * width)
+    mean, offsets = _mean_shape(image, channel, reach)
     shape = np.maximum(mean - mean.min(), 0.0)
-    place = np.arange(image.shape[1])[None, :] - channel[:, None]
-    unit = np.interp(place, offsets, shape / max(float(shape.max()), 1e-12), left=0.0, right=0.0)
+    distance = np.arange(image.shape[1])[None, :] - channel[:, None]
+    peak = np.interp(distance, offsets, shape / max(float(shape.max()), 1e-12), left=0.0, right=0.0)
     # Least squares of the row's excess over its own floor near the peak.
-    floor = np.where(np.abs(place) <= reach, image, np.inf).min(axis=1, keepdims=True)
-    height = (unit * (image - floor)).sum(axis=1) / np.maximum((unit**2).sum(axis=1), 1e-12)
-    image -= np.maximum(height, 0.0)[:, None] * unit
+    floor = np.where(np.abs(distance) <= reach, image, np.inf).min(axis=1, keepdims=True)
+    height = (peak * (image - floor)).sum(axis=1) / np.maximum((peak**2).sum(axis=1), 1e-12)
+    image -= np.maximum(height, 0.0)[:, None] * peak
 
 
 def _stands_out(image: np.ndarray, gain: np.ndarray, inside: np.ndarray) -> bool:
@@ -177,52 +186,53 @@ def _stands_out(image: np.ndarray, gain: np.ndarray, inside: np.ndarray) -> bool
     flank of a peak beyond the bounds, the mean of the rows goes on rising to one side.
     """
     half = len(image) // 2
-    kept, held = (gain[: 2 * half : 2], image[1 : 2 * half : 2]) if half else (gain, image)
-    mean, offsets = _aligned(held, inside[_ridge(kept)], inside.size)
-    near = mean[np.abs(offsets) <= FLANK]
-    if near.argmax() in (0, near.size - 1):
+    chosen, held_out = (gain[: 2 * half : 2], image[1 : 2 * half : 2]) if half else (gain, image)
+    mean, offsets = _mean_shape(held_out, inside[_ridge(chosen)], inside.size)
+    around = mean[np.abs(offsets) <= FLANK]
+    if around.argmax() in (0, around.size - 1):
         return False
     height = mean[np.abs(offsets) <= 1].mean()
     noise = 1.4826 * np.median(np.abs(np.diff(mean))) / np.sqrt(2.0)
-    return bool(height - np.median(mean) > SIGNIFICANT * max(noise, 1e-9 * abs(height)))
+    return bool(height - np.median(mean) > MIN_SIGNIFICANCE * max(noise, 1e-9 * abs(height)))
 
 
 def _ridge(gain: np.ndarray) -> np.ndarray:
-    """[R] columns of the path through gain [R, K] of greatest sum less STIFFNESS · step², steps of at most STEP."""
-    count, columns = gain.shape
-    steps = np.arange(-STEP, STEP + 1)
-    best, came = gain[0], np.zeros(gain.shape, int)
-    for row in range(1, count):
-        padded = np.pad(best, STEP, constant_values=-np.inf)
-        reached = np.stack([padded[STEP + s : STEP + s + columns] for s in steps]) - STIFFNESS * steps[:, None] ** 2
+    """[R] columns of the path through gain [R, K] of greatest sum less STIFFNESS · step², |step| ≤ MAX_STEP."""
+    rows, columns = gain.shape
+    steps = np.arange(-MAX_STEP, MAX_STEP + 1)
+    best, step_to = gain[0], np.zeros(gain.shape, int)
+    for row in range(1, rows):
+        padded = np.pad(best, MAX_STEP, constant_values=-np.inf)
+        shifted = np.stack([padded[MAX_STEP + s : MAX_STEP + s + columns] for s in steps])
+        reached = shifted - STIFFNESS * steps[:, None] ** 2
         choice = reached.argmax(axis=0)
-        came[row] = steps[choice]
+        step_to[row] = steps[choice]
         best = gain[row] + reached[choice, np.arange(columns)]
-    path = np.empty(count, int)
+    path = np.empty(rows, int)
     path[-1] = int(best.argmax())
-    for row in range(count - 1, 0, -1):
-        path[row - 1] = path[row] + came[row, path[row]]
+    for row in range(rows - 1, 0, -1):
+        path[row - 1] = path[row] + step_to[row, path[row]]
     return path
 
 
-def _aligned(image: np.ndarray, channel: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
+def _mean_shape(image: np.ndarray, channel: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
     """The mean of rows moved so that `channel` [R] lies at offset 0, and the offsets.
 
     Linear between channels; beyond the axis the last channel is repeated.
     """
     offsets = np.arange(-reach, reach + 1)
-    place = np.clip(channel[:, None] + offsets[None, :], 0, image.shape[1] - 1)
-    below = np.minimum(place.astype(int), image.shape[1] - 2)
-    part = place - below
+    position = np.clip(channel[:, None] + offsets[None, :], 0, image.shape[1] - 1)
+    below = np.minimum(position.astype(int), image.shape[1] - 2)
+    fraction = position - below
     lower, upper = (np.take_along_axis(image, below + step, axis=1) for step in (0, 1))
-    return ((1.0 - part) * lower + part * upper).mean(axis=0), offsets
+    return ((1.0 - fraction) * lower + fraction * upper).mean(axis=0), offsets
 
 
 def _width(mean: np.ndarray, offsets: np.ndarray) -> float:
     """Full width in channels, at half height above the lower quarter, of the peak at offset 0; at least 1."""
     middle = int(np.flatnonzero(offsets == 0)[0])
-    above = mean > 0.5 * (mean[middle] + np.quantile(mean, 0.25))
-    right, left = (int(np.argmin(np.append(side, False))) for side in (above[middle:], above[middle::-1]))
+    is_above = mean > 0.5 * (mean[middle] + np.quantile(mean, 0.25))
+    right, left = (int(np.argmin(np.append(side, False))) for side in (is_above[middle:], is_above[middle::-1]))
     return max(float(left + right - 1), 1.0)
 
 
@@ -231,6 +241,6 @@ def _vertex(image: np.ndarray, channel: np.ndarray) -> np.ndarray:
     smooth = gaussian_filter1d(image, 1.0, axis=1, mode="nearest")
     inner = np.clip(channel, 1, image.shape[1] - 2)
     left, middle, right = (smooth[np.arange(len(image)), inner + step] for step in (-1, 0, 1))
-    bend = left - 2.0 * middle + right
-    move = np.where(bend < 0, 0.5 * (left - right) / np.where(bend < 0, bend, -1.0), 0.0)
+    curvature = left - 2.0 * middle + right
+    move = np.where(curvature < 0, 0.5 * (left - right) / np.where(curvature < 0, curvature, -1.0), 0.0)
     return inner + np.clip(move, -0.5, 0.5)

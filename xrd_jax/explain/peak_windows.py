@@ -1,4 +1,4 @@
-"""Named peaks: windows that follow them, the share of a map in each, and what a scientist can quote.
+"""Named peaks: windows that follow them through a series.
 
 Overlapping windows become one group: what two peaks share cannot be credited to either.
 """
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float
 from scipy.sparse import csgraph
 
 from xrd_jax.config.cell import Cell
@@ -19,35 +20,21 @@ from xrd_jax.physics.reflections import Reflection, Track
 from xrd_jax.series.record import PatternSeries
 
 ELSEWHERE = "elsewhere"
-SHARED = 0.1  # windows that have more than this part of the narrower one in common, over time, are one group
+MIN_OVERLAP = 0.1  # windows that have more than this part of the narrower one in common, over time, are one group
 
 
 @dataclasses.dataclass(frozen=True)
 class PeakWindow:
-    """Where a peak, or a group of overlapping ones, is in every pattern.
+    """Where a peak, or a group of overlapping ones, is in every pattern."""
 
-    Attributes:
-      phase, hkl: 'NMC', '012'; of a group 'NMC + Al', '012 + 111'.
-      label: 'NMC 012', 'NMC 101 + 006' or 'NMC 012 + Al 111'.
-      centre: [T] middle of the peak, in axis units; of a group the mean of its members.
-      low, high: [T] ends of the window.
-      mask: [T, L] channels that belong to it; no channel of a pattern belongs to two windows.
-      followed: False where a peak of the measured data was not found and its tabulated position stands in for it.
-    """
-
-    phase: str
-    hkl: str
-    label: str
-    centre: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    mask: np.ndarray
-    followed: bool = True
-
-    @property
-    def half_width(self) -> np.ndarray:
-        """[T] half the distance between both ends."""
-        return 0.5 * (self.high - self.low)
+    phase: str  # 'NMC'; of a group 'NMC + Al'
+    hkl: str  # '012'; of a group '012 + 111'
+    label: str  # 'NMC 012', 'NMC 101 + 006' or 'NMC 012 + Al 111'
+    centre: Float[np.ndarray, " T"]  # middle of the peak, in axis units; of a group the mean of its members
+    low: Float[np.ndarray, " T"]  # ends of the window
+    high: Float[np.ndarray, " T"]
+    mask: Bool[np.ndarray, "T L"]  # channels that belong to it; no channel of a pattern belongs to two windows
+    followed: bool = True  # False where a peak was not found in the data and its tabulated position stands in for it
 
     @property
     def span(self) -> tuple[float, float]:
@@ -55,47 +42,36 @@ class PeakWindow:
         return float(np.nanmin(self.low)), float(np.nanmax(self.high))
 
 
-def windows(
-    series: PatternSeries,
-    centres: np.ndarray,
-    reflections: Sequence[Reflection] = (),
-    reach: float = peak_tracking.REACH,
+def find_windows(
+    series: PatternSeries, centres: np.ndarray, reflections: Sequence[Reflection] = ()
 ) -> list[PeakWindow]:
-    """Windows that follow the peaks through the series, in order of position.
+    """Return windows that follow the peaks through the series, in order of position.
 
-    `reflections` (of CIF files or `bragg.table`) are followed in the patterns. Without any, the peaks of the simulated
-    cell are where its state puts them; those named in `series.reflections` are followed; else `series.windows` stay
-    where they are.
+    `reflections` (of CIF files) are followed in the patterns. Without any, the peaks of the simulated cell are where
+    its state puts them; those named in `series.reflections` are followed; else `series.windows` stay where they are.
 
     Args:
       centres: [L] channels of the maps, in axis units.
-      reach: relative change of a spacing that is followed.
     """
-    tracks = _tracks(series, reflections, reach)
-    return _disjoint(_grouped(tracks), np.asarray(centres, np.float64))
+    return _disjoint(_group_overlapping(_tracks(series, reflections)), np.asarray(centres, np.float64))
 
 
-def _tracks(series: PatternSeries, reflections: Sequence[Reflection], reach: float) -> tuple[Track, ...]:
+def _tracks(series: PatternSeries, reflections: Sequence[Reflection]) -> tuple[Track, ...]:
     if reflections:
-        return peak_tracking.follow(series, peak_tracking.lines(reflections, series, reach))
+        return peak_tracking.follow(series, peak_tracking.expected_lines(reflections, series.axis))
     if "cell" in series.provenance:
-        return peak_positions.of_cell(Cell(**series.provenance["cell"]), series)
-    first, last = series.axis.values[[0, -1]]
+        return peak_positions.peak_tracks(Cell(**series.provenance["cell"]), series)
     if series.reflections:
-        named = [
-            peak_tracking.Line(*_parted(label), at, max(at * (1 - reach), first), min(at * (1 + reach), last))
-            for label, at in series.reflections.items()
-            if first <= at <= last
-        ]
-        return peak_tracking.follow(series, named)
-    fixed = []
+        positions = {_split_label(label): position for label, position in series.reflections.items()}
+        return peak_tracking.follow(series, peak_tracking.lines_near(positions, series.axis))
+    tracks = []
     for label, (low, high) in series.windows.items():
         spans = np.broadcast_to(np.array([[[low, high]]], float), (len(series), 1, 2))
-        fixed.append(Track(*_parted(label), spans.mean(axis=(1, 2)), spans))
-    return tuple(fixed)
+        tracks.append(Track(*_split_label(label), spans.mean(axis=(1, 2)), spans))
+    return tuple(tracks)
 
 
-def _parted(label: str) -> tuple[str, str]:
+def _split_label(label: str) -> tuple[str, str]:
     """'Al 111' -> ('Al', '111'); a label that does not end in indices is a phase of its own."""
     phase, _, hkl = label.rpartition(" ")
     return (phase, hkl) if phase and any(letter.isdigit() for letter in hkl) else (label, "")
@@ -119,27 +95,26 @@ class _Group(NamedTuple):
         return np.concatenate([track.spans for track in self.members], axis=1)
 
 
-def _grouped(tracks: Sequence[Track]) -> list[_Group]:
+def _group_overlapping(tracks: Sequence[Track]) -> list[_Group]:
     """Tracks that overlap, directly or through others, together; in order of position."""
     if not tracks:
         return []
-    count = len(tracks)
-    touching = np.zeros((count, count), bool)
-    for first in range(count):
-        for second in range(first):
-            touching[first, second] = _overlap(tracks[first].spans, tracks[second].spans) > SHARED
-    number, group = csgraph.connected_components(touching, directed=False)
-    groups = [_Group(tuple(track for track, own in zip(tracks, group, strict=True) if own == g)) for g in range(number)]
-    return sorted(groups, key=lambda one: float(np.nanmean(one.spans)))
+    is_shared = np.zeros((len(tracks), len(tracks)), bool)
+    for i in range(len(tracks)):
+        for j in range(i):
+            is_shared[i, j] = _overlap(tracks[i].spans, tracks[j].spans) > MIN_OVERLAP
+    count, numbers = csgraph.connected_components(is_shared, directed=False)
+    groups = [_Group(tuple(t for t, n in zip(tracks, numbers, strict=True) if n == group)) for group in range(count)]
+    return sorted(groups, key=lambda group: float(np.nanmean(group.spans)))
 
 
-def _overlap(one: np.ndarray, other: np.ndarray) -> float:
+def _overlap(spans: np.ndarray, others: np.ndarray) -> float:
     """Length that two sets of spans [T, G, 2] share, summed over time, relative to the shorter set."""
     shared = 0.0
-    for part in range(one.shape[1]):
-        low = np.maximum(one[:, part, None, 0], other[:, :, 0])
-        shared += float(np.nansum(np.maximum(np.minimum(one[:, part, None, 1], other[:, :, 1]) - low, 0.0)))
-    lengths = [float(np.nansum(spans[..., 1] - spans[..., 0])) for spans in (one, other)]
+    for part in range(spans.shape[1]):
+        low = np.maximum(spans[:, part, None, 0], others[:, :, 0])
+        shared += float(np.nansum(np.maximum(np.minimum(spans[:, part, None, 1], others[:, :, 1]) - low, 0.0)))
+    lengths = [float(np.nansum(ends[..., 1] - ends[..., 0])) for ends in (spans, others)]
     return shared / max(min(lengths), 1e-12)
 
 
@@ -147,20 +122,20 @@ def _disjoint(groups: Sequence[_Group], centres: np.ndarray) -> list[PeakWindow]
     """Windows whose masks do not overlap: a channel goes to the window it lies deepest in."""
     if not groups:
         return []
-    frames = len(groups[0].spans)
-    deepest, owner = np.zeros((frames, centres.size), np.float32), np.full((frames, centres.size), -1, np.int16)
+    deepest = np.zeros((len(groups[0].spans), centres.size), np.float32)
+    owner = np.full(deepest.shape, -1, np.int16)
     for number, group in enumerate(groups):
         for part in range(group.spans.shape[1]):
             depth = _depth(group.spans[:, part], centres)
-            better = depth > deepest
-            deepest, owner = np.where(better, depth, deepest), np.where(better, np.int16(number), owner)
-    found = []
+            is_deeper = depth > deepest
+            deepest, owner = np.where(is_deeper, depth, deepest), np.where(is_deeper, np.int16(number), owner)
+    windows = []
     for number, group in enumerate(groups):
         centre = np.mean([track.centre for track in group.members], axis=0)
         ends = np.nanmin(group.spans[..., 0], axis=1), np.nanmax(group.spans[..., 1], axis=1)
         followed = all(track.followed for track in group.members)
-        found.append(PeakWindow(*group.names, centre, *ends, owner == number, followed))
-    return [window for window in found if window.mask.any()]
+        windows.append(PeakWindow(*group.names, centre, *ends, owner == number, followed))
+    return [window for window in windows if window.mask.any()]
 
 
 def _depth(span: np.ndarray, centres: np.ndarray) -> np.ndarray:
@@ -169,29 +144,5 @@ def _depth(span: np.ndarray, centres: np.ndarray) -> np.ndarray:
     A span is at least as wide as a channel, so that no peak falls between two.
     """
     half = np.maximum(0.5 * (span[:, 1] - span[:, 0]), 0.5 * float(np.diff(centres).max()))
-    away = np.abs(centres[None, :] - span.mean(axis=1)[:, None]) / half[:, None]
-    return np.nan_to_num(1.0 + 1e-6 - away, nan=-1.0).astype(np.float32)
-
-
-def shares(
-    maps: np.ndarray, found: Sequence[PeakWindow], frames: slice | np.ndarray = slice(None)
-) -> dict[str, np.ndarray]:
-    """Part of a map that lies in each window, and elsewhere; every pattern counts the same.
-
-    Args:
-      maps: [S, T, L] of any scale; signs are dropped, NaN counts as nothing, a pattern without any value is left out.
-      frames: which of the windows' patterns the T are, for maps that come block by block.
-
-    Returns:
-      label -> [S], in the order of the windows, 'elsewhere' last; they sum to 1. NaN for a map that is 0 everywhere.
-    """
-    mass = np.abs(np.nan_to_num(maps))
-    total = mass.sum(axis=-1, dtype=np.float64)
-    weight = np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)
-    count = (total > 0).sum(axis=-1)
-    count = np.where(count > 0, count, np.nan)
-    parts = {
-        one.label: (np.einsum("stl,tl->st", mass, one.mask[frames].astype(mass.dtype)) * weight).sum(axis=-1) / count
-        for one in found
-    }
-    return parts | {ELSEWHERE: 1.0 - sum(parts.values(), np.zeros(len(mass)) * count)}
+    distance = np.abs(centres[None, :] - span.mean(axis=1)[:, None]) / half[:, None]
+    return np.nan_to_num(1.0 + 1e-6 - distance, nan=-1.0).astype(np.float32)

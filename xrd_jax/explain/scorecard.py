@@ -9,104 +9,99 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from xrd_jax.explain import metrics, perturbation
-from xrd_jax.explain import verdict as explain_verdict
+from xrd_jax.explain import metrics
 from xrd_jax.explain.accumulate import Explained
-from xrd_jax.explain.attribution import CONTROLS
-from xrd_jax.information.ground_truth import Truth
+from xrd_jax.explain.methods import CONTROLS, MapKey
+from xrd_jax.explain.perturbation import DeletionCurve
+from xrd_jax.explain.verdict import Evidence, Verdict, judge
+from xrd_jax.information.ground_truth import GroundTruth
 
-Key = tuple[str, str]  # (method, target)
 SCORES = (
     "auprc_fisher", "auprc_decoy", "auprc_seed_std", "auprc_untrained", "mass_in_truth", "overlap", "decoy_mass",
     "spearman_shapley", "spearman_knockout", "stability", "deletion_auc", "insertion_auc", "randomisation",
     "edge_mass",
 )  # fmt: skip
-LOWER = ("decoy_mass", "auprc_untrained", "randomisation", "edge_mass")  # better when smaller
+BETTER_WHEN_LOWER = ("decoy_mass", "auprc_untrained", "randomisation", "edge_mass")
 
 
 class Perturbed(NamedTuple):
-    """What the networks did when channels were taken from them.
+    """What the networks did when channels were taken from them."""
 
-    Attributes:
-      erased, restored: (method, target) -> errors while channels go, or come back, in the order of the map.
-      knocked: window -> target -> [S] harm of losing that window alone.
-    """
-
-    erased: Mapping[Key, perturbation.DeletionCurve]
-    restored: Mapping[Key, perturbation.DeletionCurve]
-    knocked: Mapping[str, Mapping[str, Float[np.ndarray, " S"]]]
+    deleted: Mapping[MapKey, DeletionCurve]  # channels go in the order of the map
+    inserted: Mapping[MapKey, DeletionCurve]  # channels come back in that order
+    knocked_out: Mapping[str, Mapping[str, Float[np.ndarray, " S"]]]  # window -> target -> harm of losing it alone
 
 
 def score(
-    key: Key, explained: Explained, bare: Explained, lured: Explained, inside: Bool[np.ndarray, "T L"], harm: Perturbed,
-    truth: Truth | None,
+    key: MapKey, explained: Explained, untrained: Explained, with_decoy: Explained, decoy: Bool[np.ndarray, "T L"],
+    perturbed: Perturbed, truth: GroundTruth | None,
 ) -> tuple[dict[str, Any], str]:  # fmt: skip
-    """The `SCORES` of one map, None where there is none, with its verdict; and the reason in one line.
+    """Return the `SCORES` of one map, None where there is none, with its verdict; and the reason in one line.
 
     Args:
-      bare: maps of untrained networks; lured: maps of patterns with a decoy, which is `inside` those channels.
+      explained, untrained, with_decoy: maps of the networks, of untrained ones, and of patterns with a decoy.
+      decoy: the channels of that decoy.
     """
     method, target = key
-    curve = explained.curves[key].mean(axis=0)
-    area = {name: _mean(harm.erased[name, target].auc) for name in (method, "intensity", "random")}
-    own: dict[str, float] = {
-        "stability": metrics.stability(explained.curves[key]),
+    curves = explained.curves[key]
+    area = {name: _finite_mean(perturbed.deleted[name, target].auc) for name in (method, "intensity", "random")}
+    scores = dict.fromkeys(SCORES, math.nan) | {
+        "stability": metrics.stability(curves),
         "deletion_auc": area[method],
-        "insertion_auc": _mean(harm.restored[key].auc),
-        "spearman_knockout": _as_knocked_out(key, explained, harm),
-        "decoy_mass": metrics.decoy_mass(lured.maps[key], inside[lured.frames[method]]),
-        "edge_mass": metrics.edge_mass(curve),
+        "insertion_auc": _finite_mean(perturbed.inserted[key].auc),
+        "spearman_knockout": _knock_out_agreement(key, explained, perturbed),
+        "decoy_mass": metrics.decoy_mass(with_decoy.maps[key], decoy[with_decoy.indices[method]]),
+        "edge_mass": metrics.edge_mass(curves.mean(axis=0)),
     }
-    if key in bare.curves:
-        own["randomisation"] = metrics.randomisation(explained.curves[key], bare.curves[key])
+    if key in untrained.curves:
+        scores["randomisation"] = metrics.randomisation(curves, untrained.curves[key])
     intensity = chance = math.nan
     if truth is not None and target in truth.carriers:
-        true = truth.carriers[target]
-        own |= _beside_truth(key, explained, bare, lured, truth)
-        intensity, chance = metrics.auprc(explained.curves["intensity", target].mean(axis=0), true), true.mean()
-    verdict = explain_verdict.verdict(explain_verdict.Evidence(
-        auprc=own.get("auprc_fisher", math.nan), auprc_untrained=own.get("auprc_untrained", math.nan),
-        auprc_intensity=intensity, chance=float(chance), randomisation=own.get("randomisation", math.nan),
-        stability=own["stability"], decoy=own["decoy_mass"], deletion=area[method],
-        deletion_intensity=area["intensity"], deletion_random=area["random"],
+        carriers = truth.carriers[target]
+        scores |= _truth_scores(key, explained, untrained, with_decoy, truth)
+        intensity = metrics.auprc(explained.curves["intensity", target].mean(axis=0), carriers)
+        chance = float(carriers.mean())
+    verdict = judge(Evidence(
+        auprc=scores["auprc_fisher"], auprc_untrained=scores["auprc_untrained"], auprc_intensity=intensity,
+        chance=chance, randomisation=scores["randomisation"], stability=scores["stability"],
+        decoy=scores["decoy_mass"], deletion=area[method], deletion_intensity=area["intensity"],
+        deletion_random=area["random"],
     ))  # fmt: skip
     if method in CONTROLS:
-        verdict = explain_verdict.Verdict("control", "knows no network")
-    row: dict[str, Any] = {name: _or_none(own.get(name, math.nan)) for name in SCORES}
+        verdict = Verdict("control", "knows no network")
+    row = {name: round(float(value), 4) if math.isfinite(value) else None for name, value in scores.items()}
     return row | {"verdict": verdict.word}, verdict.reason
 
 
-def _beside_truth(key: Key, explained: Explained, bare: Explained, lured: Explained, truth: Truth) -> dict[str, float]:
-    curve, true = explained.curves[key].mean(axis=0), truth.carriers[key[1]]
-    own = {
-        "auprc_fisher": metrics.auprc(curve, true),
-        "auprc_decoy": metrics.auprc(lured.curves[key].mean(axis=0), true),
-        "auprc_seed_std": float(np.std([metrics.auprc(seed, true) for seed in lured.curves[key]])),
-        "mass_in_truth": metrics.mass_inside(curve, true),
-        "overlap": metrics.overlap(curve, true),
+def _truth_scores(
+    key: MapKey, explained: Explained, untrained: Explained, with_decoy: Explained, truth: GroundTruth
+) -> dict[str, float]:
+    curve, carriers = explained.curves[key].mean(axis=0), truth.carriers[key[1]]
+    scores = {
+        "auprc_fisher": metrics.auprc(curve, carriers),
+        "auprc_decoy": metrics.auprc(with_decoy.curves[key].mean(axis=0), carriers),
+        "auprc_seed_std": float(np.std([metrics.auprc(seed, carriers) for seed in with_decoy.curves[key]])),
+        "mass_in_truth": metrics.mass_inside(curve, carriers),
+        "overlap": metrics.overlap(curve, carriers),
     }
-    if key in bare.curves:
-        own["auprc_untrained"] = metrics.auprc(bare.curves[key].mean(axis=0), true)
+    if key in untrained.curves:
+        scores["auprc_untrained"] = metrics.auprc(untrained.curves[key].mean(axis=0), carriers)
     if key[1] in truth.shapley:
-        own["spearman_shapley"] = metrics.agreement(curve, truth.windows, truth.shapley[key[1]])
-    return own
+        scores["spearman_shapley"] = metrics.window_agreement(curve, truth.windows, truth.shapley[key[1]])
+    return scores
 
 
-def _as_knocked_out(key: Key, explained: Explained, harm: Perturbed) -> float:
+def _knock_out_agreement(key: MapKey, explained: Explained, perturbed: Perturbed) -> float:
     """Rank correlation over windows between the map's share and the harm that the networks take without the window."""
     shares = explained.shares[key]
-    names = [name for name in harm.knocked if name in shares and key[1] in harm.knocked[name]]
+    names = [name for name, harm in perturbed.knocked_out.items() if name in shares and key[1] in harm]
     if len(names) < 3:
         return math.nan
-    taken = [_mean(harm.knocked[name][key[1]]) for name in names]
-    return metrics.spearman(np.array([shares[name].mean() for name in names]), np.array(taken))
+    harms = [_finite_mean(perturbed.knocked_out[name][key[1]]) for name in names]
+    return metrics.spearman(np.array([shares[name].mean() for name in names]), np.array(harms))
 
 
-def _mean(values: np.ndarray) -> float:
-    """Mean of what is not NaN; NaN if all is."""
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if known.size else math.nan
-
-
-def _or_none(value: float) -> float | None:
-    return round(float(value), 4) if math.isfinite(value) else None
+def _finite_mean(values: np.ndarray) -> float:
+    """Mean of what is finite; NaN if nothing is."""
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else math.nan

@@ -3,108 +3,119 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from xrd_jax import datasets
 from xrd_jax.analysis.run import Run
-from xrd_jax.explain import accumulate, attribution, peak_windows, perturbation, scorecard
-from xrd_jax.explain import decoy as explain_decoy
-from xrd_jax.explain import importance as explain_importance
-from xrd_jax.explain.accumulate import Explained
-from xrd_jax.explain.attribution import CONTROLS
-from xrd_jax.information.ground_truth import Truth, of_run
+from xrd_jax.explain import decoy, perturbation, scorecard
+from xrd_jax.explain.accumulate import Explained, collect
+from xrd_jax.explain.attribution import untrained
+from xrd_jax.explain.importance import ImportanceRow, importance_rows
+from xrd_jax.explain.methods import CONTROLS, ENSEMBLE
+from xrd_jax.explain.peak_windows import ELSEWHERE, PeakWindow, find_windows
+from xrd_jax.information import ground_truth
+from xrd_jax.physics import cif
 from xrd_jax.preprocessing.prepare import prepare
+from xrd_jax.runtime.console import Console
 from xrd_jax.series.record import PatternSeries
 
-DEFAULT = (
-    attribution.ENSEMBLE,
-    "gradient_noise",
-)  # what experiments/studies/faithfulness.py supports, of many networks and of one
-MAPPED = 2000  # evenly spaced verification patterns that are explained
-# Pairs of pattern and seed that costly methods explain, that untrained networks see, and that lose channels.
-COSTLY, BARE, DELETED = 2048, 1024, 512
-FEWEST, MOST = 32, 512  # patterns that these are for however many seeds
+# What experiments/studies/faithfulness.py supports, of many networks and of one.
+DEFAULT_METHODS = (ENSEMBLE, "gradient_noise")
+MAX_TEST_PATTERNS = 2000  # evenly spaced test patterns that are explained
+# Pairs of pattern and seed that costly methods explain, that untrained networks see, and that lose channels …
+COSTLY_PAIRS, UNTRAINED_PAIRS, DELETION_PAIRS = 2048, 1024, 512
+MIN_PATTERNS, MAX_PATTERNS = 32, 512  # … and the patterns that these are for however many seeds
 
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """Everything that is said about a run, before it is written.
-
-    Attributes:
-      part: the patterns that were explained.
-      explained, bare, lured: maps of the networks, of untrained ones, and with a decoy in the patterns.
-      harm: errors while channels are deleted, or given back, in the order of every map, and without named peaks.
-      scores: target -> method -> score -> number, None where there is none; reasons: the same -> one line.
-      rows: of importance.csv.
-    """
+    """Everything that is said about a run, before it is written."""
 
     run: Run
-    part: PatternSeries
-    found: list[peak_windows.PeakWindow]
-    truth: Truth | None
-    explained: Explained
-    bare: Explained
-    lured: Explained
-    harm: scorecard.Perturbed
-    scores: dict[str, dict[str, dict[str, Any]]]
-    reasons: dict[str, dict[str, str]]
-    rows: list[explain_importance.Row]
+    series: PatternSeries  # the patterns that were explained
+    windows: list[PeakWindow]  # the named peaks in them
+    truth: ground_truth.GroundTruth | None
+    explained: Explained  # maps of the networks,
+    untrained: Explained  # of untrained ones,
+    with_decoy: Explained  # and with a decoy in the patterns
+    perturbed: scorecard.Perturbed
+    scores: dict[str, dict[str, dict[str, Any]]]  # target -> method -> score -> number, None where there is none
+    reasons: dict[str, dict[str, str]]  # target -> method -> one line
+    rows: list[ImportanceRow]  # of importance.csv
 
 
 def run(
-    run: Run, methods: Sequence[str], cifs: Sequence[str], by: str, say: Callable[[str], None], progress: bool = False
+    trained: Run, methods: Sequence[str], cifs: Sequence[str], importance_method: str, console: Console | None = None
 ) -> Study:
-    """Everything but the writing."""
-    part = verification(run)
-    found = peak_windows.windows(part, run.axis, _reflections(cifs, part))
-    say(f"explaining {len(part)} verification patterns by {len(methods)} methods, {run.config.seeds} seed(s)")
-    masks = {one.label: one.mask for one in found}
-    everything = (*methods, *CONTROLS)
-    costly, unlearnt, deleted = (min(MOST, max(FEWEST, of // run.config.seeds)) for of in (COSTLY, BARE, DELETED))
-    words = [word if progress else "" for word in ("explaining", "untrained", "decoy", "deleting", "giving back")]
-    explained = accumulate.collect(run, part, everything, masks, None, costly, progress=words[0])
-    say("the same of untrained networks, and with a decoy")
-    some = part.subset(part.thinned(unlearnt))
-    bare = accumulate.collect(attribution.untrained(run), some, methods, reference=part, progress=words[1])
-    lure, inside = decoy(run, part)
-    lured = explained
-    if lure is not part:
-        lured = accumulate.collect(run, lure, everything, None, part, costly, progress=words[2])
-    truth = of_run(run.config, run.axis)
-    say("deleting channels in the order of every map, and giving them back")
-    harm = tested(run, part, part.thinned(deleted), explained, masks, words[3:])
+    """Return everything but what is written.
+
+    Args:
+      cifs: CIF files whose reflections name the peaks.
+      importance_method: the one of `methods` that importance.csv is of.
+    """
+    console, seeds = console or Console(), trained.config.seeds
+    series = select_test_patterns(trained)
+    windows = find_windows(series, trained.axis, cif.read_all(cifs, series.axis) if cifs else ())
+    masks = {window.label: window.mask for window in windows}
+    every, costly = (*methods, *CONTROLS), _patterns_for(COSTLY_PAIRS, seeds)
+    summed = functools.partial(collect, console=console)
+    console.echo(f"explaining {len(series)} test patterns by {len(methods)} methods, {seeds} seed(s)")
+    explained = summed(trained, series, every, masks, patterns=costly, description="explaining")
+    console.echo("the same of untrained networks, and with a decoy")
+    part = series.subset(series.thinned(_patterns_for(UNTRAINED_PAIRS, seeds)))
+    of_untrained = summed(untrained(trained), part, methods, reference=series, description="untrained")
+    decoy_series, decoy_mask = series_with_decoy(trained, series)
+    with_decoy = explained
+    if decoy_series is not series:
+        with_decoy = summed(trained, decoy_series, every, None, series, costly, description="decoy")
+    truth = ground_truth.of_run(trained.config, trained.axis)
+    console.echo("deleting channels in the order of every map, and giving them back")
+    perturbed = perturb(trained, series, explained, masks, console)
     scores: dict[str, dict[str, dict[str, Any]]] = {}
     reasons: dict[str, dict[str, str]] = {}
-    for method, target in explained.curves:
-        row, reason = scorecard.score((method, target), explained, bare, lured, inside, harm, truth)
-        scores.setdefault(target, {})[method] = row
-        reasons.setdefault(target, {})[method] = reason
-    verdicts = {target: own[by]["verdict"] for target, own in scores.items()}
-    shares = {target: _with_rest(explained.shares[by, target]) for target in scores}
-    rows = explain_importance.importance(shares, found, verdicts)
-    return Study(run, part, found, truth, explained, bare, lured, harm, scores, reasons, rows)
+    for key in explained.curves:
+        row, reason = scorecard.score(key, explained, of_untrained, with_decoy, decoy_mask, perturbed, truth)
+        scores.setdefault(key[1], {})[key[0]] = row
+        reasons.setdefault(key[1], {})[key[0]] = reason
+    verdicts = {target: by_method[importance_method]["verdict"] for target, by_method in scores.items()}
+    shares = {target: _with_elsewhere(explained.shares[importance_method, target]) for target in scores}
+    rows = importance_rows(shares, windows, verdicts)
+    maps = (explained, of_untrained, with_decoy)
+    return Study(trained, series, windows, truth, *maps, perturbed, scores, reasons, rows)
 
 
-def tested(
-    run: Run, part: PatternSeries, rows: np.ndarray, explained: Explained, masks: Mapping[str, np.ndarray],
-    words: Sequence[str],
-) -> scorecard.Perturbed:  # fmt: skip
-    """What the networks do without some channels of the patterns `rows`; `words`: what two progress bars say."""
-    some = part.subset(rows)
-    ranked = {k: c if len(c) == run.config.seeds else c.mean(axis=0) for k, c in explained.curves.items()}
-    erased, restored = (
-        perturbation.deletions(run, some, ranked, insertion=back, progress=word)
-        for back, word in zip((False, True), words, strict=True)
+def _patterns_for(pairs: int, seeds: int) -> int:
+    """How many patterns make about `pairs` of pattern and seed."""
+    return min(MAX_PATTERNS, max(MIN_PATTERNS, pairs // seeds))
+
+
+def perturb(
+    run: Run, series: PatternSeries, explained: Explained, masks: Mapping[str, np.ndarray], console: Console
+) -> scorecard.Perturbed:
+    """Return what the networks do without some channels of evenly spaced patterns.
+
+    Args:
+      masks: window -> bool [T, L].
+    """
+    indices = series.thinned(_patterns_for(DELETION_PAIRS, run.config.seeds))
+    part = series.subset(indices)
+    # Of the ensemble there are no curves of seeds: their mean ranks the channels for all.
+    curves = {k: c if len(c) == run.config.seeds else c.mean(axis=0) for k, c in explained.curves.items()}
+    deleted, inserted = (
+        perturbation.deletion_curves(run, part, curves, insertion=back, console=console, description=description)
+        for back, description in ((False, "deleting"), (True, "giving back"))
     )
-    knocked = perturbation.knock_out(run, some, {name: mask[rows] for name, mask in masks.items()}) if masks else {}
-    return scorecard.Perturbed(erased, restored, knocked)
+    windows = {name: mask[indices] for name, mask in masks.items()}
+    return scorecard.Perturbed(deleted, inserted, perturbation.knock_out(run, part, windows) if windows else {})
 
 
-def verification(run: Run, most: int = MAPPED) -> PatternSeries:
-    """The verification patterns of a run, at most `most`, evenly spaced.
+def select_test_patterns(run: Run, max_patterns: int = MAX_TEST_PATTERNS) -> PatternSeries:
+    """Return the test patterns of a run, at most `max_patterns`, evenly spaced.
 
     Raises:
       UserError: its data are no longer there.
@@ -112,26 +123,19 @@ def verification(run: Run, most: int = MAPPED) -> PatternSeries:
     series, _, _ = datasets.load_for(run.config)
     prepared = prepare(series, run.config.prepare, run.config.split_seed)
     test = np.sort(prepared.test)
-    return prepared.series.subset(test[np.unique(np.linspace(0, test.size - 1, min(most, test.size)).astype(int))])
+    chosen = np.unique(np.linspace(0, test.size - 1, min(max_patterns, test.size)).astype(int))
+    return prepared.series.subset(test[chosen])
 
 
-def _reflections(cifs: Sequence[str], part: PatternSeries) -> Sequence[Any]:
-    if not cifs:
-        return ()
-    from xrd_jax.physics import cif
-
-    return cif.read_all(cifs, part.axis)
-
-
-def decoy(run: Run, part: PatternSeries) -> tuple[PatternSeries, np.ndarray]:
-    """Patterns with a peak that carries nothing, and where it is, bool [T, L]: the cell's own decoy, or one added."""
+def series_with_decoy(run: Run, series: PatternSeries) -> tuple[PatternSeries, Bool[np.ndarray, "T L"]]:
+    """Return patterns with a peak that carries nothing, and its channels: the cell's own decoy, or one added."""
     if not run.config.data and run.config.cell.decoy:
-        return part, next(one.mask for one in peak_windows.windows(part, run.axis) if one.label == "decoy")
-    lure = explain_decoy.inject(part)
-    return lure.series, lure.inside(run.axis)
+        return series, next(window.mask for window in find_windows(series, run.axis) if window.label == "decoy")
+    added = decoy.add_decoy(series)
+    return added.series, added.inside(run.axis)
 
 
-def _with_rest(shares: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _with_elsewhere(shares: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Shares of the windows and, last, of what lies in none."""
     rest = 1.0 - sum(shares.values(), np.zeros_like(next(iter(shares.values()), np.zeros(1))))
-    return {**shares, peak_windows.ELSEWHERE: rest}
+    return {**shares, ELSEWHERE: rest}

@@ -7,39 +7,29 @@ import math
 from typing import NamedTuple
 
 # Thresholds of the verdict; `docs/truth.md` tells how far they separate maps that are near the truth from others.
-ABOVE_CHANCE = 0.10  # least average precision above that of a random map
-DECOY_MOST = 0.10  # largest share of a map on a peak that carries nothing
-ALIKE_MOST = 0.80  # largest rank correlation with the map of untrained networks
-GAIN = 0.15  # least average precision above the untrained networks' map
-MARGIN = 0.05  # least average precision above plain intensity
-DELETION_SLACK = 0.03  # largest deletion area below that of plain intensity, which deletes very well
-STABLE = 0.70  # least mean rank correlation between seeds
+MIN_ABOVE_CHANCE = 0.10  # contradicted: average precision above that of a random map,
+MAX_DECOY = 0.10  # and share of a map on a peak that carries nothing
+MAX_RANDOMISATION = 0.80  # fails randomisation: rank correlation with the map of untrained networks,
+MIN_GAIN = 0.15  # and average precision above that map
+MIN_MARGIN = 0.05  # no better than intensity: average precision above it or, where no truth is known,
+DELETION_SLACK = 0.03  # deletion area below that of intensity, which deletes very well
+MIN_STABILITY = 0.70  # unstable: mean rank correlation between seeds
 
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """Numbers that a verdict rests on; NaN for what is not known.
+    """Numbers that a verdict rests on; NaN for what is not known."""
 
-    Attributes:
-      auprc, auprc_untrained, auprc_intensity, chance: average precision of the map, of the untrained networks' map, of
-        plain intensity, and the share of true channels.
-      randomisation: rank correlation with the untrained networks' map.
-      stability: between seeds.
-      decoy: share of the map on a peak that carries nothing.
-      deletion, deletion_intensity, deletion_random: area under the deletion curve when channels go in the order of the
-        map, of plain intensity, or at random; larger is better.
-    """
-
-    auprc: float = math.nan
-    auprc_untrained: float = math.nan
-    auprc_intensity: float = math.nan
-    chance: float = math.nan
-    randomisation: float = math.nan
-    stability: float = math.nan
-    decoy: float = math.nan
-    deletion: float = math.nan
-    deletion_intensity: float = math.nan
-    deletion_random: float = math.nan
+    auprc: float = math.nan  # average precision of the map,
+    auprc_untrained: float = math.nan  # of the untrained networks' map,
+    auprc_intensity: float = math.nan  # of plain intensity,
+    chance: float = math.nan  # and of a random map: the share of true channels
+    randomisation: float = math.nan  # rank correlation with the untrained networks' map
+    stability: float = math.nan  # mean rank correlation between seeds
+    decoy: float = math.nan  # share of the map on a peak that carries nothing
+    deletion: float = math.nan  # area under the deletion curve when channels go in the order of the map,
+    deletion_intensity: float = math.nan  # of plain intensity,
+    deletion_random: float = math.nan  # or at random; larger is better
 
 
 class Verdict(NamedTuple):
@@ -54,57 +44,47 @@ class Verdict(NamedTuple):
     reason: str
 
 
-def verdict(evidence: Evidence) -> Verdict:
-    """The gravest objection to a map or, where there is none, 'supported'.
-
-    contradicted               its precision is less than ABOVE_CHANCE above chance, more than DECOY_MOST of it lies on
-                               a decoy, or deleting channels in its order harms no more than at random
-    fails randomisation        it ranks channels like untrained networks (above ALIKE_MOST) or, where the truth is
-                               known, finds less than GAIN more of it than they do
-    no better than intensity   its precision is less than MARGIN above that of plain intensity or, where no truth is
-                               known, its deletion area more than DELETION_SLACK below
-    unstable                   seeds agree less than STABLE
+def judge(evidence: Evidence) -> Verdict:
+    """Return the gravest objection to a map or, where there is none, 'supported'.
 
     What is NaN objects to nothing, but a map of which neither precision nor deletion is known is not supported.
     """
-    e = evidence
-    known = not math.isnan(e.auprc)
-    objections = {
-        "contradicted": [
-            (e.auprc < e.chance + ABOVE_CHANCE, f"average precision {e.auprc:.2f}, chance {e.chance:.2f}"),
-            (e.decoy > DECOY_MOST, f"{100 * e.decoy:.0f} % on a peak that carries nothing"),
-            (e.deletion <= e.deletion_random, f"deletion {e.deletion:.2f}, at random {e.deletion_random:.2f}"),
-        ],
-        "fails randomisation": [
-            (e.randomisation > ALIKE_MOST, f"ranks channels like untrained networks ({e.randomisation:.2f})"),
-            (
-                e.auprc < e.auprc_untrained + GAIN,
-                f"average precision {e.auprc:.2f}, untrained {e.auprc_untrained:.2f}",
-            ),
-        ],
-        "no better than intensity": [
-            (
-                e.auprc < e.auprc_intensity + MARGIN,
-                f"average precision {e.auprc:.2f}, intensity {e.auprc_intensity:.2f}",
-            ),
-            (
-                not known and e.deletion < e.deletion_intensity - DELETION_SLACK,
-                f"deletion {e.deletion:.2f}, intensity {e.deletion_intensity:.2f}",
-            ),
-            (not known and math.isnan(e.deletion), "neither precision nor deletion was measured"),
-        ],
-        "unstable": [(e.stability < STABLE, f"seeds agree {e.stability:.2f}")],
-    }
-    for word, checks in objections.items():
+    for word, checks in _objections(evidence).items():
         reasons = [reason for fails, reason in checks if fails]
         if reasons:
             return Verdict(word, "; ".join(reasons))
-    return Verdict("supported", _in_favour(e))
+    return Verdict("supported", _in_favour(evidence))
+
+
+def _objections(e: Evidence) -> dict[str, list[tuple[bool, str]]]:
+    """Every check, (whether it fails, the numbers), under the word for its failure; the gravest first."""
+    precision = f"average precision {e.auprc:.2f}"
+    has_truth = not math.isnan(e.auprc)
+    return {
+        "contradicted": [
+            (e.auprc < e.chance + MIN_ABOVE_CHANCE, f"{precision}, chance {e.chance:.2f}"),
+            (e.decoy > MAX_DECOY, f"{100 * e.decoy:.0f} % on a peak that carries nothing"),
+            (e.deletion <= e.deletion_random, f"deletion {e.deletion:.2f}, at random {e.deletion_random:.2f}"),
+        ],
+        "fails randomisation": [
+            (e.randomisation > MAX_RANDOMISATION, f"ranks channels like untrained networks ({e.randomisation:.2f})"),
+            (e.auprc < e.auprc_untrained + MIN_GAIN, f"{precision}, untrained {e.auprc_untrained:.2f}"),
+        ],
+        "no better than intensity": [
+            (e.auprc < e.auprc_intensity + MIN_MARGIN, f"{precision}, intensity {e.auprc_intensity:.2f}"),
+            (
+                not has_truth and e.deletion < e.deletion_intensity - DELETION_SLACK,
+                f"deletion {e.deletion:.2f}, intensity {e.deletion_intensity:.2f}",
+            ),
+            (not has_truth and math.isnan(e.deletion), "neither precision nor deletion was measured"),
+        ],
+        "unstable": [(e.stability < MIN_STABILITY, f"seeds agree {e.stability:.2f}")],
+    }
 
 
 def _in_favour(e: Evidence) -> str:
-    told = {
+    numbers = {
         "average precision": e.auprc, "untrained": e.auprc_untrained, "intensity": e.auprc_intensity,
         "decoy": e.decoy, "deletion": e.deletion, "like untrained": e.randomisation, "seeds agree": e.stability,
     }  # fmt: skip
-    return ", ".join(f"{name} {value:.2f}" for name, value in told.items() if not math.isnan(value))
+    return ", ".join(f"{name} {value:.2f}" for name, value in numbers.items() if not math.isnan(value))

@@ -3,71 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from xrd_jax.config.cell import Cell
-from xrd_jax.figures import panels as figures_panels
-from xrd_jax.figures import run, style
-from xrd_jax.information import fisher
-from xrd_jax.physics import windows as physics_windows
-from xrd_jax.series import axis as series_axis
+from xrd_jax.figures import style
+from xrd_jax.figures.panels import LABEL_SIZE, caption, label_positions, root_ticks, signed_root
+from xrd_jax.information.fisher import ChannelInformation, carrier_channels, mean_shares, window_shares
+from xrd_jax.physics.windows import named_windows, reflection_positions
+from xrd_jax.series.axis import channel_edges
 
-LEAST_SHARE = 0.005  # windows with less are not labelled
+MIN_SHARE = 0.005  # windows with less are not labelled
 
 
 @style.styled
-def figure(cell: Cell, known: fisher.Information) -> Figure:
-    """The patterns, and under them for each target how much of its information lies where on the axis."""
-    targets, windows = list(known.per_frame), physics_windows.windows(cell)
-    drawn = Figure((style.WIDTH, 1.9 + 1.35 * len(targets)), layout="constrained")
-    panels = drawn.subplots(1 + len(targets), 1, sharex=True, height_ratios=[1.25] + [1.0] * len(targets))
-    edges = series_axis.channel_edges(known.centres)
-    _patterns(panels[0], known)
-    width = np.diff(edges)
-    for number, (axes, target) in enumerate(zip(panels[1:], targets, strict=True)):
-        density = 100.0 * fisher.curve(known, target) / width
-        carrying = np.where(fisher.carriers(known, target), density, 0.0)
-        axes.stairs(density, edges, fill=True, color="0.75", linewidth=0, label="the other 10 %")
-        axes.stairs(carrying, edges, fill=True, color=style.BLUE, linewidth=0, label="channels that carry 90 %")
-        right = axes.twinx()
-        right.plot(known.centres, known.mutual[target], color=style.RED, linewidth=0.7)
-        right.set_ylim(0.0, 1.3 * known.mutual[target].max())
-        right.set_ylabel("One channel (bit)", color=style.RED)
-        right.tick_params(axis="y", labelcolor=style.RED)
-        axes.set(ylabel="Share (% per °)", ylim=(0.0, 1.3 * density.max()))
-        axes.set_title(figures_panels.caption(target, ""), loc="left")
-        _labels(axes, windows, fisher.shares(known, target, windows))
-        if number == 0:
-            handles, names = axes.get_legend_handles_labels()
-    drawn.legend(
-        [*handles[::-1], right.lines[0]], [*names[::-1], "what one channel alone tells"], loc="outside lower center",
+def figure(cell: Cell, information: ChannelInformation) -> Figure:
+    """Draw the patterns, and under them for each target how much of its information lies where on the axis."""
+    targets, windows = list(information.shares), named_windows(cell)
+    picture = Figure((style.WIDTH, 1.9 + 1.35 * len(targets)), layout="constrained")
+    panels = picture.subplots(1 + len(targets), 1, sharex=True, height_ratios=[1.25] + [1.0] * len(targets))
+    edges = channel_edges(information.centres)
+    _draw_patterns(panels[0], information)
+    for axes, target in zip(panels[1:], targets, strict=True):
+        bits_line = _draw_target(axes, information, target, edges)
+        _label_windows(axes, windows, window_shares(information, target, windows))
+    handles, labels = panels[1].get_legend_handles_labels()
+    picture.legend(
+        [*handles[::-1], bits_line], [*labels[::-1], "what one channel alone tells"], loc="outside lower center",
         ncols=3, frameon=False,
     )  # fmt: skip
     panels[-1].set(xlabel="2θ (°)", xlim=(edges[0], edges[-1]))
-    figures_panels.mark(panels[0], physics_windows.reflections(cell), 5.9)
-    return drawn
+    label_positions(panels[0], reflection_positions(cell), 5.9)
+    return picture
 
 
-def _patterns(axes: Any, known: fisher.Information) -> None:
+def _draw_target(axes: Axes, information: ChannelInformation, target: str, edges: np.ndarray) -> Line2D:
+    """Share of each channel, those that carry 90 % in colour, and the bits of one channel alone."""
+    density = 100.0 * mean_shares(information, target) / np.diff(edges)
+    carrying = np.where(carrier_channels(information, target), density, 0.0)
+    axes.stairs(density, edges, fill=True, color="0.75", linewidth=0, label="the other 10 %")
+    axes.stairs(carrying, edges, fill=True, color=style.BLUE, linewidth=0, label="channels that carry 90 %")
+    axes.set(ylabel="Share (% per °)", ylim=(0.0, 1.3 * density.max()))
+    axes.set_title(caption(target, ""), loc="left")
+    right = axes.twinx()
+    right.plot(information.centres, information.bits[target], color=style.RED, linewidth=0.7)
+    right.set_ylim(0.0, 1.3 * information.bits[target].max())
+    right.set_ylabel("One channel (bit)", color=style.RED)
+    right.tick_params(axis="y", labelcolor=style.RED)
+    return right.lines[0]
+
+
+def _draw_patterns(axes: Axes, information: ChannelInformation) -> None:
     """Mean of the expected patterns and the range that they cover, on a square-root scale."""
-    mean = known.mean[known.used]
-    low, middle, high = mean.min(axis=0), mean.mean(axis=0), mean.max(axis=0)
-    axes.fill_between(known.centres, low, high, color="0.82", linewidth=0)
-    axes.plot(known.centres, middle, color="black", linewidth=0.8)
-    axes.set_yscale("function", functions=(run._root, np.square))
-    axes.set_yticks(figures_panels.root_ticks(*axes.get_ylim()))
+    expected = information.expected[information.is_analysed]
+    low, middle, high = expected.min(axis=0), expected.mean(axis=0), expected.max(axis=0)
+    axes.fill_between(information.centres, low, high, color="0.82", linewidth=0)
+    axes.plot(information.centres, middle, color="black", linewidth=0.8)
+    axes.set_yscale("function", functions=(signed_root, np.square))
+    axes.set_yticks(root_ticks(*axes.get_ylim()))
     axes.set_ylabel("Expected counts")
 
 
-def _labels(axes: Any, windows: Mapping[str, tuple[float, float]], shares: Mapping[str, float]) -> None:
-    """Shades the named windows and writes their shares into them."""
+def _label_windows(axes: Axes, windows: Mapping[str, tuple[float, float]], shares: Mapping[str, float]) -> None:
+    """Shade the named windows and write their shares into them."""
     for number, (name, (low, high)) in enumerate(windows.items()):
-        axes.axvspan(low, high, color=style.WASH[number % len(style.WASH)], alpha=0.12, linewidth=0)
-        if shares[name] >= LEAST_SHARE:
+        axes.axvspan(low, high, color=style.WINDOW_COLOURS[number % len(style.WINDOW_COLOURS)], alpha=0.12, linewidth=0)
+        if shares[name] >= MIN_SHARE:
             axes.text(
                 (low + high) / 2, 0.97, f"{100 * shares[name]:.0f} %", transform=axes.get_xaxis_transform(),
-                ha="center", va="top", fontsize=figures_panels.LABEL_SIZE,
+                ha="center", va="top", fontsize=LABEL_SIZE,
             )  # fmt: skip

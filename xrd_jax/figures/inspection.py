@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from xrd_jax.figures import panels as figures_panels
-from xrd_jax.figures import style
+from xrd_jax.figures import panels, style, time_axis
+from xrd_jax.figures.panels import TimeMap
+from xrd_jax.io.inspect.alignment import Centroid, Offset
+from xrd_jax.io.inspect.findings import Session
+from xrd_jax.io.inspect.survey import SurveyedFile
+from xrd_jax.series.axis import AXIS_LABELS
+from xrd_jax.series.record import PatternSeries
 
-
-@dataclasses.dataclass(frozen=True)
-class Curve:
-    """What the cell, or whatever was recorded beside the patterns, did: values [R] at times [R] in s."""
-
-    time: np.ndarray
-    values: np.ndarray
-    label: str = "Voltage (V)"
+VOLTAGE_LABEL = "Voltage (V)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,122 +27,136 @@ class Picture:
     """Patterns to be drawn.
 
     Attributes:
-      time: [T] rising, in s; numbers of patterns where `timed` is False.
-      axis: [N]; intensity: [T, N].
+      patterns: their times rise, in s; they are numbers of patterns where `timed` is False.
       label: of the axis.
-      curve: drawn at the right, over the same times.
+      voltage: time [R] in s and V [R], drawn at the right.
       note: a line under the title, such as that times are assumed.
     """
 
     title: str
-    time: np.ndarray
-    axis: np.ndarray
-    intensity: np.ndarray
+    patterns: TimeMap
     label: str
     timed: bool = True
-    curve: Curve | None = None
+    voltage: tuple[np.ndarray, np.ndarray] | None = None
     note: str = ""
 
 
+def survey_figures(sessions: Sequence[Session], stacks: Sequence[SurveyedFile]) -> Iterator[tuple[str, Figure]]:
+    """Draw stacks and groups of several patterns, else the first pattern; yield (file name without suffix, figure)."""
+    series = [session for session in sessions if len(session.group.scans) > 1]
+    for number, session in enumerate(series or sessions[:1], 1):
+        suffix = "" if number == 1 else f"_{number}"
+        picture = _session_picture(session)
+        yield f"patterns{suffix}", pattern_map(picture)
+        if session.offset is not None and session.centroid is not None:
+            yield f"alignment{suffix}", alignment(picture, session.centroid, session.offset)
+    for number, file in enumerate(stacks, 1):
+        yield f"stack_{number}", pattern_map(_stack_picture(file))
+
+
+def _session_picture(session: Session) -> Picture:
+    group, times, log = session.group, session.times, session.log
+    voltage = (log.time, log.voltage) if log is not None and times.on_log_clock else None
+    time, times_kind = times.time, times.kind
+    if np.any(np.diff(time) <= 0):  # scans with one date: keep their order
+        time, times_kind, voltage = np.arange(time.size, dtype=float), "none", None
+    patterns = TimeMap(time, group.axis, group.intensity()[session.order])
+    kind = group.scans[0].kind
+    label = AXIS_LABELS[kind] if kind else "Position (the files do not say of what)"
+    notes = {"filled": "times assumed: equal steps that fill the log", "none": "no times" if time.size > 1 else ""}
+    title = group.folder.name or group.names[0]
+    return Picture(title, patterns, label, times_kind != "none", voltage, notes.get(times_kind, ""))
+
+
+def _stack_picture(file: SurveyedFile) -> Picture:
+    stack = file.stack
+    assert stack is not None
+    label = AXIS_LABELS[stack.kind] if stack.kind else "Channel" if file.column_glob else "Position"
+    rows = np.arange(len(stack.names), dtype=float)
+    return Picture(file.path.name, TimeMap(rows, stack.axis, np.asarray(stack.intensity, float)), label, timed=False)
+
+
+def series_alignment(name: str, session: PatternSeries, centroid: Centroid, offset: Offset) -> Figure:
+    """Draw one session of a series with its own voltages, as `alignment` does."""
+    patterns = TimeMap(session.time, session.axis.values, np.asarray(session.intensity))
+    voltage = session.time, session.targets["voltage"].values
+    return alignment(Picture(name, patterns, session.axis.label, voltage=voltage), centroid, offset)
+
+
 @style.styled
-def heat_map(picture: Picture) -> Figure:
-    """Patterns over time, first at the bottom, with the curve at their right on the same time axis."""
+def pattern_map(picture: Picture) -> Figure:
+    """Draw patterns over time, first at the bottom, with the voltage at their right on the same time axis."""
     figure = Figure((style.WIDTH, 4.2), layout="constrained")
-    beside = picture.curve is not None
-    grid = figure.add_gridspec(1, 2 if beside else 1, width_ratios=[4.2, 1] if beside else [1])
-    axes = figure.add_subplot(grid[0, 0])
-    seconds, label = _unit(picture)
-    lines = figures_panels.time_bins(picture.time)
-    image = lines.average(picture.intensity)
-    mesh = figures_panels.heat_map(axes, lines, seconds, picture.axis, image, _scale(image), "viridis")
-    axes.set(xlabel=picture.label, ylabel=label)
+    widths = [1.0] if picture.voltage is None else [4.2, 1]
+    grid = figure.add_gridspec(1, len(widths), width_ratios=widths)
+    axes = [figure.add_subplot(grid[0, 0])]
+    seconds, label = _time_unit(picture)
+    mesh = panels.draw_patterns(axes[0], picture.patterns, seconds, "viridis", _intensity_scale)
+    axes[0].set(xlabel=picture.label, ylabel=label)
     _title(figure, picture)
-    panels = [axes]
-    if picture.curve is not None:
-        panels.append(figure.add_subplot(grid[0, 1], sharey=axes))
-        _beside(panels[1], picture.curve, seconds, axes.get_ylim())
-    figures_panels.bar(mesh, panels, "Intensity", "right", "both")
+    if picture.voltage is not None:
+        limits, (time, values) = axes[0].get_ylim(), picture.voltage
+        axes.append(figure.add_subplot(grid[0, 1], sharey=axes[0]))
+        panels.draw_curve_beside(axes[1], time / seconds, values, VOLTAGE_LABEL)
+        axes[1].set_ylim(limits)
+    panels.colour_bar(mesh, axes, "Intensity", "right", "both")
     return figure
 
 
 @style.styled
-def alignment(
-    picture: Picture,
-    position: np.ndarray,
-    window: tuple[float, float],
-    lags: np.ndarray,
-    correlation: np.ndarray,
-    offset: float,
-    against: str,
-    told: bool,
-) -> Figure:
-    """Voltage and moving coordinate over one time axis, and how their agreement depends on an offset.
+def alignment(picture: Picture, centroid: Centroid, offset: Offset) -> Figure:
+    """Draw voltage and centroid over one time axis, and how their agreement depends on an offset.
 
-    Args:
-      position: [T] the coordinate, as the clocks are; drawn again, lightly, with the offset.
-      lags, correlation: [K] s and |r|.
-      offset: s, the best; `told`: it is a suggestion.
+    The centroid is drawn as the clocks are, and again, lightly, with the offset if it is suggested.
     """
-    assert picture.curve is not None
     figure = Figure((style.WIDTH, 4.6), layout="constrained")
     upper, lower = figure.subplots(2, 1, height_ratios=[2.2, 1])
-    seconds, label = _unit(picture)
-    curve = picture.curve
-    time, values = figures_panels.broken(curve.time, curve.values)
+    seconds, label = _time_unit(picture)
+    assert picture.voltage is not None
+    time, values = time_axis.break_at_gaps(*picture.voltage)
     upper.plot(time / seconds, values, color="black", linewidth=0.9)
-    upper.set(xlabel=label, ylabel=curve.label)
-    right = upper.twinx()
-    shown = {"linestyle": "", "marker": "o", "markersize": 2.2, "markeredgewidth": 0.4}
-    right.plot(picture.time / seconds, position, color=style.RED, label="as the clocks are", **shown)
-    moved: dict[str, Any] = {**shown, "fillstyle": "none", "color": style.BLUE}
-    if told:
-        right.plot((picture.time + offset) / seconds, position, label=f"with the offset, {offset:+.0f} s", **moved)
-    right.set_ylabel(f"Centroid in {window[0]:.4g}–{window[1]:.4g}", color=style.RED)
-    right.tick_params(axis="y", labelcolor=style.RED)
-    right.ticklabel_format(axis="y", useOffset=False)
-    low, high = sorted((np.nanmin(position), np.nanmax(position)))
-    right.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
-    right.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, frameon=False, borderaxespad=0.2)
+    upper.set(xlabel=label, ylabel=VOLTAGE_LABEL)
+    _draw_centroid(upper.twinx(), picture.patterns.time, centroid, offset, seconds)
     _title(figure, picture)
-    lower.plot(lags / seconds, correlation, color="black", linewidth=0.9)
+    lower.plot(offset.offsets / seconds, offset.curve, color="black", linewidth=0.9)
     lower.axvline(0.0, color=style.RED, linewidth=0.8, linestyle=(0, (4, 2)))
-    if told:
-        lower.axvline(offset / seconds, color=style.BLUE, linewidth=0.8)
-    lower.set(xlabel=label.replace("Time", "Offset"), ylabel=f"|r| with {against}")
-    lower.set_xlim(lags[0] / seconds, lags[-1] / seconds)
+    if offset.is_suggested:
+        lower.axvline(offset.seconds / seconds, color=style.BLUE, linewidth=0.8)
+    lower.set(xlabel=label.replace("Time", "Offset"), ylabel=f"|r| with {offset.against}")
+    lower.set_xlim(offset.offsets[0] / seconds, offset.offsets[-1] / seconds)
     lower.grid(color="0.92", linewidth=0.5)
-    verdict = "suggested, not applied" if told else "no offset stands out: none suggested"
+    verdict = "suggested, not applied" if offset.is_suggested else "no offset stands out: none suggested"
     lower.set_title(verdict, loc="right", fontweight="normal", fontsize=7.5, color=style.BLUE)
     return figure
 
 
-def _unit(picture: Picture) -> tuple[float, str]:
-    return figures_panels.time_unit(picture.time) if picture.timed else (1.0, "Pattern")
+def _draw_centroid(axes: Axes, time: np.ndarray, centroid: Centroid, offset: Offset, seconds: float) -> None:
+    position, (low, high) = centroid.position, centroid.window
+    dots: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 2.2, "markeredgewidth": 0.4}
+    axes.plot(time / seconds, position, color=style.RED, label="as the clocks are", **dots)
+    if offset.is_suggested:
+        label = f"with the offset, {offset.seconds:+.0f} s"
+        moved = (time + offset.seconds) / seconds
+        axes.plot(moved, position, label=label, fillstyle="none", color=style.BLUE, **dots)
+    axes.set_ylabel(f"Centroid in {low:.4g}–{high:.4g}", color=style.RED)
+    axes.tick_params(axis="y", labelcolor=style.RED)
+    axes.ticklabel_format(axis="y", useOffset=False)
+    bottom, top = np.nanmin(position), np.nanmax(position)
+    axes.set_ylim(bottom - 0.05 * (top - bottom), top + 0.05 * (top - bottom))
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, frameon=False, borderaxespad=0.2)
 
 
-def _scale(image: np.ndarray):
-    """Square-root colours for intensities; plain ones where there are negative values."""
-    scale = figures_panels.root_scale(image)
-    if scale.vmin is not None and scale.vmin < 0:
-        from matplotlib.colors import Normalize
+def _time_unit(picture: Picture) -> tuple[float, str]:
+    return time_axis.time_unit(picture.patterns.time) if picture.timed else (1.0, "Pattern")
 
-        return Normalize(scale.vmin, scale.vmax)
-    return scale
+
+def _intensity_scale(image: np.ndarray) -> Normalize:
+    """Return square-root colours for intensities; plain ones where there are negative values."""
+    scale = panels.root_scale(image)
+    return Normalize(scale.vmin, scale.vmax) if scale.vmin is not None and scale.vmin < 0 else scale
 
 
 def _title(figure: Figure, picture: Picture) -> None:
     figure.suptitle(picture.title, x=0.01, ha="left", fontweight="bold", fontsize=9)
     if picture.note:
         figure.text(0.99, 0.985, picture.note, ha="right", va="top", fontsize=7.5, color=style.RED)
-
-
-def _beside(axes: Axes, curve: Curve, seconds: float, limits: tuple[float, float]) -> None:
-    time, values = figures_panels.broken(curve.time, curve.values)
-    axes.plot(values, time / seconds, color="black", linewidth=0.9)
-    axes.set_ylim(limits)
-    axes.set_xlabel(curve.label)
-    axes.tick_params(labelleft=False)
-    axes.locator_params(axis="x", nbins=3)
-    axes.ticklabel_format(axis="x", useOffset=False)
-    axes.margins(x=0.08)
-    axes.grid(axis="x", color="0.9", linewidth=0.5)

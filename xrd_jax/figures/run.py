@@ -1,4 +1,4 @@
-"""The figures of a run: patterns, predictions, attention maps. They are made as values; nothing global is touched."""
+"""The figures of a run: patterns, predictions, attention maps. They are values; nothing global is touched."""
 
 from __future__ import annotations
 
@@ -8,181 +8,142 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import matplotlib.style
 import numpy as np
+from jaxtyping import Float, Int
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from xrd_jax.analysis.vaw import Vaw
-from xrd_jax.figures import panels as figures_panels
-from xrd_jax.figures.style import BLUE, RED, STYLE, WASH, WIDTH, styled
-from xrd_jax.series import axis as series_axis
-from xrd_jax.series import record
-from xrd_jax.series.record import PatternSeries
+from xrd_jax.figures import panels, time_axis
+from xrd_jax.figures.style import BLUE, RED, WIDTH, WINDOW_COLOURS, styled
+from xrd_jax.series.axis import channel_edges
+from xrd_jax.series.record import PatternSeries, session_indices
 
 if TYPE_CHECKING:
     from xrd_jax.preprocessing.targets import TargetSpec
 
-RINGS: dict[str, Any] = {
-    "color": RED,
-    "linestyle": "",
-    "marker": "o",
-    "markersize": 2.2,
-    "fillstyle": "none",
-    "markeredgewidth": 0.5,
-}
+RING_STYLE: dict[str, Any] = {"color": RED, "linestyle": "", "marker": "o", "markersize": 2.2}
+RING_STYLE |= {"fillstyle": "none", "markeredgewidth": 0.5}
 
 
-def to_rgb(figure: Figure) -> np.ndarray:
-    """The figure as uint8 [H, W, 3] at screen resolution."""
-    canvas = FigureCanvasAgg(figure)
-    with matplotlib.style.context(["default", STYLE]):
-        canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
-
-
-def vaw_image(vaw_map: np.ndarray, limit: int = 128) -> np.ndarray:
-    """A map [T, L] as a small picture [rows, L] within 0–1, first pattern at the bottom (last row), NaN as 0."""
-    grid = figures_panels.time_bins(np.arange(len(vaw_map), dtype=float), limit)
-    return np.clip(np.nan_to_num(grid.average(vaw_map)), 0.0, 1.0)[::-1]
+def vaw_image(vaw_map: Float[np.ndarray, "T L"], limit: int = 128) -> Float[np.ndarray, "R L"]:
+    """Return a map as a small picture within 0–1, first pattern at the bottom (last row), NaN as 0."""
+    bins = time_axis.time_bins(np.arange(len(vaw_map), dtype=float), limit)
+    return np.clip(np.nan_to_num(bins.average(vaw_map)), 0.0, 1.0)[::-1]
 
 
 @styled
 def patterns_and_curves(series: PatternSeries) -> Figure:
-    """Patterns over time with the charge–discharge curve at the right, a row for each session (paper, Fig. 1)."""
-    present = [(i, name) for i, name in enumerate(series.session_names) if (series.session == i).any()]
-    beside = figures_panels.curve_name(series)
-    figure = Figure((WIDTH, 0.4 + 3.1 * len(present)), layout="constrained")
-    grid = figure.add_gridspec(len(present), 2 if beside else 1, width_ratios=[4.2, 1] if beside else [1])
-    for row, (session, name) in enumerate(present):
+    """Draw patterns over time with the charge–discharge curve at the right, a row per session (paper, Fig. 1)."""
+    sessions = _sessions_present(series)
+    curve = panels.curve_name(series)
+    figure = Figure((WIDTH, 0.4 + 3.1 * len(sessions)), layout="constrained")
+    grid = figure.add_gridspec(len(sessions), 2 if curve else 1, width_ratios=[4.2, 1] if curve else [1])
+    for row, (session, name) in enumerate(sessions):
         axes = figure.add_subplot(grid[row, 0])
-        where = record.in_session(series, session)
-        seconds, axes_label = figures_panels.clock(series, where)
-        lines = figures_panels.time_bins(series.time[where])
-        image = lines.average(series.intensity[where])
-        mesh = figures_panels.heat_map(
-            axes, lines, seconds, series.axis.values, image, figures_panels.root_scale(image), "viridis"
-        )
-        axes.set(xlabel=series.axis.label, ylabel=axes_label)
+        indices = session_indices(series, session)
+        seconds, time_label = time_axis.series_time_unit(series, indices)
+        mesh = panels.draw_patterns(axes, _patterns(series, indices), seconds, "viridis")
+        axes.set(xlabel=series.axis.label, ylabel=time_label)
         title = textwrap.shorten(name, 28, placeholder="…")
         axes.set_title(title, loc="left")
-        figures_panels.mark(axes, series.reflections, 4.6 if beside else 6.0, start=6.5 * len(title) + 6)
-        panels = [axes]
-        if beside:
-            panels.append(figure.add_subplot(grid[row, 1], sharey=axes))
-            figures_panels.beside(panels[1], series, where, seconds, beside)
-        figures_panels.bar(mesh, panels, "Counts" if series.is_counts else "Intensity", "right", "both")
+        panels.label_positions(axes, series.reflections, 4.6 if curve else 6.0, start=6.5 * len(title) + 6)
+        row_axes = [axes]
+        if curve:
+            row_axes.append(figure.add_subplot(grid[row, 1], sharey=axes))
+            _draw_target_beside(row_axes[1], series, indices, seconds, curve)
+        panels.colour_bar(mesh, row_axes, _intensity_label(series), "right", "both")
     return figure
 
 
 @styled
 def predictions(
-    series: PatternSeries, test: np.ndarray, outputs: Mapping[str, np.ndarray], specs: Sequence[TargetSpec]
+    series: PatternSeries, test: Int[np.ndarray, " N"], outputs: Mapping[str, np.ndarray], specs: Sequence[TargetSpec]
 ) -> Figure:
-    """Measured and predicted targets of the verification patterns, residuals, confusion matrices (paper, Fig. 3).
+    """Draw measured and predicted targets of the test set, residuals, confusion matrices (paper, Fig. 3).
 
     Args:
-      test: indices of the verification patterns.
+      test: indices of the held-out patterns.
       outputs: target -> [S, T] values or [S, T, K] probabilities.
     """
-    present = [(i, name) for i, name in enumerate(series.session_names) if (series.session == i).any()]
-    values = [spec for spec in specs if spec.kind == "regression"]
-    classes = [spec for spec in specs if spec.kind != "regression"]
-    heights = [2.75 * len(present) * len(values), 3.3 * math.ceil(len(classes) / 2)]
-    used = [h for h in heights if h] or [1.0]
+    sessions = _sessions_present(series)
+    regressions = [spec for spec in specs if spec.kind == "regression"]
+    classifications = [spec for spec in specs if spec.kind != "regression"]
+    heights = [2.75 * len(sessions) * len(regressions), 3.3 * math.ceil(len(classifications) / 2)]
+    used = [height for height in heights if height] or [1.0]
     figure = Figure((WIDTH, sum(used)), layout="constrained")
     parts = figure.subfigures(len(used), 1, height_ratios=used, squeeze=False)[:, 0]
-    if values:
-        panels = [(session, name, spec) for spec in values for session, name in present]
-        rows = parts[0].subplots(2 * len(panels), 1, height_ratios=[2.6, 1] * len(panels), squeeze=False)[:, 0]
-        for number, (session, name, spec) in enumerate(panels):
-            title = name if len(values) == 1 else f"{name}, {spec.name}"
+    if regressions:
+        pairs = [(session, name, spec) for spec in regressions for session, name in sessions]
+        rows = parts[0].subplots(2 * len(pairs), 1, height_ratios=[2.6, 1] * len(pairs), squeeze=False)[:, 0]
+        for number, (session, name, spec) in enumerate(pairs):
             pair = (rows[2 * number], rows[2 * number + 1])
-            _regression(pair, series, session, title, test, outputs[spec.name], spec)
+            _draw_regression(pair, series, session_indices(series, session), test, outputs[spec.name], spec)
+            pair[0].set_title(name if len(regressions) == 1 else f"{name}, {spec.name}", loc="left")
         parts[0].legend(*rows[0].get_legend_handles_labels(), loc="outside upper right", ncols=3, frameon=False)
-    if classes:
-        grid = parts[-1].add_gridspec(math.ceil(len(classes) / 2), 4)
-        for number, spec in enumerate(classes):
+    if classifications:
+        grid = parts[-1].add_gridspec(math.ceil(len(classifications) / 2), 4)
+        for number, spec in enumerate(classifications):
             # Two beside each other; one without a neighbour stands in the middle.
-            first = 1 if number == len(classes) - 1 and number % 2 == 0 else 2 * (number % 2)
+            first = 1 if number == len(classifications) - 1 and number % 2 == 0 else 2 * (number % 2)
             axes = parts[-1].add_subplot(grid[number // 2, first : first + 2])
-            figures_panels.confusion(axes, series.targets[spec.name].values[test], outputs[spec.name][:, test], spec)
+            measured = series.targets[spec.name].values[test]
+            panels.confusion_matrix(axes, measured, outputs[spec.name][:, test], spec)
     return figure
 
 
-def _regression(
-    pair: tuple[Axes, Axes],
-    series: PatternSeries,
-    session: int,
-    title: str,
-    test: np.ndarray,
-    output: np.ndarray,
+def _draw_regression(
+    pair: tuple[Axes, Axes], series: PatternSeries, indices: np.ndarray, test: np.ndarray, output: np.ndarray,
     spec: TargetSpec,
-) -> None:
+) -> None:  # fmt: skip
+    """Draw a session's measured and predicted values over time (upper axes), and their difference (lower axes)."""
     upper, lower = pair
-    where = record.in_session(series, session)
-    seconds, label = figures_panels.clock(series, where)
-    chosen = where[np.isin(where, test)]
+    seconds, time_label = time_axis.series_time_unit(series, indices)
+    held_out = indices[np.isin(indices, test)]
     measured, time = series.targets[spec.name].values, series.time / seconds
     scale, unit = (1000.0, "mV") if spec.unit == "V" else (1.0, spec.unit)
-    residual = (output[:, chosen] - measured[chosen]) * scale
-    rings = RINGS | {"rasterized": chosen.size > 1000}
-    upper.plot(
-        *figures_panels.broken(time[where], measured[where]), color="black", linewidth=0.8, zorder=3, label="measured"
-    )
-    upper.plot(time[chosen], output[:, chosen].mean(axis=0), label="predicted", **rings)
-    lower.plot(time[chosen], residual.mean(axis=0), **rings)
+    residual = (output[:, held_out] - measured[held_out]) * scale
+    rings = RING_STYLE | {"rasterized": held_out.size > 1000}
+    curve = time_axis.break_at_gaps(time[indices], measured[indices])
+    upper.plot(*curve, color="black", linewidth=0.8, zorder=3, label="measured")
+    upper.plot(time[held_out], output[:, held_out].mean(axis=0), label="predicted", **rings)
+    lower.plot(time[held_out], residual.mean(axis=0), **rings)
     lower.axhline(0.0, color="black", linewidth=0.6)
     if len(output) > 1:
         # A bar for each pattern, as wide as a ring: a filled band would run across patterns that were trained on.
         band: dict[str, Any] = {"color": RED, "alpha": 0.25, "linewidth": 1.6, "rasterized": True}
-        for axes, values in ((upper, output[:, chosen]), (lower, residual)):
-            centre, deviation = values.mean(axis=0), values.std(axis=0)
-            axes.vlines(time[chosen], centre - deviation, centre + deviation, label="std over seeds", **band)
-    upper.set_title(title, loc="left")
-    errors = np.abs(residual).mean(axis=1) if chosen.size else np.zeros(0)
-    upper.set_title(figures_panels.score(errors, "MAE", unit), loc="right", fontweight="normal", fontsize=8)
-    edges = figures_panels.time_bins(series.time[where]).edges / seconds
+        for axes, values in ((upper, output[:, held_out]), (lower, residual)):
+            mean, deviation = values.mean(axis=0), values.std(axis=0)
+            axes.vlines(time[held_out], mean - deviation, mean + deviation, label="std over seeds", **band)
+    errors = np.abs(residual).mean(axis=1) if held_out.size else np.zeros(0)
+    upper.set_title(panels.score_text(errors, "MAE", unit), loc="right", fontweight="normal", fontsize=8)
+    edges = time_axis.time_bins(series.time[indices]).edges / seconds
     for axes in pair:
         axes.set_xlim(edges[0], edges[-1])
         axes.grid(color="0.92", linewidth=0.5)
-    upper.set_ylabel(figures_panels.caption(spec.name, spec.unit))
+    upper.set_ylabel(panels.caption(spec.name, spec.unit))
     upper.tick_params(labelbottom=False)
-    lower.set(xlabel=label, ylabel=f"Residual\n({unit})" if unit else "Residual")
+    lower.set(xlabel=time_label, ylabel=f"Residual\n({unit})" if unit else "Residual")
 
 
 @styled
 def vaw_maps(series: PatternSeries, vaw: Vaw, session: int) -> Figure:
-    """A session's patterns, its VAW averaged over seeds, and its curve, over one time axis (paper, Figs. 4 and 5)."""
-    where, beside = record.in_session(series, session), figures_panels.curve_name(series)
-    seconds, label = figures_panels.clock(series, where)
+    """Draw a session's patterns, its VAW averaged over seeds, and its curve over time (paper, Figs. 4 and 5)."""
+    indices, curve = session_indices(series, session), panels.curve_name(series)
+    seconds, time_label = time_axis.series_time_unit(series, indices)
     figure = Figure((WIDTH, 4.7), layout="constrained")
-    ratios = [2.6, 2.6, 1.0] if beside else [1.0, 1.0]
-    panels = list(figure.subplots(1, len(ratios), sharey=True, width_ratios=ratios))
-    lines = figures_panels.time_bins(series.time[where])
-    image = lines.average(series.intensity[where])
-    weight = lines.average(sum(one[where] for one in _registered(vaw)) / len(vaw.raw))
-    counts = figures_panels.heat_map(
-        panels[0], lines, seconds, series.axis.values, image, figures_panels.root_scale(image), "Greys"
-    )
-    attention = figures_panels.heat_map(panels[1], lines, seconds, vaw.axis, weight, Normalize(0.0, 1.0), "Greys")
-    figures_panels.hatch(panels[1], vaw.axis, np.isnan(weight).all(axis=0))
-    seeds = f"VAW, mean of {len(vaw.raw)} seeds" if len(vaw.raw) > 1 else "VAW"
-    for axes, mesh, text, extend in (
-        (panels[0], counts, "Counts" if series.is_counts else "Intensity", "both"),
-        (panels[1], attention, seeds, "neither"),
-    ):
-        axes.set_facecolor(figures_panels.BLANK)
-        axes.set_xlim(*series_axis.channel_edges(series.axis.values)[[0, -1]])
-        axes.set_xlabel(series.axis.label)
-        figures_panels.bar(mesh, [axes], text, "bottom", extend)
-        figures_panels.mark(axes, series.reflections, 2.55 if beside else 3.1, start=14)
-    panels[0].set_ylabel(label)
-    if beside:
-        figures_panels.beside(panels[2], series, where, seconds, beside)
-    for axes, letter in zip(panels, "abc", strict=False):
+    ratios = [2.6, 2.6, 1.0] if curve else [1.0, 1.0]
+    row = list(figure.subplots(1, len(ratios), sharey=True, width_ratios=ratios))
+    weights = sum(seed_map[indices] for seed_map in _registered_maps(vaw)) / len(vaw.raw)
+    maps = panels.TimeMap(series.time[indices], vaw.axis, weights)
+    labels = (_intensity_label(series), panels.vaw_label(len(vaw.raw)), series.axis.label)
+    panels.draw_patterns_and_vaw(row, _patterns(series, indices), maps, seconds, labels)
+    for axes in row[:2]:
+        panels.label_positions(axes, series.reflections, 2.55 if curve else 3.1, start=14.0)
+    row[0].set_ylabel(time_label)
+    if curve:
+        _draw_target_beside(row[2], series, indices, seconds, curve)
+    for axes, letter in zip(row, "abc", strict=False):
         axes.set_title(letter, loc="left")
     figure.suptitle(series.session_names[session], x=0.01, ha="left", fontweight="bold", fontsize=9)
     return figure
@@ -190,50 +151,62 @@ def vaw_maps(series: PatternSeries, vaw: Vaw, session: int) -> Figure:
 
 @styled
 def mean_vaw(series: PatternSeries, vaw: Vaw, shares: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Mean VAW of all patterns over their mean pattern, with the share of each named window.
+    """Draw the mean VAW of all patterns over their mean pattern, with the share of each named window.
 
     Args:
       shares: window -> {'share': part of the mean map's area, …}; windows not among them are shaded without a number.
     """
     figure = Figure((WIDTH, 4.4), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[1.5, 1])
-    curves = np.stack([one.mean(axis=0) for one in _registered(vaw)])
+    curves = np.stack([seed_map.mean(axis=0) for seed_map in _registered_maps(vaw)])
     mean, deviation = curves.mean(axis=0), curves.std(axis=0)
     # Seed by seed: the standardised maps of many seeds together may not fit into memory.
-    unmoved = np.mean([one.standardised()[0].mean(axis=0) for one in _by_seed(vaw)], axis=0)
+    unregistered = np.mean([seed_vaw.standardised()[0].mean(axis=0) for seed_vaw in _by_seed(vaw)], axis=0)
     upper.plot(vaw.axis, mean, color=BLUE, linewidth=1.3, label="VAW")
     if len(curves) > 1:
-        label = f"std over {len(curves)} seeds"
-        upper.fill_between(
-            vaw.axis, mean - deviation, mean + deviation, color=BLUE, alpha=0.25, linewidth=0, label=label
-        )
-    upper.plot(vaw.axis, unmoved, color="0.55", linewidth=0.8, linestyle=(0, (4, 2)), label="unregistered")
+        band: dict[str, Any] = {"color": BLUE, "alpha": 0.25, "linewidth": 0}
+        upper.fill_between(vaw.axis, mean - deviation, mean + deviation, label=f"std over {len(curves)} seeds", **band)
+    upper.plot(vaw.axis, unregistered, color="0.55", linewidth=0.8, linestyle=(0, (4, 2)), label="unregistered")
     lower.plot(series.axis.values, np.asarray(series.intensity).mean(axis=0), color="black", linewidth=0.8)
-    lower.set_yscale("function", functions=(_root, np.square))
-    lower.set_yticks(figures_panels.root_ticks(*lower.get_ylim()))
-    lower.set(xlabel=series.axis.label, ylabel="Mean counts" if series.is_counts else "Mean intensity")
-    lower.set_xlim(*series_axis.channel_edges(series.axis.values)[[0, -1]])
+    lower.set_yscale("function", functions=(panels.signed_root, np.square))
+    lower.set_yticks(panels.root_ticks(*lower.get_ylim()))
+    lower.set(xlabel=series.axis.label, ylabel=f"Mean {_intensity_label(series).lower()}")
+    lower.set_xlim(*channel_edges(series.axis.values)[[0, -1]])
     upper.set(ylabel="Mean VAW", ylim=(0.0, None))
     upper.legend(loc="best", edgecolor="none", framealpha=0.85)
-    texts = {}
+    labels = {}
     for number, (name, (low, high)) in enumerate(series.windows.items()):
         for axes in (upper, lower):
-            axes.axvspan(low, high, color=WASH[number % len(WASH)], alpha=0.18, linewidth=0)
+            axes.axvspan(low, high, color=WINDOW_COLOURS[number % len(WINDOW_COLOURS)], alpha=0.18, linewidth=0)
         share = shares.get(name, {}).get("share", math.nan)
-        texts[textwrap.fill(name, 10) + (f"\n{100 * share:.0f} %" if math.isfinite(share) else "")] = (low + high) / 2
-    figures_panels.mark(upper, texts, 6.4, upright=False)
-    figures_panels.mark(lower, series.reflections, 6.4)
+        labels[textwrap.fill(name, 10) + (f"\n{100 * share:.0f} %" if math.isfinite(share) else "")] = (low + high) / 2
+    panels.label_positions(upper, labels, 6.4, upright=False)
+    panels.label_positions(lower, series.reflections, 6.4)
     return figure
 
 
-def _root(values: np.ndarray) -> np.ndarray:
-    return np.sign(values) * np.sqrt(np.abs(values))
+def _sessions_present(series: PatternSeries) -> list[tuple[int, str]]:
+    return [(i, name) for i, name in enumerate(series.session_names) if (series.session == i).any()]
+
+
+def _patterns(series: PatternSeries, indices: np.ndarray) -> panels.TimeMap:
+    return panels.TimeMap(series.time[indices], series.axis.values, series.intensity[indices])
+
+
+def _intensity_label(series: PatternSeries) -> str:
+    return "Counts" if series.is_counts else "Intensity"
+
+
+def _draw_target_beside(axes: Axes, series: PatternSeries, indices: np.ndarray, seconds: float, name: str) -> None:
+    target, marker = series.targets[name], "." if indices.size < 5 else ""
+    label = panels.caption(name, target.unit)
+    panels.draw_curve_beside(axes, series.time[indices] / seconds, target.values[indices], label, marker)
 
 
 def _by_seed(vaw: Vaw) -> list[Vaw]:
     return [dataclasses.replace(vaw, raw=raw[None]) for raw in vaw.raw]
 
 
-def _registered(vaw: Vaw) -> Iterator[np.ndarray]:
-    """[T, L] maps, one seed at a time."""
-    return (one.registered()[0] for one in _by_seed(vaw))
+def _registered_maps(vaw: Vaw) -> Iterator[np.ndarray]:
+    """Yield [T, L] maps, one seed at a time."""
+    return (seed_vaw.registered()[0] for seed_vaw in _by_seed(vaw))

@@ -1,4 +1,4 @@
-"""Photon noise behind a linear resizing: whitening without moving anything, and what nuisances leave of a signal."""
+"""Photon noise after a linear resizing: whitening that keeps channels apart, and what nuisances leave of a signal."""
 
 from __future__ import annotations
 
@@ -12,68 +12,68 @@ from jaxtyping import Float
 
 from xrd_jax.errors import UserError
 
-CORRELATED = 1e-3  # noise of channels that is correlated less is taken to be independent
-STRONGEST = 0.9  # correlation with all neighbours together beyond which whitening is refused
+MIN_CORRELATION = 1e-3  # noise of channels that is correlated less is taken to be independent
+MAX_CORRELATION = 0.9  # of a channel with all its neighbours together; beyond it whitening is refused
 
 
 class Noise(NamedTuple):
-    """How photons' noise comes through a linear resizing.
+    """How the noise of photons is carried through a linear resizing.
 
     Attributes:
       matrix: [N, L] the resizing.
-      bands: [K, N, L] products of matrix columns that lie k apart: λ @ bands[k] is the covariance C[l, l + k].
+      bands: [D, N, L] products of matrix columns that lie k apart: λ @ bands[k] is the covariance C[l, l + k].
       series: [M] coefficients of (1 + x)^-1/2.
     """
 
     matrix: Float[Array, "N L"]
-    bands: Float[Array, "K N L"]
+    bands: Float[Array, "D N L"]
     series: Float[Array, " M"]
 
 
 def prepare(matrix: Float[np.ndarray, "N L"]) -> Noise:
-    """Prepares the whitening for a resizing.
+    """Prepare the whitening for a resizing.
 
     Raises:
       UserError: the resized channels overlap so far that they are nearly one and the same.
     """
-    flat = matrix.T @ matrix
-    size = np.sqrt(np.diag(flat))
-    correlation = np.abs(flat / size[:, None] / size[None, :]) - np.eye(len(flat))
-    row, column = np.nonzero(correlation > CORRELATED)
+    covariance = matrix.T @ matrix  # under a flat pattern
+    size = np.sqrt(np.diag(covariance))
+    correlation = np.abs(covariance / size[:, None] / size[None, :]) - np.eye(len(covariance))
+    row, column = np.nonzero(correlation > MIN_CORRELATION)
     reach = int(np.max(np.abs(row - column), initial=0))
     strongest = float(correlation.sum(axis=1).max()) if reach else 0.0
-    if strongest > STRONGEST:
+    if strongest > MAX_CORRELATION:
         raise UserError(
             f"prepare.channels={matrix.shape[1]}: resized channels would share most of their photons; use "
             f"prepare.resize=none, or at most {matrix.shape[0] // 2} channels"
         )
-    apart = [np.pad(matrix[:, : matrix.shape[1] - k] * matrix[:, k:], ((0, 0), (0, k))) for k in range(reach + 1)]
+    bands = [np.pad(matrix[:, : matrix.shape[1] - k] * matrix[:, k:], ((0, 0), (0, k))) for k in range(reach + 1)]
     # Under steep peaks neighbours are correlated otherwise than under a flat pattern, hence the square root.
     terms = math.ceil(math.log(1e-5) / math.log(math.sqrt(strongest))) if strongest > 0 else 1
     series = np.cumprod([1.0, *(-(0.5 + m) / (m + 1.0) for m in range(terms))])
-    return Noise(*(jnp.asarray(part, jnp.float32) for part in (matrix, np.stack(apart), series)))
+    return Noise(*(jnp.asarray(part, jnp.float32) for part in (matrix, np.stack(bands), series)))
 
 
 def whitened(noise: Noise, counts: Float[Array, " N"], vectors: Float[Array, "V L"]) -> Float[Array, "V L"]:
-    """C^-1/2 of the noise of `counts`, applied to `vectors`."""
+    """Return C^-1/2 of the noise of `counts`, applied to `vectors`."""
     covariance = jnp.einsum("n,knl->kl", counts, noise.bands)
     size = jnp.sqrt(covariance[0])
     vectors = vectors / size[None, :]
     total, power = noise.series[0] * vectors, vectors
     if len(covariance) == 1:
         return total
-    apart = [covariance[k] / size / jnp.roll(size, -k) for k in range(1, len(covariance))]
+    correlations = [covariance[k] / size / jnp.roll(size, -k) for k in range(1, len(covariance))]
     for factor in noise.series[1:]:
         # What the roll brings round the end is multiplied by the zeros that pad the bands.
-        above = [jnp.roll(power, -k, axis=1) * band[None, :] for k, band in enumerate(apart, 1)]
-        below = [jnp.roll(power * band[None, :], k, axis=1) for k, band in enumerate(apart, 1)]
+        above = [jnp.roll(power, -k, axis=1) * band[None, :] for k, band in enumerate(correlations, 1)]
+        below = [jnp.roll(power * band[None, :], k, axis=1) for k, band in enumerate(correlations, 1)]
         power = jnp.sum(jnp.stack(above + below), axis=0)
         total += factor * power
     return total
 
 
-def profiled(vector: Float[Array, " L"], nuisances: Float[Array, "K L"]) -> Float[Array, " L"]:
-    """What is left of `vector` after the best combination of `nuisances` has been taken from it (least squares)."""
+def profiled(vector: Float[Array, " L"], nuisances: Float[Array, "Z L"]) -> Float[Array, " L"]:
+    """Return what is left of `vector` after subtracting the best combination of `nuisances` (least squares)."""
     unit = nuisances / jnp.maximum(jnp.linalg.norm(nuisances, axis=1, keepdims=True), 1e-20)
     gram = unit @ unit.T + 1e-6 * jnp.eye(len(unit))
     for _ in range(2):  # once more, for what rounding and the regularisation left

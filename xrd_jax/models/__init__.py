@@ -8,23 +8,24 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from xrd_jax.config.schema import ModelConfig
 from xrd_jax.errors import UserError
+from xrd_jax.models.network import Network
 
 Variables = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A network as two pure functions.
+    """A network as pure functions.
 
     Attributes:
       init: key -> variables {'params': …, 'batch_stats': …}.
       apply: (variables, x [B, L]) -> (outputs {target: [B, K]}, intermediates with 'attention' [B, L, L]).
       apply_train: (variables, x, dropout key) -> (outputs, intermediates, new batch_stats).
-      receptive_offset: how many input channels to the right of its index a query of the attention is centred.
+      receptive_offset: input channels by which a query of the attention is centred to the right of its index.
     """
 
     init: Callable[[PRNGKeyArray], Variables]
@@ -37,19 +38,18 @@ class Model:
 def build(
     config: ModelConfig, length: int, outputs: tuple[tuple[str, int], ...], batch_axis: str | None = None
 ) -> Model:
-    """The network for patterns of `length` channels and `outputs` (target, size); the same object for the same ones.
+    """Return the network for patterns of `length` channels; equal arguments give the same object.
 
-    Programs compiled for a model serve every later run that builds it again in this process.
+    So programs that were compiled for a model serve every later run of this process.
 
     Args:
+      outputs: (target name, size) pairs.
       batch_axis: name of the device axis that training batches are divided over; batch statistics are then those of
         the whole batch. `apply_train` works only under that axis.
 
     Raises:
       UserError: layers or heads that do not fit.
     """
-    from xrd_jax.models.network import Network
-
     for name in ("query_layer", "key_layer"):
         if not 1 <= getattr(config, name) <= config.depth:
             raise UserError(f"model.{name}={getattr(config, name)}: the stack has layers 1 to {config.depth}")
@@ -61,11 +61,15 @@ def build(
         variables = Network(config, outputs).init(key, jnp.zeros((2, length)), train=False)
         return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
 
-    def apply(variables: Variables, x: Array):
+    def apply(variables: Variables, x: Float[Array, "B L"]) -> tuple[dict[str, Array], dict[str, Any]]:
         return network.apply(variables, x, train=False)
 
-    def apply_train(variables: Variables, x: Array, key: PRNGKeyArray):
-        (outputs, aux), new = network.apply(variables, x, train=True, mutable=["batch_stats"], rngs={"dropout": key})
-        return outputs, aux, new.get("batch_stats", {})
+    def apply_train(
+        variables: Variables, x: Float[Array, "B L"], key: PRNGKeyArray
+    ) -> tuple[dict[str, Array], dict[str, Any], Variables]:
+        (predictions, intermediates), updated = network.apply(
+            variables, x, train=True, mutable=["batch_stats"], rngs={"dropout": key}
+        )
+        return predictions, intermediates, updated.get("batch_stats", {})
 
     return Model(init, apply, apply_train, receptive_offset=config.query_layer * ((config.kernel - 1) % 2) / 2)

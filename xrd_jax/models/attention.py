@@ -11,10 +11,11 @@ from xrd_jax.models import attention_kernel
 
 
 class Attention(nn.Module):
-    """Eq. (1) of the paper: A = softmax over keys of Q Kᵀ, output A V with V = K.
+    """A = softmax over keys of Q Kᵀ; the output is A V with V = K.
 
-    Row i of A weighs every key for query i and sums to 1. Gives the output, A (the mean over heads) and A's maximum
-    over keys.
+    Row i of A weighs every key for query i and sums to 1.
+
+    Source: Kano, Segi, Ozono, "Careful analysis of XRD patterns with Attention", arXiv:2006.01451, eq. (1).
     """
 
     config: ModelConfig
@@ -23,6 +24,7 @@ class Attention(nn.Module):
     def __call__(
         self, query: Float[Array, "B L D"], key: Float[Array, "B L D"]
     ) -> tuple[Float[Array, "B L D"], Float[Array, "B L L"], Float[Array, "B L"]]:
+        """Return the output, A (the mean over heads) and the maximum of A over keys."""
         config, length = self.config, query.shape[1]
         value = key
         if config.attention == "off":
@@ -37,18 +39,20 @@ class Attention(nn.Module):
             attention = jnp.full((query.shape[0], length, length), 1.0 / length)
             combined = jnp.broadcast_to(value.mean(axis=1, keepdims=True), value.shape)
             return combined, attention, attention.max(axis=-1)
-        split = (*query.shape[:2], config.heads, -1)
-        query = query * self._factor(config.width // config.heads)
-        query, key, value = (_heads_first(x.reshape(split)) for x in (query, key, value))
-        combined, attention, peak = attention_kernel.attend(query, key, value, attention_kernel.default_chunk())
-        combined = jnp.moveaxis(combined.reshape(-1, config.heads, *combined.shape[1:]), 1, 2)
-        attention = attention.reshape(-1, config.heads, length, length).mean(axis=1)
-        peak = peak if config.heads == 1 else attention.max(axis=-1)
-        return combined.reshape(*combined.shape[:2], -1), attention, peak
+        heads, head_width = config.heads, config.width // config.heads
+        query = query * (head_width**-0.5 if config.scaled else 1.0)
+        query, key, value = (_split_heads(x, heads) for x in (query, key, value))
+        combined, attention, max_over_keys = attention_kernel.attend(
+            query, key, value, attention_kernel.default_chunk()
+        )
+        combined = jnp.moveaxis(combined.reshape(-1, heads, *combined.shape[1:]), 1, 2)
+        attention = attention.reshape(-1, heads, length, length).mean(axis=1)
+        if heads > 1:
+            max_over_keys = attention.max(axis=-1)
+        return combined.reshape(*combined.shape[:2], -1), attention, max_over_keys
 
-    def _factor(self, width: int) -> float:
-        return width**-0.5 if self.config.scaled else 1.0
 
-
-def _heads_first(x: Float[Array, "B L H D"]) -> Float[Array, "B*H L D"]:
-    return jnp.moveaxis(x, 2, 1).reshape(-1, x.shape[1], x.shape[3])
+def _split_heads(x: Float[Array, "B L D"], heads: int) -> Float[Array, "BH L d"]:
+    """[B, L, H · d] -> [B · H, L, d]."""
+    x = jnp.moveaxis(x.reshape(*x.shape[:2], heads, -1), 2, 1)
+    return x.reshape(-1, *x.shape[2:])

@@ -9,16 +9,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from xrd_jax.errors import UserError
-from xrd_jax.models import Model
+from xrd_jax.models import Model, Variables
 from xrd_jax.models.attention import Attention
 
 
 class Perturbation(NamedTuple):
-    """What is added at the attention; zeros by whose gradient one learns how outputs depend on its two ends.
+    """What is added at the attention; the gradient at zero tells how outputs depend on its two ends.
 
     Attributes:
-      key: to the key layer's features, which are key and value at once.
-      combined: to the attention's output, before anything is done to it.
+      key: added to the key layer's features, which are key and value at once.
+      combined: added to the attention's output, before anything is done to it.
     """
 
     key: Float[Array, "B L D"]
@@ -30,42 +30,46 @@ class AttentionState(NamedTuple):
 
     Attributes:
       attention: the weights, the mean over heads.
-      peak: their maximum over keys.
+      max_over_keys: their maximum over keys.
       key: the key layer's features.
       value: what the weights combine, all heads side by side; `key` without projections.
     """
 
     attention: Float[Array, "B L L"]
-    peak: Float[Array, "B L"]
+    max_over_keys: Float[Array, "B L"]
     key: Float[Array, "B L D"]
     value: Float[Array, "B L D"]
 
 
-def none(x: Float[Array, "B L"], width: int) -> Perturbation:
-    """Nudges that change nothing for patterns `x` and layers of `width` channels."""
+def no_perturbation(x: Float[Array, "B L"], width: int) -> Perturbation:
+    """Return zeros for patterns `x` and layers of `width` features."""
     zeros = jnp.zeros((*x.shape, width), jnp.float32)
     return Perturbation(zeros, zeros)
 
 
-def apply(
-    model: Model, variables: dict[str, Any], x: Float[Array, "B L"], nudges: Perturbation
+def apply_perturbed(
+    model: Model, variables: Variables, x: Float[Array, "B L"], perturbation: Perturbation
 ) -> tuple[dict[str, Array], AttentionState]:
-    """The outputs of `model.apply` with the attention nudged, and what the attention works with."""
-    found: list[AttentionState] = []
+    """Return the outputs of `model.apply` with the attention perturbed, and what the attention works with.
 
-    def intercept(proceed, args, kwargs, context):
+    Raises:
+      UserError: the network has no attention between two layers.
+    """
+    states: list[AttentionState] = []
+
+    def intercept(proceed: Any, args: Any, kwargs: Any, context: Any) -> Any:
         if not isinstance(context.module, Attention) or context.method_name != "__call__":
             return proceed(*args, **kwargs)
         query, key = args
-        key = key + nudges.key.astype(key.dtype)
-        combined, attention, peak = proceed(query, key)
+        key = key + perturbation.key.astype(key.dtype)
+        combined, attention, max_over_keys = proceed(query, key)
         projection = context.module.variables.get("params", {}).get("value")
         value = key if projection is None else key @ projection["kernel"].astype(key.dtype)
-        found.append(AttentionState(attention, peak, key, value))
-        return combined + nudges.combined.astype(combined.dtype), attention, peak
+        states.append(AttentionState(attention, max_over_keys, key, value))
+        return combined + perturbation.combined.astype(combined.dtype), attention, max_over_keys
 
     with nn.intercept_methods(intercept):
         outputs, _ = model.apply(variables, x)
-    if len(found) != 1:
+    if len(states) != 1:
         raise UserError("this network has no attention between two layers to look into; use methods of its input")
-    return outputs, found[0]
+    return outputs, states[0]

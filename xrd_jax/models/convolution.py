@@ -30,13 +30,17 @@ class Convolution(nn.Module):
         return form(x, weights, self.padding) + bias[None, None, :]
 
 
-def direct(x: Float[Array, "B L D"], weights: Float[Array, "K D F"], padding: tuple[int, int]) -> Array:
-    """XLA's convolution: the fastest on a CPU; many networks side by side make it a grouped one, slow on a GPU."""
+def direct(
+    x: Float[Array, "B L D"], weights: Float[Array, "taps D F"], padding: tuple[int, int]
+) -> Float[Array, "B M F"]:
+    """Convolve with XLA: the fastest on a CPU; many networks side by side make it a grouped one, slow on a GPU."""
     return jax.lax.conv_general_dilated(x, weights, (1,), (padding,), dimension_numbers=("NWC", "WIO", "NWC"))
 
 
-def as_product(x: Float[Array, "B L D"], weights: Float[Array, "K D F"], padding: tuple[int, int]) -> Array:
-    """The same as one matrix product over gathered windows, which stays one product per network under `vmap`."""
+def as_product(
+    x: Float[Array, "B L D"], weights: Float[Array, "taps D F"], padding: tuple[int, int]
+) -> Float[Array, "B M F"]:
+    """Convolve by one matrix product over gathered windows, which stays one product per network under `vmap`."""
     padded = jnp.pad(x, ((0, 0), padding, (0, 0)))
     length = padded.shape[1] - len(weights) + 1
     windows = jnp.concatenate([padded[:, k : k + length] for k in range(len(weights))], axis=2)

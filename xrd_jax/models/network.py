@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -30,13 +32,13 @@ class ConvStack(nn.Module):
     def __call__(self, x: Float[Array, "B L"], train: bool) -> list[Float[Array, "B L D"]]:
         config = self.config
         init = getattr(nn.initializers, config.init)()
-        ends = ((config.kernel - 1) // 2, config.kernel // 2)
-        zeros = config.padding == "zeros"  # the convolution pads with zeros itself, without a copy
+        margins = ((config.kernel - 1) // 2, config.kernel // 2)
+        pads_zeros = config.padding == "zeros"  # the convolution pads with zeros itself, without a copy
         dtype = jnp.dtype(config.precision)
         hidden, layers = x[:, :, None].astype(dtype), []
         for layer in range(1, config.depth + 1):
-            padded = hidden if zeros else jnp.pad(hidden, ((0, 0), ends, (0, 0)), mode=config.padding)
-            padding = ends if zeros else (0, 0)
+            padded = hidden if pads_zeros else jnp.pad(hidden, ((0, 0), margins, (0, 0)), mode=config.padding)
+            padding = margins if pads_zeros else (0, 0)
             hidden = Convolution(config.width, config.kernel, padding, init, dtype, name=f"conv{layer}")(padded)
             if layer == config.norm_layer:
                 norm = nn.BatchNorm(
@@ -54,7 +56,7 @@ class ConvStack(nn.Module):
 
 
 class Dropout(nn.Module):
-    """Zeroes a share `rate` of the features; the mask is that of the undivided batch, also where devices share it."""
+    """Zero a share `rate` of the features; the mask is that of the undivided batch, also where devices share it."""
 
     rate: float
     batch_axis: str | None
@@ -64,11 +66,11 @@ class Dropout(nn.Module):
         if not train or self.rate == 0.0:
             return x
         size = len(x)
-        shares = 1 if self.batch_axis is None else jax.lax.axis_size(self.batch_axis)
-        kept = jax.random.bernoulli(self.make_rng("dropout"), 1.0 - self.rate, (shares * size, x.shape[1]))
+        devices = 1 if self.batch_axis is None else jax.lax.axis_size(self.batch_axis)
+        mask = jax.random.bernoulli(self.make_rng("dropout"), 1.0 - self.rate, (devices * size, x.shape[1]))
         if self.batch_axis is not None:
-            kept = jax.lax.dynamic_slice_in_dim(kept, jax.lax.axis_index(self.batch_axis) * size, size)
-        return jnp.where(kept, x / (1.0 - self.rate), 0.0)
+            mask = jax.lax.dynamic_slice_in_dim(mask, jax.lax.axis_index(self.batch_axis) * size, size)
+        return jnp.where(mask, x / (1.0 - self.rate), 0.0)
 
 
 class Network(nn.Module):
@@ -84,13 +86,12 @@ class Network(nn.Module):
     batch_axis: str | None = None
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B L"], train: bool = False) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Return the outputs {target: [B, K]} and, by name, what is inside.
+    def __call__(self, x: Float[Array, "B L"], train: bool = False) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Return the outputs {target: [B, K]} and the intermediates by name.
 
-        'attention' [B, L, L]; 'max_over_keys' [B, L], its maximum over keys; 'query', 'key', 'combined' [B, L, D]. With
-        faithful attention 'input_attention' as well: {target: logarithm of its map over input channels [B, L]}.
-
-        Outputs and attention are float32 whatever the precision of the products inside.
+        These are 'attention' [B, L, L], 'max_over_keys' [B, L] of it, and 'query', 'key', 'combined' [B, L, D]. With
+        faithful attention there is 'input_attention' as well: {target: logarithm of its map over input channels
+        [B, L]}. Outputs and attention are float32 whatever the precision of the products inside.
         """
         config = self.config
         layers = ConvStack(config, self.batch_axis, name="stack")(x, train)
@@ -100,12 +101,15 @@ class Network(nn.Module):
             combined = jnp.tanh(combined)
         flat = combined.mean(axis=1) if config.pooling == "mean" else combined.reshape(combined.shape[0], -1)
         flat = Dropout(config.dropout, self.batch_axis)(flat, train)
-        aux = {"attention": attention, "max_over_keys": max_over_keys, "query": query, "key": key, "combined": combined}
-        flat, seen = flat.astype(jnp.float32), {}
+        intermediates: dict[str, Any] = {
+            "attention": attention, "max_over_keys": max_over_keys, "query": query, "key": key, "combined": combined,
+        }  # fmt: skip
+        flat, attended = flat.astype(jnp.float32), {}
         if config.attention == "faithful":
-            aux["input_attention"], seen = InputAttention(config, [name for name, _ in self.outputs], name="own")(x)
+            targets = [name for name, _ in self.outputs]
+            intermediates["input_attention"], attended = InputAttention(config, targets, name="own")(x)
         heads = {}
         for name, size in self.outputs:
-            features = jnp.concatenate([flat, seen[name]], axis=1) if seen else flat
+            features = jnp.concatenate([flat, attended[name]], axis=1) if attended else flat
             heads[name] = nn.Dense(size, name=f"head_{name}")(features)
-        return heads, aux
+        return heads, intermediates

@@ -1,4 +1,8 @@
-"""Crystal structures from CIF files: which powder lines a phase has on an axis (extra `phases`, gemmi)."""
+"""Crystal structures from CIF files: which powder lines a phase has on an axis (extra `phases`, gemmi).
+
+Reference:
+  H. M. Rietveld, J. Appl. Crystallogr. 2, 65 (1969): a powder line is the sum over its equivalent reflections.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +15,25 @@ from typing import Any
 import numpy as np
 
 from xrd_jax.errors import UserError
-from xrd_jax.physics.reflections import Reflection, miller
-from xrd_jax.series.axis import Axis, positions
+from xrd_jax.physics.reflections import Reflection, miller_text
+from xrd_jax.series.axis import DIFFRACTION_KINDS, Axis, bragg_positions
 
-SAME = 1e-5  # relative difference of spacings below which reflections are one powder line
-MOST = 200_000  # reflections that are worked out; a cell of more is no powder phase with peaks that have names
-LEAST = 0.01  # lines weaker than this share of the strongest are left out
+MERGE_TOLERANCE = 1e-5  # relative difference of spacings below which reflections are one powder line
+MAX_REFLECTIONS = 200_000  # a cell of more is no powder phase with peaks that have names
+MIN_INTENSITY = 0.01  # lines weaker than this share of the strongest are left out
 
 
-def read(path: str | os.PathLike[str], axis: Axis, phase: str = "", least: float = LEAST) -> tuple[Reflection, ...]:
-    """The powder lines of a CIF file within `axis`, by rising position, without those that symmetry forbids.
+def read(
+    path: str | os.PathLike[str], axis: Axis, phase: str = "", min_intensity: float = MIN_INTENSITY
+) -> tuple[Reflection, ...]:
+    """Read the powder lines of a CIF file within `axis`, by rising position, without those that symmetry forbids.
 
     Intensity is the sum of |F|² over equivalent reflections times the Lorentz-polarisation factor; the strongest line
     in range is 1. Without atoms in the file it is NaN, and every line that symmetry allows is returned.
 
     Args:
       phase: name to use; by default the file's name without its ending.
-      least: lines weaker than this are left out.
+      min_intensity: lines weaker than this are left out.
 
     Raises:
       UserError: gemmi is missing; the file cannot be read or lacks cell or space group; the axis has no wavelength or
@@ -36,20 +42,23 @@ def read(path: str | os.PathLike[str], axis: Axis, phase: str = "", least: float
     path = Path(path)
     structure = _structure(path)
     name = phase or path.stem
-    span = _spacings(path, axis)
-    lines = _lines(path, structure, *span)
-    values = [(miller(hkl), d, power * _lorentz(d, axis)) for hkl, d, power in lines]
-    at = [float(positions(d, axis)) for _, d, _ in values]
-    inside = [(place, *value) for place, value in zip(at, values, strict=True) if _within(place, axis)]
-    if not inside:
-        raise UserError(f"{path}: {_nothing(structure, axis, span)}; check the file and the wavelength or leave it out")
-    strongest = max(power for *_, power in inside)
-    found = [Reflection(name, hkl, d, power / strongest) for _, hkl, d, power in sorted(inside)]
-    return tuple(line for line in found if not line.intensity < least)  # NaN stays
+    d_range = _spacing_range(path, axis)
+    low, high = axis.values[[0, -1]]
+    lines = [
+        (float(bragg_positions(d, axis)), miller_text(hkl), d, power * _lorentz_polarisation(d, axis))
+        for hkl, d, power in _powder_lines(path, structure, *d_range)
+    ]
+    lines = sorted(line for line in lines if low <= line[0] <= high)
+    if not lines:
+        reason = _empty_range(structure, axis, d_range)
+        raise UserError(f"{path}: {reason}; check the file and the wavelength or leave it out")
+    strongest = max(power for *_, power in lines)
+    reflections = [Reflection(name, hkl, d, power / strongest) for _, hkl, d, power in lines]
+    return tuple(line for line in reflections if not line.intensity < min_intensity)  # NaN stays
 
 
-def read_all(paths: Sequence[str | os.PathLike[str]], axis: Axis, least: float = LEAST) -> tuple[Reflection, ...]:
-    """`read` of several files; two files of one name are two phases of that name, so that is refused.
+def read_all(paths: Sequence[str | os.PathLike[str]], axis: Axis) -> tuple[Reflection, ...]:
+    """`read` several files; two files of one name are two phases of that name, so that is refused.
 
     Raises:
       UserError: as `read`, or two files with the same name.
@@ -58,7 +67,7 @@ def read_all(paths: Sequence[str | os.PathLike[str]], axis: Axis, least: float =
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"{name}.cif: two CIF files have this name, which becomes the phase's; rename one")
-    return tuple(line for path in paths for line in read(path, axis, least=least))
+    return tuple(line for path in paths for line in read(path, axis))
 
 
 def _structure(path: Path) -> Any:
@@ -75,7 +84,7 @@ def _structure(path: Path) -> Any:
     except (ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0].removeprefix("string:")
         raise UserError(f"{path}: is not a CIF file that can be read ({reason}); export the structure anew") from None
-    crystals = [block for block in blocks if block.cell.is_crystal() and _finite_cell(block.cell)]
+    crystals = [block for block in blocks if block.cell.is_crystal() and _is_finite(block.cell)]
     if not crystals:
         raise UserError(f"{path}: holds no unit cell; it needs _cell_length_a, b, c and _cell_angle_alpha, beta, gamma")
     structure = crystals[0]
@@ -93,13 +102,13 @@ def _structure(path: Path) -> Any:
     return structure
 
 
-def _finite_cell(cell: Any) -> bool:
+def _is_finite(cell: Any) -> bool:
     return bool(np.all(np.isfinite(cell.parameters)) and cell.volume > 1.0 and min(cell.parameters[:3]) > 1.0)
 
 
-def _spacings(path: Path, axis: Axis) -> tuple[float, float]:
-    """(least, greatest) spacing in Å that the axis covers."""
-    if axis.kind not in ("two_theta", "q", "d"):
+def _spacing_range(path: Path, axis: Axis) -> tuple[float, float]:
+    """Least and greatest spacing in Å that the axis covers."""
+    if axis.kind not in DIFFRACTION_KINDS:
         raise UserError(f"{path}: reflections have no place on an axis of kind '{axis.kind}'; leave --cif out")
     low, high = axis.values[[0, -1]]
     if axis.kind == "two_theta":
@@ -111,17 +120,15 @@ def _spacings(path: Path, axis: Axis) -> tuple[float, float]:
     return 2.0 * np.pi / float(high), 2.0 * np.pi / max(float(low), 1e-6)
 
 
-def _within(place: float, axis: Axis) -> bool:
-    return bool(axis.values[0] <= place <= axis.values[-1])
-
-
-def _lines(path: Path, structure: Any, d_min: float, d_max: float) -> list[tuple[tuple[int, ...], float, float]]:
-    """(hkl, d, sum of |F|² over the equivalents) of the allowed powder lines; 1 in place of |F|² without atoms."""
+def _powder_lines(path: Path, structure: Any, d_min: float, d_max: float) -> list[tuple[tuple[int, ...], float, float]]:
+    """(hkl, d, sum of |F|² over the equivalents) of the allowed powder lines; NaN in place of the sum without atoms."""
     import gemmi
 
     # Half the reciprocal lattice points of the sphere, a lower bound of the work.
-    if 2.0 / 3.0 * math.pi * structure.cell.volume / d_min**3 > MOST:
-        raise UserError(f"{path}: its cell has more than {MOST} reflections down to {d_min:.3g} Å; narrow the axis")
+    if 2.0 / 3.0 * math.pi * structure.cell.volume / d_min**3 > MAX_REFLECTIONS:
+        raise UserError(
+            f"{path}: its cell has more than {MAX_REFLECTIONS} reflections down to {d_min:.3g} Å; narrow the axis"
+        )
     hkls = gemmi.make_miller_array(structure.cell, structure.spacegroup, d_min * (1 - 1e-9), d_max * (1 + 1e-9))
     spacings = structure.cell.calculate_d_array(hkls)
     calculator = gemmi.StructureFactorCalculatorX(structure.cell)
@@ -129,15 +136,15 @@ def _lines(path: Path, structure: Any, d_min: float, d_max: float) -> list[tuple
     lines: list[tuple[tuple[int, ...], float, float]] = []
     for index in np.argsort(-spacings, kind="stable"):
         hkl = [int(value) for value in hkls[index]]
-        same = {tuple(op.apply_to_hkl(hkl)) for op in operations}
-        same |= {tuple(-value for value in one) for one in same}
+        equivalents = {tuple(operation.apply_to_hkl(hkl)) for operation in operations}
+        equivalents |= {tuple(-value for value in equivalent) for equivalent in equivalents}
         amplitude = abs(calculator.calculate_sf_from_small_structure(structure, hkl)) if len(structure.sites) else 1.0
         # The name is the equivalent that is easiest to read: fewest minus signs, then the greatest indices first.
-        name = max(same, key=lambda one: (-sum(value < 0 for value in one), one))
-        power, d = len(same) * amplitude**2, float(spacings[index])
-        if lines and abs(lines[-1][1] - d) < SAME * d:
-            before, _, sum_before = lines.pop()
-            name, power = (before if sum_before >= power else name), power + sum_before
+        name = max(equivalents, key=lambda indices: (-sum(value < 0 for value in indices), indices))
+        power, d = len(equivalents) * amplitude**2, float(spacings[index])
+        if lines and abs(lines[-1][1] - d) < MERGE_TOLERANCE * d:
+            previous, _, previous_power = lines.pop()
+            name, power = (previous if previous_power >= power else name), power + previous_power
         lines.append((name, d, power))
     strongest = max((power for *_, power in lines), default=0.0)
     if not len(structure.sites) or strongest <= 0:  # no atoms, or none that is an element
@@ -145,7 +152,7 @@ def _lines(path: Path, structure: Any, d_min: float, d_max: float) -> list[tuple
     return [line for line in lines if line[2] > 1e-9 * strongest]
 
 
-def _lorentz(d: float, axis: Axis) -> float:
+def _lorentz_polarisation(d: float, axis: Axis) -> float:
     """(1 + cos²2θ)/(sin²θ cosθ); without wavelength its limit for small angles, in proportion to d²."""
     if axis.wavelength is None:
         return d * d
@@ -155,11 +162,10 @@ def _lorentz(d: float, axis: Axis) -> float:
     return (1.0 + (1.0 - 2.0 * sine**2) ** 2) / (sine**2 * math.sqrt(1.0 - sine**2))
 
 
-def _nothing(structure: Any, axis: Axis, span: tuple[float, float]) -> str:
+def _empty_range(structure: Any, axis: Axis, d_range: tuple[float, float]) -> str:
+    """Say that a structure has no reflection on the axis, with the numbers to check."""
     low, high = axis.values[[0, -1]]
     beam = f" at {axis.wavelength:.4f} Å" if axis.kind == "two_theta" and axis.wavelength else ""
     cell = ", ".join(f"{value:.3f}" for value in structure.cell.parameters[:3])
-    return (
-        f"puts no reflection between {low:.4g} and {high:.4g} {axis.unit}{beam} (d {span[0]:.3g}–{span[1]:.3g} Å; "
-        f"its cell is {cell} Å)"
-    )
+    spacings = f"d {d_range[0]:.3g}–{d_range[1]:.3g} Å; its cell is {cell} Å"
+    return f"puts no reflection between {low:.4g} and {high:.4g} {axis.unit}{beam} ({spacings})"

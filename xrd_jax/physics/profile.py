@@ -16,15 +16,16 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from xrd_jax.config.cell import SOURCES, Cell
+from xrd_jax.config.cell import Cell
 from xrd_jax.physics import crystal
+from xrd_jax.physics.crystal import CU_K_ALPHA_1
 
 GRID = 401  # stoichiometries 0, 1/400, ... 1
 MARGIN = 16  # channels computed beyond each end of the axis, so that a shifted pattern has true values there
-SCHERRER = 0.9
+SCHERRER = 0.9  # shape factor of a crystallite
 LINE_WEIGHTS = (2.0 / 3.0, 1.0 / 3.0)  # Kα1, Kα2
-# Fields that leave the unit patterns alone; cells that differ only in them share one compilation.
-NOT_OPTICS = (
+# Fields of the cell that leave the unit patterns alone; cells that differ only in them share one compilation.
+NON_OPTICAL_FIELDS = (
     "trajectory", "rates", "seed", "exposure_s", "reference_exposure_s", "flux_sigma", "flux_tau_s", "shift_sigma_deg",
     "shift_tau_s", "session_offset_deg", "session_background", "decoy_frames",
 )  # fmt: skip
@@ -39,7 +40,7 @@ class Dictionaries(NamedTuple):
       static: [M] aluminium and polymer reflections.
       background: [M] fluorescence, small-angle slope, electrolyte hump.
       step: [] channel width in degrees.
-      decoy: [G, M] the wandering reflection at place g/400 of its range; None without.
+      decoy: [G, M] the decoy's reflection at g/400 of its range; None without.
     """
 
     negative_charge: Float[Array, "G M"]
@@ -52,17 +53,22 @@ class Dictionaries(NamedTuple):
 
 
 def pseudo_voigt(delta: Float[Array, "X M"], fwhm: Float[Array, "X 1"], eta: float) -> Float[Array, "X M"]:
-    """Pseudo-Voigt of unit area at distance `delta` from its centre, Lorentzian share `eta`, in 1/degree."""
+    """Return the pseudo-Voigt of unit area at distance `delta` from its centre, Lorentzian share `eta`, in 1/degree."""
     u = (2.0 * delta / fwhm) ** 2
     lorentzian = 2.0 / jnp.pi / (1.0 + u)
     gaussian = 2.0 * jnp.sqrt(jnp.log(2.0) / jnp.pi) * jnp.exp(-jnp.log(2.0) * u)
     return (eta * lorentzian + (1.0 - eta) * gaussian) / fwhm
 
 
-def width(cell: Cell, angle: Float[Array, " X"], size: float, extra: Array | float = 0.0) -> Float[Array, " X"]:
-    """Full width at half maximum in degrees at 2θ = `angle`: instrument, size, strain, disorder added in quadrature.
+def width(cell: Cell, angle: Float[Array, "*X"], size: float, extra: Array | float = 0.0) -> Float[Array, "*X"]:
+    """Return the full width at half maximum in degrees: instrument, size, strain, disorder added in quadrature.
 
-    Caglioti H² = U tan²θ + W [1]; Scherrer 0.9 λ/(L cosθ); strain 4 e tanθ [2]; `extra` in degrees.
+    Caglioti H² = U tan²θ + W [1]; Scherrer 0.9 λ/(L cosθ); strain 4 e tanθ [2].
+
+    Args:
+      angle: 2θ in degrees.
+      size: of the crystallites in Å.
+      extra: width by disorder in degrees.
     """
     theta = jnp.radians(angle) / 2.0
     instrument = cell.caglioti_tan2 * jnp.tan(theta) ** 2 + cell.caglioti_0
@@ -72,7 +78,7 @@ def width(cell: Cell, angle: Float[Array, " X"], size: float, extra: Array | flo
 
 
 def angle_factor(cell: Cell, angle: Float[Array, "*X"]) -> Float[Array, "*X"]:
-    """Lorentz-polarisation times transmission of a flat plate, (1 + cos²2θ)/(sin²θ cosθ) · exp(-μt/cosθ)/cosθ [2]."""
+    """Return Lorentz-polarisation × flat-plate transmission, (1 + cos²2θ)/(sin²θ cosθ) · exp(-μt/cosθ)/cosθ [2]."""
     theta = jnp.radians(angle) / 2.0
     lorentz = (1.0 + jnp.cos(2.0 * theta) ** 2) / (jnp.sin(theta) ** 2 * jnp.cos(theta))
     return lorentz * jnp.exp(-cell.absorption / jnp.cos(theta)) / jnp.cos(theta)
@@ -81,7 +87,7 @@ def angle_factor(cell: Cell, angle: Float[Array, "*X"]) -> Float[Array, "*X"]:
 def doublet(
     cell: Cell, axis: Float[Array, " M"], d: Float[Array, " X"], size: float, extra: Array | float = 0.0
 ) -> Float[Array, "X M"]:
-    """The Kα1, Kα2 pair of a reflection with spacing `d` on the axis, unit area, in 1/degree."""
+    """Return the Kα1, Kα2 pair of a reflection with spacing `d` on the axis, unit area, in 1/degree."""
     pattern = jnp.zeros((d.shape[0], axis.shape[0]))
     for wavelength, weight in zip(cell.wavelengths, LINE_WEIGHTS, strict=True):
         centre = crystal.two_theta(d, wavelength)
@@ -90,7 +96,7 @@ def doublet(
     return pattern
 
 
-def mixture(
+def sum_of_reflections(
     cell: Cell,
     axis: Float[Array, " M"],
     d: Float[Array, "R X"],
@@ -98,7 +104,7 @@ def mixture(
     size: float,
     extra: Float[Array, " R"],
 ) -> Float[Array, "X M"]:
-    """Sum over reflections R of `doublet` times its integrated counts `area`."""
+    """Return the sum over reflections R of `doublet` times its integrated counts `area`."""
 
     def add(pattern: Array, line: tuple[Array, Array, Array]) -> tuple[Array, None]:
         spacing, counts, broadening = line
@@ -110,18 +116,18 @@ def mixture(
 def area_for_height(
     cell: Cell, d: Float[Array, ""], counts: Array | float, size: float, extra: Array | float = 0.0
 ) -> Float[Array, ""]:
-    """Integrated counts (counts · degree) of a reflection that has `counts` at its Kα1 line."""
+    """Return the integrated counts (counts · degree) of a reflection that has `counts` at its Kα1 line."""
     centre = crystal.two_theta(d[None], cell.wavelengths[0])
     return counts / doublet(cell, centre, d[None], size, extra)[0, 0]
 
 
 def extended_axis(cell: Cell) -> Float[Array, " M"]:
-    """2θ in degrees of the axis with `MARGIN` channels on either side."""
+    """Return 2θ in degrees of the axis with `MARGIN` channels on either side."""
     return cell.start_deg + cell.step_deg * jnp.arange(-MARGIN, cell.channels + MARGIN)
 
 
-def nmc(cell: Cell, axis: Float[Array, " M"]) -> Float[Array, "G M"]:
-    """Patterns of the positive electrode over the grid of model stoichiometries, counts per channel."""
+def nmc_patterns(cell: Cell, axis: Float[Array, " M"]) -> Float[Array, "G M"]:
+    """Return the patterns of the positive electrode over the grid of model stoichiometries, counts per channel."""
     x_li = crystal.lithium_content(cell, jnp.linspace(0.0, 1.0, GRID))
     a, c = crystal.lattice(cell, x_li)
     hkl = jnp.array([row[:3] for row in cell.nmc_reflections])
@@ -131,64 +137,62 @@ def nmc(cell: Cell, axis: Float[Array, " M"]) -> Float[Array, "G M"]:
     intensity = tabulated * source_factor(cell, d) * crystal.march_dollase(cell, d, c, hkl)
     reference = crystal.d_hexagonal(*crystal.lattice(cell, jnp.ones(1)), jnp.array([[0, 0, 3]]))[0]
     area = area_for_height(cell, reference[0], cell.nmc_counts, cell.nmc_size) / source_factor(cell, reference)[0]
-    return mixture(cell, axis, d, area * intensity, cell.nmc_size, jnp.zeros(d.shape[0]))
+    return sum_of_reflections(cell, axis, d, area * intensity, cell.nmc_size, jnp.zeros(d.shape[0]))
 
 
 def source_factor(cell: Cell, d: Float[Array, "*X"]) -> Float[Array, "*X"]:
-    """Angle factor with the cell's source over that with Cu Kα, for which intensities are tabulated; 1 for Cu.
+    """Return the angle factor with the cell's source over that with Cu Kα, of the tabulated intensities; 1 for Cu.
 
     The quotient takes structure factor and multiplicity from one radiation to another.
     """
-    seen = angle_factor(cell, crystal.two_theta(d, cell.wavelengths[0]))
-    return seen / angle_factor(cell, crystal.two_theta(d, SOURCES["Cu"][0]))
+    factor = angle_factor(cell, crystal.two_theta(d, cell.wavelengths[0]))
+    return factor / angle_factor(cell, crystal.two_theta(d, CU_K_ALPHA_1))
 
 
-def graphite(cell: Cell, axis: Float[Array, " M"], hysteresis: float) -> Float[Array, "G M"]:
-    """Patterns of the negative electrode over the grid of stoichiometries, counts per channel.
+def graphite_patterns(cell: Cell, axis: Float[Array, " M"], hysteresis: float) -> Float[Array, "G M"]:
+    """Return the patterns of the negative electrode over the grid of stoichiometries, counts per channel.
 
     Each stage contributes its layer reflection, with the integrated intensity of C 002 times its fraction.
     `hysteresis` is 0 on charge; on discharge that share of stage 2L is replaced by its neighbours.
     """
     x = jnp.linspace(0.0, 1.0, GRID)
-    fractions = (1.0 - hysteresis) * crystal.stage_fractions(cell, x)
-    fractions += hysteresis * crystal.stage_fractions(cell, x, without="2L")
+    fractions, d = crystal.stages_on_branch(cell, x, hysteresis)
     strained = hysteresis * jnp.array([float(row[0] == "2") for row in cell.stages])
-    d = crystal.stage_spacings(cell, x) + cell.hysteresis_strain * strained[:, None]
     extra = jnp.array([row[5] for row in cell.stages]) + cell.hysteresis_width * strained
     pure = jnp.array([cell.stages[0][3]])
     area = area_for_height(cell, pure[0], cell.graphite_counts, cell.graphite_size)
     factor = angle_factor(cell, crystal.two_theta(d, cell.wavelengths[0]))
     factor /= angle_factor(cell, crystal.two_theta(pure, cell.wavelengths[0]))[:, None]
-    return mixture(cell, axis, d, area * fractions * factor, cell.graphite_size, extra)
+    return sum_of_reflections(cell, axis, d, area * fractions * factor, cell.graphite_size, extra)
 
 
-def static(cell: Cell, axis: Float[Array, " M"]) -> Float[Array, " M"]:
-    """Reflections that do not move: Al 111 and the polymers, whose width is mostly their `extra`."""
+def static_pattern(cell: Cell, axis: Float[Array, " M"]) -> Float[Array, " M"]:
+    """Return the reflections that do not move: Al 111 and the polymers, whose width is mostly their `extra`."""
     angles, counts, extra = (jnp.array([row[i] for row in cell.polymer]) for i in range(1, 4))
-    d = jnp.append(crystal.d_spacing(angles, SOURCES["Cu"][0]), cell.aluminium)
+    d = jnp.append(crystal.d_spacing(angles, CU_K_ALPHA_1), cell.aluminium)
     counts, extra = jnp.append(counts, cell.aluminium_counts), jnp.append(extra, 0.0)
     area = jax.vmap(lambda *line: area_for_height(cell, line[0], line[1], cell.aluminium_size, line[2]))
-    return mixture(cell, axis, d[:, None], area(d, counts, extra)[:, None], cell.aluminium_size, extra)[0]
+    return sum_of_reflections(cell, axis, d[:, None], area(d, counts, extra)[:, None], cell.aluminium_size, extra)[0]
 
 
-def decoy(cell: Cell, axis: Float[Array, " M"]) -> Float[Array, "G M"]:
-    """The reflection that says nothing, at evenly spaced angles from one end of its range to the other."""
+def decoy_patterns(cell: Cell, axis: Float[Array, " M"]) -> Float[Array, "G M"]:
+    """Return the decoy's reflection at evenly spaced angles from one end of its range to the other."""
     angles = jnp.linspace(*cell.decoy_deg, GRID)
-    d = crystal.d_spacing(angles, SOURCES["Cu"][0])
-    area = jax.vmap(lambda one: area_for_height(cell, one, cell.decoy_counts, cell.graphite_size))(d)
+    d = crystal.d_spacing(angles, CU_K_ALPHA_1)
+    area = jax.vmap(lambda spacing: area_for_height(cell, spacing, cell.decoy_counts, cell.graphite_size))(d)
     return area[:, None] * doublet(cell, axis, d, cell.graphite_size)
 
 
-def background(cell: Cell, axis: Float[Array, " M"]) -> Float[Array, " M"]:
-    """Fluorescence, small-angle slope and electrolyte hump, counts per channel."""
+def background_pattern(cell: Cell, axis: Float[Array, " M"]) -> Float[Array, " M"]:
+    """Return fluorescence, small-angle slope and electrolyte hump, counts per channel."""
     slope = cell.small_angle * jnp.exp(-(axis - cell.start_deg) / cell.small_angle_decay_deg)
-    centre = crystal.two_theta(crystal.d_spacing(cell.hump_deg, SOURCES["Cu"][0]), cell.wavelengths[0])
+    centre = crystal.two_theta(crystal.d_spacing(cell.hump_deg, CU_K_ALPHA_1), cell.wavelengths[0])
     hump = cell.hump * jnp.exp(-0.5 * ((axis - centre) / cell.hump_width_deg) ** 2)
     return cell.fluorescence + slope + hump
 
 
 def smear(pattern: Float[Array, "G M"], sigma: float) -> Float[Array, "G M"]:
-    """Averages patterns over a Gaussian of stoichiometry (standard deviation `sigma`), cut at 0 and 1."""
+    """Average patterns over a Gaussian of stoichiometry (standard deviation `sigma`), cut at 0 and 1."""
     if sigma == 0:
         return pattern
     x = jnp.linspace(0.0, 1.0, GRID)
@@ -197,22 +201,22 @@ def smear(pattern: Float[Array, "G M"], sigma: float) -> Float[Array, "G M"]:
 
 
 def dictionaries(cell: Cell) -> Dictionaries:
-    """All patterns of pure states that a frame of `cell` is mixed from, scaled to its exposure."""
-    plain: dict[str, Any] = {name: getattr(Cell(), name) for name in NOT_OPTICS}
-    unit = _dictionaries(dataclasses.replace(cell, **plain))
+    """Return all patterns of pure states that a frame of `cell` is mixed from, scaled to its exposure."""
+    defaults: dict[str, Any] = {name: getattr(Cell(), name) for name in NON_OPTICAL_FIELDS}
+    unscaled = _dictionaries(dataclasses.replace(cell, **defaults))
     scale = cell.exposure_s / cell.reference_exposure_s
-    return jax.tree.map(lambda pattern: scale * pattern, unit)._replace(step=unit.step)
+    return jax.tree.map(lambda pattern: scale * pattern, unscaled)._replace(step=unscaled.step)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _dictionaries(cell: Cell) -> Dictionaries:
     axis = extended_axis(cell)
     return Dictionaries(
-        negative_charge=smear(graphite(cell, axis, 0.0), cell.smear),
-        negative_discharge=smear(graphite(cell, axis, cell.hysteresis), cell.smear),
-        positive=smear(nmc(cell, axis), cell.smear),
-        static=static(cell, axis),
-        background=background(cell, axis),
+        negative_charge=smear(graphite_patterns(cell, axis, 0.0), cell.smear),
+        negative_discharge=smear(graphite_patterns(cell, axis, cell.hysteresis), cell.smear),
+        positive=smear(nmc_patterns(cell, axis), cell.smear),
+        static=static_pattern(cell, axis),
+        background=background_pattern(cell, axis),
         step=jnp.asarray(cell.step_deg),
-        decoy=decoy(cell, axis) if cell.decoy else None,
+        decoy=decoy_patterns(cell, axis) if cell.decoy else None,
     )

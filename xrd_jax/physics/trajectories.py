@@ -23,14 +23,14 @@ import numpy as np
 from xrd_jax.errors import UserError
 
 DATA = Path(__file__).parent / "data"
-FRAMES = 4000
-QUANTILES = 24
-KNOT_EVERY = 4
+FRAMES = 4000  # of each rate, evenly spaced in time
+QUANTILES = 24  # of the stoichiometry of each electrode
+KNOT_EVERY = 4  # frames from one stored row of quantiles to the next
 RATES = {"1C": 3, "0.2C": 2}  # rate -> full cycles
 # Cycles before the first frame, at the same rate. The first charge of a cell at rest starts lower and lasts a fifth
 # longer than those that follow a discharge, so its halves in time would not be theirs.
 FORMATION = 1
-VOLTAGE_LIMITS = (2.8, 4.2)
+VOLTAGE_LIMITS = (2.8, 4.2)  # V
 # Stoichiometry is stored as round(65535 x) in 16 bits, an even step of 1.5e-5 (half precision has 5e-4 near 1), and of
 # that the differences along time modulo 65536, which compress to half the size.
 FIXED_POINT = 65535
@@ -60,9 +60,8 @@ class Trajectory:
       current: [T] current in A, positive on discharge.
       half_cycle: [T] number of the half cycle, from 0; even ones are charges.
       edges: [E + 1] times in s at which the half cycles begin and end.
-      negative: [P, Q] quantiles of the stoichiometry over the volume of the negative electrode's particles during the
+      negative, positive: [P, Q] quantiles of the stoichiometry over the volume of the electrode's particles during the
         P frames of one passage: frame t has row t mod P, and P is T where nothing is repeated.
-      positive: [P, Q] the same of the positive electrode.
     """
 
     time: np.ndarray
@@ -76,21 +75,21 @@ class Trajectory:
 
 
 def path_of(name: str) -> Path:
-    """The file of the trajectories called `name`: a packaged name such as 'mohtat2020', or a path ending in .npz."""
+    """Return the file of a trajectory: a packaged name such as 'mohtat2020', or a path ending in .npz."""
     path = Path(name) if name.endswith(".npz") else DATA / f"{name}.npz"
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in DATA.glob("*.npz")))
-        raise UserError(f"trajectory '{name}' was not found; use one of {known} or the path of an .npz file")
+        packaged = ", ".join(sorted(file.stem for file in DATA.glob("*.npz")))
+        raise UserError(f"trajectory '{name}' was not found; use one of {packaged} or the path of an .npz file")
     return path
 
 
 def sha256(name: str) -> str:
-    """SHA-256 of the trajectory file (hex, 64 characters)."""
+    """Return the SHA-256 of the trajectory file (hex, 64 characters)."""
     return hashlib.sha256(path_of(name).read_bytes()).hexdigest()
 
 
 def load(name: str, rate: str, repeats: int = 1) -> Trajectory:
-    """Reads one rate of a trajectory file, passed through `repeats` times.
+    """Read one rate of a trajectory file, passed through `repeats` times.
 
     Quantiles are stored on knots: the first, every fourth and the last frame of each half cycle. Between knots they
     are linear in time, so nothing is interpolated across a reversal of the current.
@@ -106,41 +105,42 @@ def load(name: str, rate: str, repeats: int = 1) -> Trajectory:
         rates = sorted({key.rsplit(":", 1)[0] for key in file.files if ":" in key})
         if rate not in rates:
             raise UserError(f"trajectory '{name}' holds no rate '{rate}'; it holds {', '.join(rates)}")
-        get = {key.rsplit(":", 1)[1]: file[key] for key in file.files if key.startswith(f"{rate}:")}
-    edges = get["edges"].astype(np.float64)
-    frames = get["voltage"].size
-    time = edges[0] + (np.arange(frames) + 0.5) * (edges[-1] - edges[0]) / frames
-    half_cycle = _half_cycle(time, edges)
-    run = Trajectory(
+        stored = {key.rsplit(":", 1)[1]: file[key] for key in file.files if key.startswith(f"{rate}:")}
+    edges = stored["edges"].astype(np.float64)
+    frames = stored["voltage"].size
+    time, half_cycle = _frame_times(edges, frames)
+    passage = Trajectory(
         time=time,
-        voltage=get["voltage"].astype(np.float64),
-        open_circuit=get["open_circuit"].astype(np.float64),
-        current=get["current"].astype(np.float64),
+        voltage=stored["voltage"].astype(np.float64),
+        open_circuit=stored["open_circuit"].astype(np.float64),
+        current=stored["current"].astype(np.float64),
         half_cycle=half_cycle,
         edges=edges,
-        negative=_between_knots(get["negative"], half_cycle),
-        positive=_between_knots(get["positive"], half_cycle),
+        negative=_between_knots(stored["negative"], half_cycle),
+        positive=_between_knots(stored["positive"], half_cycle),
     )
-    return repeated(run, repeats)
+    return _repeated(passage, repeats)
 
 
-def repeated(run: Trajectory, times: int) -> Trajectory:
-    """`run` passed through `times` times in a row."""
-    passage = np.arange(times)
-    later = passage * (run.edges[-1] - run.edges[0])
+def _repeated(passage: Trajectory, times: int) -> Trajectory:
+    """`passage` passed through `times` times in a row."""
+    numbers = np.arange(times)
+    later = numbers * (passage.edges[-1] - passage.edges[0])
     return dataclasses.replace(
-        run,
-        time=(later[:, None] + run.time[None, :]).ravel(),
-        voltage=np.tile(run.voltage, times),
-        open_circuit=np.tile(run.open_circuit, times),
-        current=np.tile(run.current, times),
-        half_cycle=(passage[:, None] * (run.edges.size - 1) + run.half_cycle[None, :]).ravel(),
-        edges=np.append((later[:, None] + run.edges[None, :-1]).ravel(), later[-1] + run.edges[-1]),
+        passage,
+        time=(later[:, None] + passage.time[None, :]).ravel(),
+        voltage=np.tile(passage.voltage, times),
+        open_circuit=np.tile(passage.open_circuit, times),
+        current=np.tile(passage.current, times),
+        half_cycle=(numbers[:, None] * (passage.edges.size - 1) + passage.half_cycle[None, :]).ravel(),
+        edges=np.append((later[:, None] + passage.edges[None, :-1]).ravel(), later[-1] + passage.edges[-1]),
     )
 
 
-def _half_cycle(time: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    return np.clip(np.searchsorted(edges, time, side="right") - 1, 0, edges.size - 2)
+def _frame_times(edges: np.ndarray, frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mid-exposure times of evenly spaced frames, and the half cycle that each is in."""
+    time = edges[0] + (np.arange(frames) + 0.5) * (edges[-1] - edges[0]) / frames
+    return time, np.clip(np.searchsorted(edges, time, side="right") - 1, 0, edges.size - 2)
 
 
 def _knots(half_cycle: np.ndarray) -> np.ndarray:
@@ -157,15 +157,14 @@ def _between_knots(stored: np.ndarray, half_cycle: np.ndarray) -> np.ndarray:
     knots = _knots(half_cycle)
     if knots.size != stored.shape[0]:
         raise UserError("the trajectory file is inconsistent: stored quantiles do not fit its frames; regenerate it")
-    values = np.cumsum(stored, axis=0, dtype=np.uint16).astype(np.float64) / FIXED_POINT
+    quantiles = np.cumsum(stored, axis=0, dtype=np.uint16).astype(np.float64) / FIXED_POINT
     frames = np.arange(half_cycle.size)
     # Both ends of a half cycle are knots, so the interval between two half cycles holds no frame.
-    columns = [np.interp(frames, knots, column) for column in values.T]
-    return np.stack(columns, axis=1).astype(np.float32)
+    return np.stack([np.interp(frames, knots, quantile) for quantile in quantiles.T], axis=1).astype(np.float32)
 
 
 def solve(name: str) -> dict[str, Any]:
-    """Solves the recipe `name` with PyBaMM and returns the arrays of its file.
+    """Solve the recipe `name` with PyBaMM and return the arrays of its file.
 
     Raises:
       UserError: PyBaMM is not installed.
@@ -185,59 +184,54 @@ def solve(name: str) -> dict[str, Any]:
         cycle = (f"Charge at {rate} until {high} V", f"Discharge at {rate} until {low} V")
         experiment = pybamm.Experiment([cycle] * (FORMATION + cycles), period=f"{period} seconds")
         simulation = pybamm.Simulation(
-            pybamm.lithium_ion.DFN(),
-            parameter_values=parameters,
-            experiment=experiment,
-            solver=pybamm.IDAKLUSolver(),
+            pybamm.lithium_ion.DFN(), parameter_values=parameters, experiment=experiment, solver=pybamm.IDAKLUSolver()
         )
         solution = simulation.solve(initial_soc=recipe["initial_soc"])
-        steps = [step for cycle in solution.cycles[FORMATION:] for step in cycle.steps]
-        arrays |= {f"{rate}:{key}": value for key, value in _frames(steps).items()}
+        half_cycles = [step for cycle in solution.cycles[FORMATION:] for step in cycle.steps]
+        arrays |= {f"{rate}:{key}": value for key, value in _sampled(half_cycles).items()}
     return arrays
 
 
-def _frames(steps: list[Any]) -> dict[str, np.ndarray]:
-    """Samples solved half cycles at the middle of each exposure, each half cycle from its own solution."""
-    edges = np.array([steps[0].t[0]] + [step.t[-1] for step in steps])
-    time = edges[0] + (np.arange(FRAMES) + 0.5) * (edges[-1] - edges[0]) / FRAMES
-    half_cycle = _half_cycle(time, edges)
+def _sampled(solutions: list[Any]) -> dict[str, np.ndarray]:
+    """Arrays of the file at the middle of each exposure, each half cycle sampled from its own solution."""
+    edges = np.array([solutions[0].t[0]] + [solution.t[-1] for solution in solutions])
+    time, half_cycle = _frame_times(edges, FRAMES)
     knots = _knots(half_cycle)
-    names = {"voltage": "Voltage [V]", "open_circuit": "Bulk open-circuit voltage [V]", "current": "Current [A]"}
-    out: dict[str, list[np.ndarray]] = {key: [] for key in (*names, "negative", "positive")}
-    for number, step in enumerate(steps):
-        for key, variable in names.items():
-            out[key].append(np.interp(time[half_cycle == number], step.t, step[variable].entries))
-        at = time[knots[half_cycle[knots] == number]]
+    variables = {"voltage": "Voltage [V]", "open_circuit": "Bulk open-circuit voltage [V]", "current": "Current [A]"}
+    parts: dict[str, list[np.ndarray]] = {key: [] for key in (*variables, "negative", "positive")}
+    for number, solution in enumerate(solutions):
+        for key, variable in variables.items():
+            parts[key].append(np.interp(time[half_cycle == number], solution.t, solution[variable].entries))
+        knot_times = time[knots[half_cycle[knots] == number]]
         for key in ("negative", "positive"):
-            values = step[f"{key.capitalize()} particle stoichiometry"].entries  # [r, x, t]
-            out[key].append(_quantiles(values, step.t, at))
-    arrays = {key: np.concatenate(values).astype(np.float32) for key, values in out.items() if key in names}
+            stoichiometry = solution[f"{key.capitalize()} particle stoichiometry"].entries  # [r, x, t]
+            parts[key].append(_quantiles(stoichiometry, solution.t, knot_times))
+    arrays = {key: np.concatenate(parts[key]).astype(np.float32) for key in variables}
     for key in ("negative", "positive"):
-        fixed = np.round(np.clip(np.concatenate(out[key]), 0, 1) * FIXED_POINT).astype(np.uint16)
+        fixed = np.round(np.clip(np.concatenate(parts[key]), 0, 1) * FIXED_POINT).astype(np.uint16)
         arrays[key] = np.diff(fixed, axis=0, prepend=np.zeros((1, QUANTILES), np.uint16))
     return arrays | {"edges": edges - edges[0]}
 
 
-def _quantiles(values: np.ndarray, solved: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """[r, x, t] stoichiometry -> [len(at), QUANTILES] quantiles at levels (q + 1/2)/Q, weighted by shell volume."""
-    shells, places, _ = values.shape
-    volume = np.diff(np.linspace(0.0, 1.0, shells + 1) ** 3)
-    weight = np.repeat(volume, places)
+def _quantiles(stoichiometry: np.ndarray, solved: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """[r, x, t] stoichiometry -> [times, QUANTILES] quantiles at levels (q + 1/2)/Q, weighted by shell volume."""
+    shells, positions, _ = stoichiometry.shape
+    weight = np.repeat(np.diff(np.linspace(0.0, 1.0, shells + 1) ** 3), positions)
     level = (np.arange(QUANTILES) + 0.5) / QUANTILES
-    right = np.clip(np.searchsorted(solved, at), 1, solved.size - 1)
-    share = (at - solved[right - 1]) / (solved[right] - solved[right - 1])
-    out = []
-    for index, fraction in zip(right, share, strict=True):
-        flat = ((1 - fraction) * values[:, :, index - 1] + fraction * values[:, :, index]).ravel()
-        order = np.argsort(flat)
+    right = np.clip(np.searchsorted(solved, times), 1, solved.size - 1)
+    fractions = (times - solved[right - 1]) / (solved[right] - solved[right - 1])
+    rows = []
+    for index, fraction in zip(right, fractions, strict=True):
+        values = ((1 - fraction) * stoichiometry[:, :, index - 1] + fraction * stoichiometry[:, :, index]).ravel()
+        order = np.argsort(values)
         cumulative = np.cumsum(weight[order])
         middle = (cumulative - 0.5 * weight[order]) / cumulative[-1]
-        out.append(np.interp(level, middle, flat[order]))
-    return np.array(out)
+        rows.append(np.interp(level, middle, values[order]))
+    return np.array(rows)
 
 
 def main() -> None:
-    """Regenerates every packaged file."""
+    """Regenerate every packaged file."""
     DATA.mkdir(exist_ok=True)
     for name in RECIPES:
         path = DATA / f"{name}.npz"

@@ -1,4 +1,4 @@
-"""What chemometrics does to spectra before anything learns from them: smoothing, derivatives, baselines."""
+"""Chemometric treatment of spectra: Savitzky–Golay smoothing and derivatives, baselines, normal variates."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from xrd_jax.config.schema import PrepareConfig
 from xrd_jax.errors import UserError
 
 
-def check(config: PrepareConfig, channels: int) -> None:
-    """Refuses settings that exclude each other.
+def check_filters(config: PrepareConfig, channels: int) -> None:
+    """Refuse settings that exclude each other.
 
     Raises:
       UserError: naming the field and the remedy.
@@ -34,11 +34,11 @@ def check(config: PrepareConfig, channels: int) -> None:
     if derivative and config.scale in ("total", "sqrt", "dataset"):
         raise UserError(f"prepare.scale={config.scale} is for intensities; a derivative takes snv, pattern or none")
     if config.baseline != "none":
-        _library()
+        _import_pybaselines()
 
 
-def smoothing(axis: np.ndarray, window: int, order: int, derivative: int) -> np.ndarray:
-    """The Savitzky–Golay filter as a matrix [N, N]: a pattern times it is the smoothed pattern or its derivative.
+def savgol_matrix(axis: Float[np.ndarray, " N"], window: int, order: int, derivative: int) -> Float[np.ndarray, "N N"]:
+    """Return the Savitzky–Golay filter as a matrix: a pattern times it is the smoothed pattern or its derivative.
 
     Around each channel a polynomial is fitted by least squares to the `window` nearest channels, where they are on the
     axis, so that it may be uneven; the first and last half windows take the polynomial of the window at the end.
@@ -59,29 +59,28 @@ def smoothing(axis: np.ndarray, window: int, order: int, derivative: int) -> np.
     return matrix
 
 
-def without_baseline(intensity: Float[Array, "B N"], method: str) -> Float[Array, "B N"]:
-    """Patterns less the baseline that pybaselines finds for each, with its default settings.
+def subtract_baseline(intensity: Float[Array, "B N"], method: str) -> Float[Array, "B N"]:
+    """Return patterns less the baseline that pybaselines fits to each, with its default settings.
 
     The baseline is held constant in derivatives: the gradient passes through as if nothing had been subtracted.
     """
     if method == "none":
         return intensity
     shape = jax.ShapeDtypeStruct(intensity.shape, intensity.dtype)
-    found = jax.pure_callback(lambda x: baselines(x, method), shape, jax.lax.stop_gradient(intensity),
-                              vmap_method="expand_dims")  # fmt: skip
-    return intensity - jax.lax.stop_gradient(found)
+    baseline = jax.pure_callback(lambda x: fit_baselines(x, method), shape, jax.lax.stop_gradient(intensity),
+                                 vmap_method="expand_dims")  # fmt: skip
+    return intensity - jax.lax.stop_gradient(baseline)
 
 
-def baselines(intensity: np.ndarray, method: str) -> np.ndarray:
-    """Baselines of patterns [..., N], one by one."""
-    library = _library()
+def fit_baselines(intensity: Float[Array | np.ndarray, "*X N"], method: str) -> Float[np.ndarray, "*X N"]:
+    """Return the baselines of patterns, fitted one by one."""
     patterns = np.asarray(intensity, np.float64)
-    fitter = library.Baseline(np.arange(patterns.shape[-1], dtype=np.float64))
+    fitter = _import_pybaselines().Baseline(np.arange(patterns.shape[-1], dtype=np.float64))
     rows = [getattr(fitter, method)(row)[0] for row in patterns.reshape(-1, patterns.shape[-1])]
     return np.stack(rows).reshape(patterns.shape).astype(intensity.dtype)
 
 
-def _library() -> Any:
+def _import_pybaselines() -> Any:
     try:
         import pybaselines  # type: ignore[import-untyped]
     except ImportError:
@@ -90,7 +89,7 @@ def _library() -> Any:
 
 
 def snv(x: Float[Array, "B C"]) -> Float[Array, "B C"]:
-    """Standard normal variate: each pattern less its mean, divided by its own standard deviation."""
+    """Return the standard normal variate: each pattern less its mean, divided by its own standard deviation."""
     centred = x - x.mean(axis=-1, keepdims=True)
     deviation = jnp.sqrt((centred**2).mean(axis=-1, keepdims=True))
     return centred / jnp.maximum(deviation, jnp.finfo(x.dtype).tiny)

@@ -1,4 +1,4 @@
-"""What photon noise in the patterns becomes at the network's input."""
+"""Photon noise of the patterns, propagated to the network's input."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from xrd_jax.preprocessing import filters
 from xrd_jax.preprocessing.transform import Statistics
 
 
-def variance(statistics: Statistics, prepare: PrepareConfig, counts: Float[Array, "B N"]) -> Float[Array, "B L"]:
-    """Variance that Poisson noise of the counts has at the network's input.
+def input_variance(statistics: Statistics, prepare: PrepareConfig, counts: Float[Array, "B N"]) -> Float[Array, "B L"]:
+    """Return the variance that Poisson noise of the counts has at the network's input.
 
     var(x) = Σ_n (dx/dn)² n with the counts as their own variance; the level that a pattern is scaled by (its extremes,
     its sum) is held fixed, because it averages over many channels. Baselines are held fixed as well.
     """
-    above = filters.without_baseline(counts, prepare.baseline)
+    signal = filters.subtract_baseline(counts, prepare.baseline)
     if prepare.scale_at == "input":
-        spread = (counts * _slope(statistics, prepare, above) ** 2) @ statistics.matrix**2
+        variance = (counts * _scaling_slope(statistics, prepare, signal) ** 2) @ statistics.matrix**2
     else:
-        slope = _slope(statistics, prepare, above @ statistics.matrix)
-        spread = (counts @ statistics.matrix**2) * slope**2
-    return spread / statistics.deviation**2
+        slope = _scaling_slope(statistics, prepare, signal @ statistics.matrix)
+        variance = (counts @ statistics.matrix**2) * slope**2
+    return variance / statistics.deviation**2
 
 
-def _slope(statistics: Statistics, prepare: PrepareConfig, x: Float[Array, "B C"]) -> Float[Array, "B C"]:
-    """Slope of the scaling of `prepare` at `x`, its level held fixed."""
+def _scaling_slope(statistics: Statistics, prepare: PrepareConfig, x: Float[Array, "B C"]) -> Float[Array, "B C"]:
+    """Return the derivative of the scaling at `x`, its level held fixed."""
     tiny = jnp.finfo(x.dtype).tiny
     if prepare.scale == "dataset":
         return jnp.broadcast_to(1.0 / jnp.maximum(statistics.high - statistics.low, tiny), x.shape)

@@ -34,28 +34,30 @@ class Prepared:
 
 
 def prepare(series: PatternSeries, config: PrepareConfig, split_seed: int = 0) -> Prepared:
-    """Applies the window, splits, and learns the statistics from the training patterns.
+    """Apply the window, split, and learn the statistics from the training patterns.
 
     Raises:
       UserError: an empty window, or fewer patterns than the split needs.
     """
-    series = window(series, config)
+    series = apply_window(series, config)
     train, test = split(series, config, split_seed)
     if config.shuffle_labels:
-        series = shuffled(series, train, split_seed)
+        series = shuffle_labels(series, train, split_seed)
     return Prepared(series, train, test, fit_statistics(series, train, config))
 
 
-def shuffled(series: PatternSeries, train: np.ndarray, seed: int) -> PatternSeries:
-    """The targets' values dealt out anew among the training patterns, those of a pattern together."""
+def shuffle_labels(series: PatternSeries, train: np.ndarray, seed: int) -> PatternSeries:
+    """Permute the targets' values among the training patterns, those of a pattern together."""
     order = np.arange(len(series))
     order[train] = np.random.default_rng([seed, 0x5FF1E]).permutation(train)
-    targets = {name: dataclasses.replace(own, values=own.values[order]) for name, own in series.targets.items()}
+    targets = {
+        name: dataclasses.replace(target, values=target.values[order]) for name, target in series.targets.items()
+    }
     return dataclasses.replace(series, targets=targets)
 
 
-def window(series: PatternSeries, config: PrepareConfig) -> PatternSeries:
-    """Only the patterns whose `window_target` lies within [window_low, window_high]."""
+def apply_window(series: PatternSeries, config: PrepareConfig) -> PatternSeries:
+    """Keep only the patterns whose `window_target` lies within [window_low, window_high]."""
     if not config.window_target:
         return series
     if config.window_target not in series.targets:
@@ -70,21 +72,22 @@ def window(series: PatternSeries, config: PrepareConfig) -> PatternSeries:
     return series.subset(keep)
 
 
-def inputs(prepared: Prepared, config: PrepareConfig, indices: np.ndarray, chunk: int = 1024) -> Float[Array, "B L"]:
-    """Prepared patterns of `prepared.series` at `indices`, on the device; beside them only `chunk` are in memory."""
+def prepare_inputs(
+    prepared: Prepared, config: PrepareConfig, indices: np.ndarray, chunk: int = 1024
+) -> Float[Array, "B L"]:
+    """Return prepared patterns of `prepared.series` at `indices`; beside them only `chunk` are on the device."""
     count = len(indices)
     size = max(min(chunk, count), 1)
     # Every block has the same shape: the last one begins earlier, and does some patterns twice.
-    rest = indices[-size:] if count % size else indices[:0]
-    filled = jnp.zeros((count, prepared.statistics.centres.size), jnp.float32)
-    for begin, rows in lazy.blocks(
-        prepared.series.intensity, size, np.concatenate([indices[: count - count % size], rest])
-    ):
-        filled = _filled(config, filled, min(begin, count - size), prepared.statistics, to_device(rows))
-    return filled
+    last = indices[-size:] if count % size else indices[:0]
+    rows = np.concatenate([indices[: count - count % size], last])
+    inputs = jnp.zeros((count, prepared.statistics.centres.size), jnp.float32)
+    for begin, block in lazy.read_blocks(prepared.series.intensity, size, rows):
+        inputs = _fill(config, inputs, min(begin, count - size), prepared.statistics, to_device(block))
+    return inputs
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
-def _filled(config: PrepareConfig, filled: Array, begin: int, statistics: Statistics, rows: Array) -> Array:
-    """`filled` [n, L] with the transformed `rows` from row `begin` on, in place."""
-    return jax.lax.dynamic_update_slice(filled, transform(statistics, config, rows.astype(jnp.float32)), (begin, 0))
+def _fill(config: PrepareConfig, inputs: Array, begin: Array | int, statistics: Statistics, rows: Array) -> Array:
+    """Write the transformed `rows` into `inputs` [n, L] from row `begin` on, in place."""
+    return jax.lax.dynamic_update_slice(inputs, transform(statistics, config, rows.astype(jnp.float32)), (begin, 0))

@@ -1,115 +1,131 @@
-"""Splits that ask more than chance: a half cycle never seen, or rows that somebody else has chosen."""
+"""Splits into training and test patterns: by chance, cycle, block or half cycle, or as named by rows."""
 
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Bool, Int
 
-from xrd_jax.config.row_ranges import numbers_in
+from xrd_jax.config.row_ranges import parse_row_ranges
 from xrd_jax.config.schema import PrepareConfig
 from xrd_jax.errors import UserError
+from xrd_jax.series.axis import HALF_CYCLE_MODES
 from xrd_jax.series.record import PatternSeries
 
+TrainTest = tuple[Int[np.ndarray, " train"], Int[np.ndarray, " test"]]
+MIN_PATTERNS = 8  # of either part: fewer neither train a network nor test one
 
-def by_rows(config: PrepareConfig, total: int) -> tuple[np.ndarray, np.ndarray]:
-    """(train, test) as `train_rows` and `test_rows` say.
+
+def split(series: PatternSeries, config: PrepareConfig, seed: int) -> TrainTest:
+    """Return sorted indices (train, test) that share no pattern; all splits but 'rows' cover the series.
 
     Raises:
-      UserError: a row that is not there, a row in both, or a window, which would change the numbers of rows.
+      UserError: a split that the series does not allow, or one that leaves too few patterns.
     """
-    if config.window_target:
-        raise UserError("prepare.split=rows counts patterns of the whole series; leave prepare.window_target empty")
-    parts = []
-    for name, text in (("train_rows", config.train_rows), ("test_rows", config.test_rows)):
-        rows = numbers_in(text, f"prepare.{name}")
-        if rows[-1] >= total:
-            raise UserError(f"prepare.{name} names row {rows[-1]}, but the last of the {total} patterns is {total - 1}")
-        parts.append(rows)
-    both = np.intersect1d(parts[0], parts[1])
-    if both.size:
-        raise UserError(f"row {both[0]} is in prepare.train_rows and in prepare.test_rows; keep it in one")
-    return parts[0], parts[1]
+    if not 0.0 < config.train_fraction < 1.0:
+        raise UserError(f"prepare.train_fraction={config.train_fraction}: must lie between 0 and 1")
+    if config.split == "rows":
+        train, test = split_by_rows(config, len(series))
+    else:
+        is_train = _training_mask(series, config, seed)
+        train, test = np.flatnonzero(is_train), np.flatnonzero(~is_train)
+    if min(train.size, test.size) < MIN_PATTERNS:
+        raise UserError(
+            f"split={config.split} leaves {train.size} patterns to train on and {test.size} to test; each needs at "
+            f"least {MIN_PATTERNS}: widen the window, add data or change prepare.split"
+        )
+    return train, test
 
 
-def half_cycles(series: PatternSeries) -> np.ndarray:
-    """[T] a number per half cycle, rising with time in each session.
+def _training_mask(series: PatternSeries, config: PrepareConfig, seed: int) -> Bool[np.ndarray, " T"]:
+    if config.split == "cycle":
+        return _all_but_last_cycle(series)
+    if config.split == "half_cycle":
+        return _all_but_half_cycle(series, config.half_cycle)
+    is_train = np.zeros(len(series), bool)
+    if config.split == "random":
+        order = np.random.default_rng([seed, 0x5B117]).permutation(len(series))
+        is_train[order[: round(len(series) * config.train_fraction)]] = True
+        return is_train
+    for session in range(len(series.session_names)):  # 'block'
+        indices = np.flatnonzero(series.session == session)
+        blocks = [block for block in np.array_split(indices, config.blocks) if block.size]
+        order = np.random.default_rng([seed, session, 0xB10C]).permutation(len(blocks))
+        for number in order[: round(len(blocks) * config.train_fraction)]:
+            is_train[blocks[number]] = True
+    return is_train
+
+
+def _all_but_last_cycle(series: PatternSeries) -> Bool[np.ndarray, " T"]:
+    is_train = np.zeros(len(series), bool)
+    for session, name in enumerate(series.session_names):
+        is_session = series.session == session
+        cycles = np.unique(series.cycle[is_session])
+        if cycles.size == 1:
+            raise UserError(f"split=cycle holds out the last cycle of each session, but '{name}' has one; use block")
+        if cycles.size:
+            is_train |= is_session & (series.cycle < cycles[-1])
+    return is_train
+
+
+def _all_but_half_cycle(series: PatternSeries, held_out: int) -> Bool[np.ndarray, " T"]:
+    """Return False for one half cycle of every session: number `held_out` in time, negative from the end."""
+    numbers, is_train = half_cycle_numbers(series), np.ones(len(series), bool)
+    for session, name in enumerate(series.session_names):
+        is_session = series.session == session
+        if not is_session.any():
+            continue
+        count = int(numbers[is_session].max()) + 1
+        if count < 2:
+            raise UserError(
+                f"split=half_cycle holds out one half cycle of each session, but '{name}' has one; use block"
+            )
+        if not -count <= held_out < count:
+            raise UserError(
+                f"split=half_cycle with half_cycle={held_out}: '{name}' has {count}; choose one of 0 to {count - 1}"
+            )
+        is_train &= ~(is_session & (numbers == held_out % count))
+    return is_train
+
+
+def half_cycle_numbers(series: PatternSeries) -> Int[np.ndarray, " T"]:
+    """Return the number of every pattern's half cycle, rising with time in each session.
 
     From the target 'half_cycle', else from the cycle and the direction that the four classes of the target 'mode' give.
 
     Raises:
       UserError: the series has neither.
     """
-    if "half_cycle" in series.targets:
-        group = series.targets["half_cycle"].values
-    elif "mode" in series.targets and len(series.targets["mode"].classes) == 4:
-        group = 2 * series.cycle + series.targets["mode"].values // 2
+    targets = series.targets
+    if "half_cycle" in targets:
+        labels = targets["half_cycle"].values
+    elif "mode" in targets and len(targets["mode"].classes) == len(HALF_CYCLE_MODES):
+        labels = 2 * series.cycle + targets["mode"].values // 2
     else:
         raise UserError(
             'split=half_cycle needs to know the half cycles; add [targets.half_cycle] with from = "half cycle" to the '
             "experiment file"
         )
-    order = np.zeros(len(series), int)
+    numbers = np.zeros(len(series), int)
     for session in range(len(series.session_names)):
-        where = np.flatnonzero(series.session == session)
-        _, first, own = np.unique(group[where], return_index=True, return_inverse=True)
-        order[where] = np.argsort(np.argsort(series.time[where][first]))[own]
-    return order
+        indices = np.flatnonzero(series.session == session)
+        _, first, inverse = np.unique(labels[indices], return_index=True, return_inverse=True)
+        numbers[indices] = np.argsort(np.argsort(series.time[indices][first]))[inverse]
+    return numbers
 
 
-def all_but_half_cycle(series: PatternSeries, which: int) -> np.ndarray:
-    """[T] False for one half cycle of every session: `which` of them in time, negative from the end.
+def split_by_rows(config: PrepareConfig, count: int) -> TrainTest:
+    """Return (train, test) as `train_rows` and `test_rows` name them.
 
     Raises:
-      UserError: a session that has too few half cycles.
+      UserError: a row that is not there, a row in both, or a window, which would change the numbers of rows.
     """
-    number, chosen = half_cycles(series), np.ones(len(series), bool)
-    for session, name in enumerate(series.session_names):
-        own = series.session == session
-        if not own.any():
-            continue
-        count = int(number[own].max()) + 1
-        if count < 2 or not -count <= which < count:
-            raise UserError(
-                f"split=half_cycle with half_cycle={which}: '{name}' has {count}; choose one of 0 to {count - 1}"
-                if count > 1
-                else f"split=half_cycle holds out one half cycle of each session, but '{name}' has one; use block"
-            )
-        chosen &= ~(own & (number == which % count))
-    return chosen
-
-
-def split(series: PatternSeries, config: PrepareConfig, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted index arrays (train, test) that share no pattern; all but 'rows' cover the series."""
-    total = len(series)
-    if not 0.0 < config.train_fraction < 1.0:
-        raise UserError(f"prepare.train_fraction={config.train_fraction}: must lie between 0 and 1")
-    chosen = np.zeros(total, bool)
-    if config.split == "random":
-        order = np.random.default_rng([seed, 0x5B117]).permutation(total)
-        chosen[order[: round(total * config.train_fraction)]] = True
-    elif config.split == "cycle":
-        for session, name in enumerate(series.session_names):
-            cycles = np.unique(series.cycle[series.session == session])
-            if cycles.size == 1:
-                raise UserError(
-                    f"split=cycle holds out the last cycle of each session, but '{name}' has one; use block"
-                )
-            if cycles.size:
-                chosen |= (series.session == session) & (series.cycle < cycles[-1])
-    elif config.split == "half_cycle":
-        chosen = all_but_half_cycle(series, config.half_cycle)
-    elif config.split == "block":
-        for session in range(len(series.session_names)):
-            where = np.flatnonzero(series.session == session)
-            blocks = [b for b in np.array_split(where, config.blocks) if b.size]
-            order = np.random.default_rng([seed, session, 0xB10C]).permutation(len(blocks))
-            for block in order[: round(len(blocks) * config.train_fraction)]:
-                chosen[blocks[block]] = True
-    train, test = np.flatnonzero(chosen), np.flatnonzero(~chosen)
-    if config.split == "rows":
-        train, test = by_rows(config, total)
-    if min(train.size, test.size) < 8:
-        raise UserError(
-            f"split={config.split} leaves {train.size} patterns to train on and {test.size} to verify; each needs at "
-            "least 8: widen the window, add data or change prepare.split"
-        )
+    if config.window_target:
+        raise UserError("prepare.split=rows counts patterns of the whole series; leave prepare.window_target empty")
+    train, test = (parse_row_ranges(getattr(config, key), f"prepare.{key}") for key in ("train_rows", "test_rows"))
+    for key, rows in (("train_rows", train), ("test_rows", test)):
+        if rows[-1] >= count:
+            raise UserError(f"prepare.{key} names row {rows[-1]}, but the last of the {count} patterns is {count - 1}")
+    shared = np.intersect1d(train, test)
+    if shared.size:
+        raise UserError(f"row {shared[0]} is in prepare.train_rows and in prepare.test_rows; keep it in one")
     return train, test

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
+import jax
 import numpy as np
+from jaxtyping import Array, Float
 
 from xrd_jax.errors import UserError
 from xrd_jax.preprocessing.prepare import Prepared
@@ -27,9 +29,22 @@ class TargetSpec:
     mean: float
     deviation: float
 
+    def to_physical(self, output: Float[Array, "B K"]) -> Float[Array, " B"] | Float[Array, "B K"]:
+        """Return what a network's output means: output · deviation + mean, or the softmax over the classes.
+
+        Args:
+          output: [B, size] what the head of this target gives.
+
+        Returns:
+          [B] in `unit` (regression) or [B, K] probabilities (classification).
+        """
+        if self.kind == "regression":
+            return output[:, 0] * self.deviation + self.mean
+        return jax.nn.softmax(output, axis=-1)
+
 
 def target_specs(prepared: Prepared, names: tuple[str, ...]) -> tuple[TargetSpec, ...]:
-    """Specifications of the targets `names`.
+    """Return the specifications of the targets `names`.
 
     Raises:
       UserError: a target that the data lack, or one that is constant over the training patterns.
@@ -37,9 +52,9 @@ def target_specs(prepared: Prepared, names: tuple[str, ...]) -> tuple[TargetSpec
     specs = []
     for name in names:
         if name not in prepared.series.targets:
-            known = ", ".join(prepared.series.targets) or "none"
+            names_there = ", ".join(prepared.series.targets) or "none"
             raise UserError(
-                f"the data have no target '{name}' (they have: {known}); choose another case or add the target"
+                f"the data have no target '{name}' (they have: {names_there}); choose another case or add the target"
             )
         target = prepared.series.targets[name]
         values = target.values[prepared.train]
@@ -48,10 +63,10 @@ def target_specs(prepared: Prepared, names: tuple[str, ...]) -> tuple[TargetSpec
                 f"target '{name}' has a single value or class in the training patterns; nothing can be learnt"
             )
         if target.kind == "regression":
-            moments = float(values.mean()), float(values.std())
-            specs.append(TargetSpec(name, target.kind, target.unit, 1, (), *moments))
+            mean, deviation = float(values.mean()), float(values.std())
+            specs.append(TargetSpec(name, target.kind, target.unit, 1, (), mean, deviation))
         else:
             size = max(len(target.classes), int(target.values.max()) + 1)
-            classes = target.classes or tuple(str(i) for i in range(size))
+            classes = target.classes or tuple(str(number) for number in range(size))
             specs.append(TargetSpec(name, target.kind, "", size, classes, 0.0, 1.0))
     return tuple(specs)

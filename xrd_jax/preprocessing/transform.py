@@ -41,26 +41,19 @@ class Statistics(NamedTuple):
 
 
 def fit_statistics(series: PatternSeries, train: np.ndarray, config: PrepareConfig) -> Statistics:
-    """Learns `Statistics` from the training patterns alone, in double precision and bounded memory.
+    """Learn `Statistics` from the training patterns alone, in double precision and bounded memory.
 
     One pass for the levels that scaling needs, one for the moments of what it makes of the patterns.
     """
-    filters.check(config, series.axis.values.size)
+    filters.check_filters(config, series.axis.values.size)
     matrix, centres = resize_matrix(series.axis.values, config)
     if config.savgol:
         window, order = config.savgol, config.savgol_order
-        matrix = filters.smoothing(series.axis.values, window, order, config.derivative) @ matrix
+        matrix = filters.savgol_matrix(series.axis.values, window, order, config.derivative) @ matrix
     low, high, total = _levels(series, train)
-    statistics = Statistics(
-        axis=jnp.asarray(series.axis.values, jnp.float32),
-        matrix=jnp.asarray(matrix, jnp.float32),
-        centres=jnp.asarray(centres, jnp.float32),
-        low=jnp.float32(low),
-        high=jnp.float32(high),
-        total=jnp.float32(total),
-        mean=jnp.zeros(centres.size, jnp.float32),
-        deviation=jnp.float32(1.0),
-    )
+    fields = {"axis": series.axis.values, "matrix": matrix, "centres": centres, "low": low, "high": high}
+    fields |= {"total": total, "mean": np.zeros(centres.size), "deviation": 1.0}
+    statistics = Statistics(**{name: jnp.asarray(values, jnp.float32) for name, values in fields.items()})
     if not config.centre:
         return statistics
     mean, deviation = _moments(series, train, statistics, config)
@@ -68,9 +61,9 @@ def fit_statistics(series: PatternSeries, train: np.ndarray, config: PrepareConf
 
 
 def _levels(series: PatternSeries, train: np.ndarray) -> tuple[float, float, float]:
-    """Lowest and highest intensity, and the mean over patterns of their sum."""
+    """Return the lowest and highest intensity, and the mean over patterns of their sum."""
     low, high, sums = np.inf, -np.inf, np.empty(len(train))
-    for begin, rows in lazy.blocks(series.intensity, rows=train):
+    for begin, rows in lazy.read_blocks(series.intensity, rows=train):
         low, high = min(low, rows.min()), max(high, rows.max())
         sums[begin : begin + len(rows)] = rows.sum(axis=1, dtype=np.float64)
     return float(low), float(high), float(sums.mean())
@@ -79,31 +72,33 @@ def _levels(series: PatternSeries, train: np.ndarray) -> tuple[float, float, flo
 def _moments(
     series: PatternSeries, train: np.ndarray, statistics: Statistics, config: PrepareConfig
 ) -> tuple[np.ndarray, float]:
-    """Mean [L] of the transformed patterns and the one standard deviation about it.
+    """Return the mean [L] of the transformed patterns and the one standard deviation about it.
 
     Moments of blocks are merged: for n and m patterns with means a, b the sum of squares about the common mean is
     that about the two plus (a - b)² n m / (n + m), which loses no digits however many there are.
     """
     count, mean, squares = 0, np.zeros(statistics.centres.size), 0.0
-    size = min(lazy.BLOCK, len(train))
-    for _, rows in lazy.blocks(series.intensity, size, train):
-        short = np.pad(rows, ((0, size - len(rows)), (0, 0)), mode="edge")
-        values = np.asarray(_transformed(config, statistics, to_device(short)))[: len(rows)].astype(np.float64)
-        own, total = values.mean(axis=0), count + len(rows)
-        squares += float(((values - own) ** 2).sum() + ((own - mean) ** 2).sum() * count * len(rows) / total)
-        mean += (own - mean) * len(rows) / total
+    size = min(lazy.PATTERNS_PER_BLOCK, len(train))
+    for _, rows in lazy.read_blocks(series.intensity, size, train):
+        padded = np.pad(rows, ((0, size - len(rows)), (0, 0)), mode="edge")
+        values = np.asarray(_compiled_transform(config, statistics, to_device(padded)))
+        values = values[: len(rows)].astype(np.float64)
+        block_mean, total = values.mean(axis=0), count + len(rows)
+        between = ((block_mean - mean) ** 2).sum() * count * len(rows) / total
+        squares += float(((values - block_mean) ** 2).sum() + between)
+        mean += (block_mean - mean) * len(rows) / total
         count = total
     return mean, float(np.sqrt(squares / (count * mean.size)))
 
 
 def to_device(rows: np.ndarray) -> Array:
-    """Patterns [B, N] on the device; short integers travel as they are and become float32 there, as others do here."""
+    """Put patterns [B, N] on the device: short integers as they are, to become float32 there, others as float32."""
     return jnp.asarray(rows if rows.dtype in (np.uint8, np.uint16, np.int16) else rows.astype(np.float32, copy=False))
 
 
 def transform(statistics: Statistics, config: PrepareConfig, intensity: Float[Array, "B N"]) -> Float[Array, "B L"]:
-    """Scales, resizes and centres patterns; pure, differentiable, jit-able with `config` static."""
-    intensity = filters.without_baseline(intensity, config.baseline)
+    """Scale, resize and centre patterns; pure, differentiable, jit-able with `config` static."""
+    intensity = filters.subtract_baseline(intensity, config.baseline)
     if config.scale_at == "input":
         resized = _scale(statistics, config, intensity) @ statistics.matrix
     else:
@@ -129,5 +124,5 @@ def _scale(statistics: Statistics, config: PrepareConfig, x: Float[Array, "B C"]
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _transformed(config: PrepareConfig, statistics: Statistics, rows: Array) -> Array:
+def _compiled_transform(config: PrepareConfig, statistics: Statistics, rows: Array) -> Array:
     return transform(statistics, config, rows.astype(jnp.float32))

@@ -12,24 +12,26 @@ import sys
 
 from xrd_jax.errors import UserError
 
-HEARTBEAT_S = 20  # a process that has given no sign of life for so long counts as dead
-MEETING_S = 120  # how long the first processes wait for the last one
-PATIENCE_S = 24 * 3600  # how long processes that are done wait for the first, which writes the report
+HEARTBEAT_TIMEOUT_S = 20  # a process that has given no sign of life for so long counts as dead
+START_TIMEOUT_S = 120  # how long the first processes wait for the last one
+SHUTDOWN_TIMEOUT_S = 24 * 3600  # how long processes that are done wait for the first, which writes the report
 
-LOST = "another process of this training stopped; see what it said, then start all again: they resume"
-# What the runtime says when a process or the coordinator is gone.
-_FATAL = (b"coordination_service", b"JAX distributed service detected fatal errors", b"terminate called", b"error: ")
+PEER_LOST = "another process of this training stopped; see what it said, then start all again: they resume"
+# What the runtime writes when a process or the coordinator is gone.
+_FATAL_MESSAGES = (
+    b"coordination_service",
+    b"JAX distributed service detected fatal errors",
+    b"terminate called",
+    b"error: ",
+)
 
 
 def start(coordinator: str, process_id: int, process_count: int) -> int:
-    """Joins the other processes, before JAX has met any device.
+    """Join the other processes, before JAX has met any device; return how many they are.
 
     Args:
       coordinator: host:port of the first process; '' to take all three from Slurm, Kubernetes or MPI.
       process_id, process_count: which of how many this one is; -1 and 0 where they are not given.
-
-    Returns:
-      the number of processes.
 
     Raises:
       UserError: incomplete flags, no cluster to be found, or processes that do not come.
@@ -42,7 +44,7 @@ def start(coordinator: str, process_id: int, process_count: int) -> int:
             f"--coordinator={coordinator} --process_id={process_id} --process_count={process_count}: the coordinator "
             "is HOST:PORT of the first process, and ids count from 0 to one less than the processes"
         )
-    _translate()
+    _filter_stderr()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import jax
     from jax._src import distributed
@@ -53,9 +55,9 @@ def start(coordinator: str, process_id: int, process_count: int) -> int:
             coordinator or None,
             process_count or None,
             process_id if coordinator else None,
-            initialization_timeout=MEETING_S,
-            heartbeat_timeout_seconds=HEARTBEAT_S,
-            shutdown_timeout_seconds=PATIENCE_S,
+            initialization_timeout=START_TIMEOUT_S,
+            heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_S,
+            shutdown_timeout_seconds=SHUTDOWN_TIMEOUT_S,
         )
     except (ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0][:160]
@@ -67,14 +69,14 @@ def start(coordinator: str, process_id: int, process_count: int) -> int:
 
 
 def is_primary() -> bool:
-    """Whether this process is the one that speaks, draws and writes; so is one that trains alone."""
+    """Return whether this process is the one that speaks, draws and writes; so is one that trains alone."""
     import jax
 
     return jax.process_index() == 0
 
 
 def barrier(name: str) -> None:
-    """Returns when every process has come to the point `name`."""
+    """Return when every process has come to the point `name`."""
     import jax
 
     if jax.process_count() > 1:
@@ -84,7 +86,7 @@ def barrier(name: str) -> None:
 
 
 def is_peer_failure(error: BaseException) -> bool:
-    """Whether an error means that another process is gone, and not that something is wrong here."""
+    """Return whether an error means that another process is gone, and not that something is wrong here."""
     import jax
 
     if not jax.distributed.is_initialized():
@@ -93,13 +95,13 @@ def is_peer_failure(error: BaseException) -> bool:
 
 
 def stop() -> None:
-    """Says in one line that another process is gone, and ends this one without waiting for any."""
-    os.write(2, f"error: {LOST}\n".encode())
+    """Report in one line that another process is gone, and end this one without waiting for any."""
+    os.write(2, f"error: {PEER_LOST}\n".encode())
     os._exit(2)
 
 
-def _translate() -> None:
-    """Has a helper process turn the runtime's last words into one line.
+def _filter_stderr() -> None:
+    """Have a helper process turn the runtime's fatal messages into one line.
 
     Where a process dies, the runtime ends the others from threads of its own, with a page of addresses that no handler
     in this process could replace. So what it writes to descriptor 2 goes through a pipe, while Python's own standard
@@ -108,25 +110,25 @@ def _translate() -> None:
     if not hasattr(os, "fork"):
         return
     sys.stderr.flush()
-    source, sink = os.pipe()
-    real = os.dup(2)
+    read_end, write_end = os.pipe()
+    stderr = os.dup(2)
     if os.fork() == 0:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        os.close(sink)
-        _listen(source, real)
+        os.close(write_end)
+        _forward_until_fatal(read_end, stderr)
         os._exit(0)
-    os.close(source)
-    os.dup2(sink, 2)
-    os.close(sink)
-    sys.stderr = os.fdopen(real, "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
+    os.close(read_end)
+    os.dup2(write_end, 2)
+    os.close(write_end)
+    sys.stderr = os.fdopen(stderr, "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
 
 
-def _listen(source: int, real: int) -> None:
-    """Passes lines on until the first fatal one, which is said in this program's own words; what follows is dropped."""
-    over = False
-    with os.fdopen(source, "rb") as lines:
+def _forward_until_fatal(read_end: int, stderr: int) -> None:
+    """Pass lines on until the first fatal one, which `PEER_LOST` replaces; drop what follows."""
+    is_over = False
+    with os.fdopen(read_end, "rb") as lines:
         for line in lines:
-            if over:
+            if is_over:
                 continue
-            over = any(word in line for word in _FATAL)
-            os.write(real, f"error: {LOST}\n".encode() if over else line)
+            is_over = any(message in line for message in _FATAL_MESSAGES)
+            os.write(stderr, f"error: {PEER_LOST}\n".encode() if is_over else line)

@@ -5,32 +5,25 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from jaxtyping import Float
 
 from xrd_jax.errors import UserError
 
 AXIS_UNITS = {
-    "two_theta": "deg",
-    "q": "1/angstrom",
-    "d": "angstrom",
-    "energy": "eV",
-    "wavenumber": "1/cm",
-    "wavelength": "nm",
-    "ppm": "ppm",
-    "velocity": "mm/s",
-    "channel": "",
-}
-DIFFRACTION = ("two_theta", "q", "d")  # kinds of axes that a wavelength or a lattice tells more about
+    "two_theta": "deg", "q": "1/angstrom", "d": "angstrom", "energy": "eV", "wavenumber": "1/cm", "wavelength": "nm",
+    "ppm": "ppm", "velocity": "mm/s", "channel": "",
+}  # fmt: skip
 AXIS_LABELS = {
-    "two_theta": "2θ (°)",
-    "q": "q (Å⁻¹)",
-    "d": "d (Å)",
-    "energy": "Energy (eV)",
-    "wavenumber": "Wavenumber (cm⁻¹)",
-    "wavelength": "Wavelength (nm)",
-    "ppm": "Chemical shift (ppm)",
-    "velocity": "Velocity (mm/s)",
-    "channel": "Channel",
-}
+    "two_theta": "2θ (°)", "q": "q (Å⁻¹)", "d": "d (Å)", "energy": "Energy (eV)", "wavenumber": "Wavenumber (cm⁻¹)",
+    "wavelength": "Wavelength (nm)", "ppm": "Chemical shift (ppm)", "velocity": "Velocity (mm/s)", "channel": "Channel",
+}  # fmt: skip
+DIFFRACTION_KINDS = ("two_theta", "q", "d")  # kinds of axes on which a lattice has reflections
+# Å per unit of length, by the spellings (in lower case) that pattern files use.
+ANGSTROM_PER_UNIT = {
+    "å": 1.0, "a": 1.0, "ang": 1.0, "ang.": 1.0, "angstrom": 1.0, "angstroms": 1.0, "nm": 10.0, "m": 1e10, "pm": 0.01,
+}  # fmt: skip
+# Classes of the target 'mode': halves in time of each half cycle; index // 2 is 0 in charge, 1 in discharge.
+HALF_CYCLE_MODES = ("charge 1st half", "charge 2nd half", "discharge 1st half", "discharge 2nd half")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,8 +81,8 @@ class Target:
         object.__setattr__(self, "classes", tuple(self.classes))
 
 
-def positions(d: np.ndarray | float, axis: Axis) -> np.ndarray:
-    """Positions of spacings d (Å) on `axis`: 2θ = 2 arcsin(λ/2d) in degrees, q = 2π/d in 1/Å, or d itself.
+def bragg_positions(d: np.ndarray | float, axis: Axis) -> np.ndarray:
+    """Return the positions of spacings d (Å): 2θ = 2 arcsin(λ/2d) in degrees, q = 2π/d in 1/Å, or d itself.
 
     NaN where λ > 2 d: such planes do not diffract.
 
@@ -100,16 +93,16 @@ def positions(d: np.ndarray | float, axis: Axis) -> np.ndarray:
     if axis.kind == "d":
         return d
     if axis.kind == "q":
-        return 2.0 * np.pi / d
+        return np.asarray(2.0 * np.pi / d)
     if axis.kind != "two_theta":
         raise UserError(f"reflections have no place on an axis of kind '{axis.kind}'; leave --cif out")
     if axis.wavelength is None:
         raise UserError("the data have no wavelength, so reflections have no place on 2θ; give wavelength = … in Å")
     sine = axis.wavelength / (2.0 * d)
-    return 2.0 * np.degrees(np.arcsin(np.where(sine <= 1.0, sine, np.nan)))
+    return np.asarray(2.0 * np.degrees(np.arcsin(np.where(sine <= 1.0, sine, np.nan))))
 
 
-def channel_edges(centres: np.ndarray) -> np.ndarray:
-    """[N] channel positions -> [N + 1] limits, midway between them."""
+def channel_edges(centres: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N+1"]:
+    """Return the limits of channels, midway between their centres."""
     inner = (centres[1:] + centres[:-1]) / 2
     return np.concatenate([[2 * centres[0] - inner[0]], inner, [2 * centres[-1] - inner[-1]]])

@@ -13,20 +13,15 @@ import numpy as np
 
 from xrd_jax.errors import UserError
 from xrd_jax.series.axis import Axis, Target
-from xrd_jax.series.lazy import LIMIT_BYTES, LazyRows
+from xrd_jax.series.lazy import MAX_BYTES_IN_MEMORY, LazyRows
 
 INTENSITY = "entry/data/intensity"
 
 
-def write(
-    path: str | os.PathLike[str],
-    fields: Mapping[str, Any],
-    patterns: Iterable[np.ndarray],
-    dtype: Any,
-) -> None:
-    """Writes a series whose patterns come in blocks [b, N], in order; the file appears when it is complete.
+def write(path: str | os.PathLike[str], fields: Mapping[str, Any], patterns: Iterable[np.ndarray], dtype: Any) -> None:
+    """Write a series whose patterns come in blocks [b, N], in order; the file appears when it is complete.
 
-    Up to `LIMIT_BYTES` of patterns are compressed; more are written as they are.
+    Up to `MAX_BYTES_IN_MEMORY` of patterns are compressed; more are written as they are.
 
     Args:
       fields: the fields of a `PatternSeries` except `intensity`.
@@ -53,18 +48,18 @@ def write(
 
 def _write_patterns(file: h5py.File, shape: tuple[int, int], dtype: np.dtype, patterns: Iterable[np.ndarray]) -> None:
     options: dict[str, Any] = {}
-    if shape[0] * shape[1] * dtype.itemsize <= LIMIT_BYTES:
+    if shape[0] * shape[1] * dtype.itemsize <= MAX_BYTES_IN_MEMORY:
         options = {"chunks": (min(64, max(shape[0], 1)), shape[1]), "compression": "gzip", "shuffle": True}
-    item, begin = file.create_dataset(INTENSITY, shape, dtype, **options), 0
+    dataset, begin = file.create_dataset(INTENSITY, shape, dtype, **options), 0
     for block in patterns:
-        item[begin : begin + len(block)] = block
+        dataset[begin : begin + len(block)] = block
         begin += len(block)
     if begin != shape[0]:
         raise ValueError(f"{begin} patterns came for {shape[0]} times")
 
 
 def _write_labels(file: h5py.File, fields: Mapping[str, Any]) -> None:
-    axis, targets_of = fields["axis"], fields["targets"]
+    axis = fields["axis"]
     file.attrs["default"] = "entry"
     entry = file.create_group("entry")
     entry.attrs.update(NX_class="NXentry", default="data")
@@ -72,7 +67,7 @@ def _write_labels(file: h5py.File, fields: Mapping[str, Any]) -> None:
     data.attrs.update(NX_class="NXdata", signal="intensity", axes=["time", axis.kind])
     data.create_dataset(axis.kind, data=axis.values).attrs["units"] = axis.unit
     data.create_dataset("time", data=fields["time"]).attrs["units"] = "s" if fields.get("timed", True) else ""
-    if axis.wavelength is not None and axis.kind != "wavelength":  # one name for both would not do
+    if axis.wavelength is not None and axis.kind != "wavelength":  # the axis has that name already
         data.create_dataset("wavelength", data=axis.wavelength).attrs["units"] = "angstrom"
     labels = entry.create_group("labels")
     labels.attrs["NX_class"] = "NXcollection"
@@ -81,60 +76,55 @@ def _write_labels(file: h5py.File, fields: Mapping[str, Any]) -> None:
     labels.attrs["session_names"] = list(fields["session_names"])
     targets = entry.create_group("targets")
     targets.attrs["NX_class"] = "NXcollection"
-    for name, target in targets_of.items():
-        item = targets.create_dataset(name, data=target.values)
-        item.attrs.update(kind=target.kind, units=target.unit, classes=json.dumps(target.classes))
+    for name, target in fields["targets"].items():
+        dataset = targets.create_dataset(name, data=target.values)
+        dataset.attrs.update(kind=target.kind, units=target.unit, classes=json.dumps(target.classes))
     notes = {"windows": dict(fields["windows"]), "reflections": dict(fields["reflections"])}
     entry["provenance"] = json.dumps(notes | {"provenance": dict(fields["provenance"])})
 
 
-def read(path: str | os.PathLike[str], limit_bytes: int = LIMIT_BYTES) -> dict[str, Any]:
-    """Reads what `write` wrote, as the fields of a `PatternSeries`; patterns of more than `limit_bytes` stay on disk.
+def read(path: str | os.PathLike[str], limit_bytes: int = MAX_BYTES_IN_MEMORY) -> dict[str, Any]:
+    """Read what `write` wrote, as the fields of a `PatternSeries`; patterns of more than `limit_bytes` stay on disk.
 
     Raises:
       UserError: the file is not HDF5 or was not written by `write`.
     """
-
     try:
         size = os.path.getsize(path)
         with h5py.File(path, "r") as file:
             entry, data = file["entry"], file["entry/data"]
             kind = str(data.attrs["axes"][1])
             notes = json.loads(entry["provenance"].asstr()[()])
-            targets = {
-                name: Target(
-                    _label(item, size),
-                    str(item.attrs["kind"]),
-                    str(item.attrs["units"]),
-                    tuple(json.loads(item.attrs["classes"])),
-                )
-                for name, item in entry["targets"].items()
-            }
             intensity = data["intensity"]
-            stated = "wavelength" in data and kind != "wavelength"
-            wavelength = float(data["wavelength"][()]) if stated else None
-            return dict(  # noqa: C408 (as many keywords as the record has fields)
-                intensity=intensity[()] if intensity.nbytes <= limit_bytes else LazyRows.open(path, INTENSITY),
-                axis=Axis(_label(data[kind], size), kind, wavelength),
-                time=_label(data["time"], size),
-                targets=targets,
-                cycle=_label(entry["labels/cycle"], size),
-                session=_label(entry["labels/session"], size),
-                session_names=tuple(str(s) for s in entry["labels"].attrs["session_names"]),
-                is_counts=str(intensity.attrs["units"]) == "counts",
-                windows={k: tuple(v) for k, v in notes["windows"].items()},
-                reflections=notes["reflections"],
-                provenance=notes["provenance"],
-                timed=str(data["time"].attrs["units"]) == "s",
-            )
+            has_wavelength = "wavelength" in data and kind != "wavelength"
+            wavelength = float(data["wavelength"][()]) if has_wavelength else None
+            return {
+                "intensity": intensity[()] if intensity.nbytes <= limit_bytes else LazyRows.open(path, INTENSITY),
+                "axis": Axis(_read_label(data[kind], size), kind, wavelength),
+                "time": _read_label(data["time"], size),
+                "targets": {name: _read_target(item, size) for name, item in entry["targets"].items()},
+                "cycle": _read_label(entry["labels/cycle"], size),
+                "session": _read_label(entry["labels/session"], size),
+                "session_names": tuple(str(name) for name in entry["labels"].attrs["session_names"]),
+                "is_counts": str(intensity.attrs["units"]) == "counts",
+                "windows": {name: tuple(limits) for name, limits in notes["windows"].items()},
+                "reflections": notes["reflections"],
+                "provenance": notes["provenance"],
+                "timed": str(data["time"].attrs["units"]) == "s",
+            }
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (OSError, KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not a pattern series saved by xrd_jax ({error})") from None
 
 
-def _label(item: h5py.Dataset, file_bytes: int) -> np.ndarray:
-    """A label as an array; `write` never compresses one, so that a larger one than the file is made up."""
-    if item.nbytes > file_bytes:
-        raise ValueError(f"{item.name} claims {item.nbytes} bytes in a file of {file_bytes}")
-    return item[()]
+def _read_target(dataset: h5py.Dataset, file_bytes: int) -> Target:
+    classes = tuple(json.loads(dataset.attrs["classes"]))
+    return Target(_read_label(dataset, file_bytes), str(dataset.attrs["kind"]), str(dataset.attrs["units"]), classes)
+
+
+def _read_label(dataset: h5py.Dataset, file_bytes: int) -> np.ndarray:
+    """Return a label as an array; `write` compresses none, so that one larger than the file is forged."""
+    if dataset.nbytes > file_bytes:
+        raise ValueError(f"{dataset.name} claims {dataset.nbytes} bytes in a file of {file_bytes}")
+    return dataset[()]

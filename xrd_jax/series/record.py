@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from xrd_jax.errors import UserError
 from xrd_jax.series import hdf5, lazy
@@ -54,24 +55,25 @@ class PatternSeries:
             intensity = np.asarray(intensity)
         if intensity.ndim != 2 or intensity.shape[1] != self.axis.values.size:
             raise UserError(f"intensity {intensity.shape} does not fit an axis of {self.axis.values.size} channels")
-        object.__setattr__(self, "intensity", intensity)
-        object.__setattr__(self, "time", np.asarray(self.time, np.float64))
-        object.__setattr__(self, "cycle", np.asarray(self.cycle, np.int32))
-        object.__setattr__(self, "session", np.asarray(self.session, np.int32))
-        lengths = {"time": self.time, "cycle": self.cycle, "session": self.session}
-        lengths |= {f"target '{k}'": t.values for k, t in self.targets.items()}
-        for name, values in lengths.items():
+        labels = {"time": np.asarray(self.time, np.float64)}
+        labels |= {name: np.asarray(getattr(self, name), np.int32) for name in ("cycle", "session")}
+        for name, values in {"intensity": intensity, **labels}.items():
+            object.__setattr__(self, name, values)
+        labels |= {f"target '{name}'": target.values for name, target in self.targets.items()}
+        for name, values in labels.items():
             if values.shape != (intensity.shape[0],):
                 raise UserError(f"{name} has shape {values.shape}, but there are {intensity.shape[0]} patterns")
-        if isinstance(intensity, np.ndarray):  # what stays on disk is looked at when it is read
-            lazy.refuse_not_finite(intensity, np.arange(len(intensity)))
+        if isinstance(intensity, np.ndarray):  # what stays on disk is checked when it is read
+            lazy.require_finite(intensity, np.arange(len(intensity)))
 
     def __len__(self) -> int:
         return self.intensity.shape[0]
 
-    def subset(self, keep: np.ndarray) -> PatternSeries:
-        """The patterns that `keep` picks, a boolean mask [T] or an index array; what is on disk stays there."""
-        targets = {k: dataclasses.replace(t, values=t.values[keep]) for k, t in self.targets.items()}
+    def subset(self, keep: np.ndarray | slice) -> PatternSeries:
+        """Return the patterns that `keep` picks, a mask [T], indices or a slice; what is on disk stays there."""
+        targets = {
+            name: dataclasses.replace(target, values=target.values[keep]) for name, target in self.targets.items()
+        }
         return dataclasses.replace(
             self,
             intensity=lazy.subset(self.intensity, keep),
@@ -81,38 +83,42 @@ class PatternSeries:
             session=self.session[keep],
         )
 
-    def thinned(self, most: int) -> np.ndarray:
-        """Indices of at most `most` patterns, evenly spaced in each session; all of them where there are no more."""
-        share = -(-len(self) // max(most, 1))
-        chosen = [np.flatnonzero(self.session == i)[::share] for i in range(len(self.session_names))]
-        return np.sort(np.concatenate(chosen))
+    def thinned(self, count: int) -> Int[np.ndarray, " patterns"]:
+        """Return sorted indices of about `count` patterns: every k-th of each session, k = ⌈patterns / count⌉.
+
+        The first pattern of every session is among them, so that there may be one more per session than `count`;
+        all patterns where there are no more than `count`.
+        """
+        step = -(-len(self) // max(count, 1))
+        parts = [np.flatnonzero(self.session == number)[::step] for number in range(len(self.session_names))]
+        return np.sort(np.concatenate(parts))
 
     def fingerprint(self) -> str:
-        """SHA-256 over intensities, axis, times and targets (hex, 64 characters)."""
+        """Return the SHA-256 over intensities, axis, times and targets (hex, 64 characters)."""
         digest = hashlib.sha256()
         digest.update(str((self.intensity.dtype.str, self.intensity.shape)).encode())
-        for _, block in lazy.blocks(self.intensity):
+        for _, block in lazy.read_blocks(self.intensity):
             digest.update(np.ascontiguousarray(block).data)
         arrays = [self.axis.values, self.time, self.cycle, self.session]
-        arrays += [self.targets[k].values for k in sorted(self.targets)]
+        arrays += [self.targets[name].values for name in sorted(self.targets)]
         for array in arrays:
             digest.update(str((array.dtype.str, array.shape)).encode())
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes HDF5 in the NeXus NXdata layout (`/entry/data`), atomically, in bounded memory.
+        """Write HDF5 in the NeXus NXdata layout (`/entry/data`), atomically, in bounded memory.
 
         Raises:
           UserError: the file cannot be written.
         """
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        patterns = (block for _, block in lazy.blocks(fields.pop("intensity")))
+        patterns = (block for _, block in lazy.read_blocks(fields.pop("intensity")))
         hdf5.write(path, fields, patterns, self.intensity.dtype)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], limit_bytes: int = lazy.LIMIT_BYTES) -> PatternSeries:
-        """Reads what `save` wrote; patterns of more than `limit_bytes` stay on disk and are read when needed.
+    def load(cls, path: str | os.PathLike[str], limit_bytes: int = lazy.MAX_BYTES_IN_MEMORY) -> PatternSeries:
+        """Read what `save` wrote; patterns of more than `limit_bytes` stay on disk and are read when needed.
 
         Raises:
           UserError: the file is not HDF5 or was not written by `save`.
@@ -120,7 +126,7 @@ class PatternSeries:
         return cls(**hdf5.read(path, limit_bytes))
 
 
-def in_session(series: PatternSeries, session: int) -> np.ndarray:
-    """Indices of a session's patterns in time order."""
-    where = np.flatnonzero(series.session == session)
-    return where[np.argsort(series.time[where], kind="stable")]
+def session_indices(series: PatternSeries, session: int) -> Int[np.ndarray, " patterns"]:
+    """Return the indices of a session's patterns in time order."""
+    indices = np.flatnonzero(series.session == session)
+    return indices[np.argsort(series.time[indices], kind="stable")]

@@ -22,7 +22,7 @@ class Checkpoints:
     """The last two states and the best one (by training loss) of a run."""
 
     def __init__(self, directory: str | os.PathLike[str]):
-        self._directory, self._failed = Path(directory).resolve(), False
+        self._directory, self._has_failed = Path(directory).resolve(), False
         policies = ocp.training.preservation_policies
         self._checkpointer = ocp.training.Checkpointer(
             self._directory,
@@ -34,30 +34,32 @@ class Checkpoints:
         )
 
     def save(self, step: int, state: Any, metrics: Mapping[str, float]) -> None:
-        """Writes `state` under `step`; a step that is there already is kept."""
+        """Write `state` under `step`; a step that is there already is kept."""
         if self._checkpointer.latest is not None and self._checkpointer.latest.step >= step:
             return
         try:
             self._checkpointer.save(step, state, metrics=dict(metrics))
         except OSError as error:
-            self._failed = True
+            self._has_failed = True
             raise UserError(
                 f"{self._directory}: the checkpoint of step {step} could not be written ({error.strerror or error}); "
                 "free some space or choose another --workdir, then run the same command to resume"
             ) from None
 
     def steps(self) -> list[int]:
-        """Steps that have a checkpoint, oldest first."""
+        """Return the steps that have a checkpoint, oldest first."""
         return sorted(item.step for item in self._checkpointer.checkpoints)
 
-    def restore(self, abstract: Any, placed: jax.sharding.Sharding | None = None) -> tuple[Any, int, list[str]] | None:
-        """The newest checkpoint that can be read, or None where there is none.
+    def restore(
+        self, abstract: Any, sharding: jax.sharding.Sharding | None = None
+    ) -> tuple[Any, int, list[str]] | None:
+        """Return the newest checkpoint that can be read, or None where there is none.
 
         A damaged checkpoint is passed over; `discard_after` removes it, so that its step can be written again.
 
         Args:
           abstract: the state as `jax.eval_shape` gives it.
-          placed: where its leaves shall lie, however they lay when they were saved; the first device by default.
+          sharding: of its leaves, whatever it was when they were saved; the first device by default.
 
         Returns:
           (state, step, one line for every damaged checkpoint passed over).
@@ -66,12 +68,12 @@ class Checkpoints:
           UserError: there are checkpoints, but none can be read.
         """
         damaged: list[str] = []
-        placed = placed or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=placed), abstract)
+        sharding = sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract)
         for step in reversed(self.steps()):
             try:
                 state = self._checkpointer.load(step, abstract)
-                return jax.tree.map(_like, abstract, state), step, damaged
+                return jax.tree.map(_cast_like, abstract, state), step, damaged
             except Exception as error:  # Orbax and TensorStore raise many kinds for damaged files.
                 reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
                 damaged.append(f"{self._directory}/{step}: damaged checkpoint passed over ({reason})")
@@ -80,7 +82,7 @@ class Checkpoints:
         return None
 
     def discard_after(self, step: int) -> None:
-        """Removes checkpoints newer than `step` (those that `restore` passed over)."""
+        """Remove checkpoints newer than `step` (those that `restore` passed over)."""
         for newer in self.steps():
             if newer > step:
                 self._checkpointer.delete(newer)
@@ -89,11 +91,11 @@ class Checkpoints:
         try:
             self._checkpointer.close()
         except OSError:
-            if not self._failed:  # the same failure once more
+            if not self._has_failed:  # the same failure once more
                 raise
 
 
-def _like(abstract: Any, leaf: Any) -> Any:
+def _cast_like(abstract: jax.ShapeDtypeStruct, leaf: Any) -> Any:
     if np.shape(leaf) != abstract.shape:
         raise ValueError(f"shape {np.shape(leaf)} instead of {abstract.shape}")
     return leaf.astype(abstract.dtype)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from xrd_jax.config.schema import TrainConfig
 from xrd_jax.preprocessing.targets import TargetSpec
 
-REGRESSION = {
+REGRESSION_LOSSES = {
     "log_cosh": lambda residual: optax.log_cosh(residual),
     "huber": lambda residual: optax.huber_loss(residual),
     "squared": lambda residual: 0.5 * residual**2,
@@ -17,12 +17,12 @@ REGRESSION = {
 
 
 def loss_and_metrics(
-    outputs: dict[str, Float[Array, "B K"]],
+    outputs: dict[str, Float[Array, "B _"]],
     targets: dict[str, Array],
     specs: tuple[TargetSpec, ...],
     config: TrainConfig,
-) -> tuple[Array, dict[str, Array]]:
-    """Mean loss over a batch, and its parts.
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    """Return the mean loss over a batch, and its parts.
 
     Regression: f(r / u), r = prediction − target and u = `regression_scale`, both in training standard deviations.
     Classification: softmax cross-entropy in nat.
@@ -32,20 +32,20 @@ def loss_and_metrics(
       targets: name -> [B] values in their own unit, or class indices.
 
     Returns:
-      (loss [], {'loss/NAME', 'mae/NAME' in the target's unit or 'accuracy/NAME'}).
+      (loss, {'loss/NAME', 'mae/NAME' in the target's unit or 'accuracy/NAME'}).
     """
     loss, metrics = jnp.float32(0.0), {}
     for spec in specs:
         output, target = outputs[spec.name], targets[spec.name]
         if spec.kind == "regression":
             residual = output[:, 0] - (target - spec.mean) / spec.deviation
-            part = REGRESSION[config.regression_loss](residual / config.regression_scale).mean()
+            target_loss = REGRESSION_LOSSES[config.regression_loss](residual / config.regression_scale).mean()
             metrics[f"mae/{spec.name}"] = jnp.abs(residual).mean() * spec.deviation
             weight = config.loss_weights.get(spec.name, config.regression_weight)
         else:
-            part = optax.softmax_cross_entropy_with_integer_labels(output, target).mean()
+            target_loss = optax.softmax_cross_entropy_with_integer_labels(output, target).mean()
             metrics[f"accuracy/{spec.name}"] = (output.argmax(axis=-1) == target).astype(jnp.float32).mean()
             weight = config.loss_weights.get(spec.name, config.class_weight)
-        metrics[f"loss/{spec.name}"] = part
-        loss = loss + weight * part
+        metrics[f"loss/{spec.name}"] = target_loss
+        loss = loss + weight * target_loss
     return loss, metrics | {"loss": loss}

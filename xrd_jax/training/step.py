@@ -10,20 +10,20 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 from xrd_jax.config.schema import PrepareConfig, TrainConfig
 from xrd_jax.errors import UserError
 from xrd_jax.models import Model
-from xrd_jax.preprocessing import noise as preprocessing_noise
+from xrd_jax.preprocessing.noise import input_variance
 from xrd_jax.preprocessing.targets import TargetSpec
 from xrd_jax.preprocessing.transform import Statistics, transform
 from xrd_jax.training import attention_supervision, sharding
-from xrd_jax.training.augment import Redraw, redraw
+from xrd_jax.training.augment import RedrawScales, redraw
 from xrd_jax.training.losses import loss_and_metrics
 
 # Names of the random streams of a seed, folded into its key.
-INIT, SHUFFLE, DROPOUT, REDRAW, OWN = range(5)
+INIT, SHUFFLE, DROPOUT, REDRAW, SUPERVISION = range(5)
 
 
 class State(NamedTuple):
@@ -32,8 +32,8 @@ class State(NamedTuple):
     params: Any
     batch_stats: Any
     opt_state: Any
-    step: Int[Array, ""]
-    seed: Int[Array, ""]
+    step: Int[Array, "*S"]
+    seed: Int[Array, "*S"]
 
 
 class TrainingData(NamedTuple):
@@ -57,7 +57,7 @@ class StepConfig(NamedTuple):
 
     Attributes:
       batch: patterns per step.
-      shares: devices along the mesh axis `devices.BATCH` that share a batch; 1 where there is no such axis.
+      batch_devices: devices along the mesh axis `sharding.BATCH` that share a batch; 1 where there is no such axis.
     """
 
     model: Model
@@ -68,22 +68,18 @@ class StepConfig(NamedTuple):
     steps_per_epoch: int
     schedule: Callable[[Array], Array]
     optimiser: optax.GradientTransformation
-    shares: int
+    batch_devices: int
 
 
 def make_step_config(
-    model: Model,
-    specs: tuple[TargetSpec, ...],
-    prepare: PrepareConfig,
-    train: TrainConfig,
-    patterns: int,
-    shares: int = 1,
-) -> StepConfig:
-    """Batch size, steps per epoch, learning-rate schedule and optimiser for `patterns` training patterns.
+    model: Model, specs: tuple[TargetSpec, ...], prepare: PrepareConfig, train: TrainConfig,
+    patterns: int, batch_devices: int = 1,
+) -> StepConfig:  # fmt: skip
+    """Return batch size, steps per epoch, learning-rate schedule and optimiser for `patterns` training patterns.
 
     Args:
-      model: built with `batch_axis=devices.BATCH` if `shares` > 1.
-      shares: devices that share a batch.
+      model: built with `batch_axis=sharding.BATCH` if `batch_devices` > 1.
+      batch_devices: devices that share a batch.
 
     Raises:
       UserError: settings that cannot be, or a batch that cannot be shared out evenly.
@@ -91,18 +87,17 @@ def make_step_config(
     if train.epochs < 1 or train.batch_size < 2 or train.steps_per_call < 1:
         raise UserError("train.epochs and train.steps_per_call must be at least 1, train.batch_size at least 2")
     batch = min(train.batch_size, patterns)
-    if batch % shares:
-        less = " (there are no more training patterns)" if batch < train.batch_size else ""
+    if batch % batch_devices:
+        reason = " (there are no more training patterns)" if batch < train.batch_size else ""
         raise UserError(
-            f"train.batch_size={batch}{less}: {shares} devices cannot share such a batch evenly; choose a multiple of "
-            f"{shares}, or another train.batch_devices"
+            f"train.batch_size={batch}{reason}: {batch_devices} devices cannot share such a batch evenly; choose a "
+            f"multiple of {batch_devices}, or another train.batch_devices"
         )
-    steps = patterns // batch
-    total = steps * train.epochs
+    steps_per_epoch = patterns // batch
+    total = steps_per_epoch * train.epochs
     if train.schedule == "onecycle":
-        rise = max(1, round(total * train.warmup))
-        peak = train.learning_rate
-        schedule = optax.warmup_cosine_decay_schedule(peak / 25, peak, rise, max(total, rise + 1), peak * 1e-4)
+        warmup, peak = max(1, round(total * train.warmup)), train.learning_rate
+        schedule = optax.warmup_cosine_decay_schedule(peak / 25, peak, warmup, max(total, warmup + 1), peak * 1e-4)
     else:
         schedule = optax.constant_schedule(train.learning_rate)
     optimiser = {
@@ -110,18 +105,18 @@ def make_step_config(
         "adamw": lambda: optax.adamw(schedule, weight_decay=train.weight_decay),
         "sgd": lambda: optax.sgd(schedule, momentum=0.9, nesterov=True),
     }[train.optimiser]()
-    return StepConfig(model, specs, prepare, train, batch, steps, schedule, optimiser, shares)
+    return StepConfig(model, specs, prepare, train, batch, steps_per_epoch, schedule, optimiser, batch_devices)
 
 
 def init_state(step_config: StepConfig, seed: Int[Array, ""]) -> State:
-    """The state of one seed before its first step."""
+    """Return the state of one seed before its first step."""
     variables = step_config.model.init(jax.random.fold_in(jax.random.key(seed), INIT))
     opt_state = step_config.optimiser.init(variables["params"])
     return State(variables["params"], variables["batch_stats"], opt_state, jnp.int32(0), jnp.int32(seed))
 
 
-def epoch_order(step_config: StepConfig, state: State, patterns: int) -> Int[Array, N]:
-    """The order in which the epoch that `state` stands in sees the `patterns` training patterns.
+def epoch_order(step_config: StepConfig, state: State, patterns: int) -> Int[Array, " n"]:
+    """Return the order in which the epoch that `state` stands in sees the `patterns` training patterns.
 
     Drawn from (seed, epoch) once per epoch, so that a step costs the same however many patterns there are.
     """
@@ -130,48 +125,35 @@ def epoch_order(step_config: StepConfig, state: State, patterns: int) -> Int[Arr
 
 
 def train_step(
-    step_config: StepConfig, state: State, order: Int[Array, N], data: TrainingData
+    step_config: StepConfig, state: State, order: Int[Array, " n"], data: TrainingData
 ) -> tuple[State, dict[str, Array]]:
-    """One optimisation step of one seed on the part of `order` that its own step number selects.
+    """Return the state after one step on the part of `order` that its own step number selects, and the metrics.
 
     The order is `epoch_order` of the state, so the state alone decides everything that follows: a restored state
     continues bit for bit.
     """
-    key = jax.random.key(state.seed)
-    position = state.step % step_config.steps_per_epoch
-    chosen = jax.lax.dynamic_slice(order, (position * step_config.batch,), (step_config.batch,))
-    patterns = data.patterns[chosen]
-    noise = jnp.ones_like(patterns)
-    if step_config.train.augment == "redraw":
-        scales = Redraw(step_config.train.redraw_flux, step_config.train.redraw_shift)
-        redraw_key = jax.random.fold_in(jax.random.fold_in(key, REDRAW), state.step)
-        slopes = data.slopes[chosen] if step_config.train.redraw_shift else jnp.zeros_like(patterns)
-        counts = redraw(redraw_key, patterns, slopes, scales)
-        patterns = transform(data.statistics, step_config.prepare, counts)
-        noise = preprocessing_noise.variance(data.statistics, step_config.prepare, counts)
-    targets = {name: values[chosen] for name, values in data.targets.items()}
-    patterns, noise, targets = _share(step_config, (patterns, noise, targets))
-    dropout_key = jax.random.fold_in(jax.random.fold_in(key, DROPOUT), state.step)
+    patterns, noise, targets = _draw_batch(step_config, state, order, data)
+    dropout_key = _step_key(state, DROPOUT)
 
-    def objective(params):
+    def objective(params: Any) -> tuple[Array, tuple[dict[str, Array], Any]]:
         variables = {"params": params, "batch_stats": state.batch_stats}
-        outputs, aux, batch_stats = step_config.model.apply_train(variables, patterns, dropout_key)
+        outputs, intermediates, batch_stats = step_config.model.apply_train(variables, patterns, dropout_key)
         loss, metrics = loss_and_metrics(outputs, targets, step_config.specs, step_config.train)
-        if "input_attention" in aux:
-            few = max(1, attention_supervision.PATTERNS // step_config.shares)
-            own_key = jax.random.fold_in(jax.random.fold_in(key, OWN), state.step)
+        if "input_attention" in intermediates:
+            count = max(1, attention_supervision.MAX_PATTERNS // step_config.batch_devices)
             maps = attention_supervision.fisher_target(
-                step_config.model, step_config.specs, variables, patterns[:few], noise[:few], own_key
-            )
-            metrics["loss/own"] = attention_supervision.loss(aux["input_attention"], maps)
+                step_config.model, step_config.specs, variables, patterns[:count], noise[:count],
+                _step_key(state, SUPERVISION),
+            )  # fmt: skip
+            metrics["loss/own"] = attention_supervision.loss(intermediates["input_attention"], maps)
             loss = loss + step_config.train.own_weight * metrics["loss/own"]
         return loss, (metrics, batch_stats)
 
     gradients, (metrics, batch_stats) = jax.grad(objective, has_aux=True)(state.params)
-    if step_config.shares > 1:
+    if step_config.batch_devices > 1:
         # As one vector: devices wait for each other once, not once per leaf.
-        flat, shaped = ravel_pytree((gradients, metrics))
-        gradients, metrics = shaped(jax.lax.pmean(flat, sharding.BATCH))
+        flat, unravel = ravel_pytree((gradients, metrics))
+        gradients, metrics = unravel(jax.lax.pmean(flat, sharding.BATCH))
     updates, opt_state = step_config.optimiser.update(gradients, state.opt_state, state.params)
     metrics |= {
         "gradient_norm": optax.tree.norm(gradients),
@@ -181,17 +163,37 @@ def train_step(
     return State(params, batch_stats, opt_state, state.step + 1, state.seed), metrics
 
 
-def _share(step_config: StepConfig, batch: Any) -> Any:
-    """This device's part of a batch [B, …]; drawn in whole on every device, so that no draw depends on their number."""
-    if step_config.shares == 1:
-        return batch
-    size = step_config.batch // step_config.shares
+def _step_key(state: State, stream: int) -> Array:
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(state.seed), stream), state.step)
+
+
+def _draw_batch(
+    step_config: StepConfig, state: State, order: Int[Array, " n"], data: TrainingData
+) -> tuple[Float[Array, "B L"], Float[Array, "B L"], dict[str, Array]]:
+    """Return this device's inputs, the variance of their noise, and targets.
+
+    They are drawn in whole on every device and cut afterwards, so that no draw depends on the number of devices.
+    """
+    position = state.step % step_config.steps_per_epoch
+    indices = jax.lax.dynamic_slice(order, (position * step_config.batch,), (step_config.batch,))
+    patterns = data.patterns[indices]
+    noise = jnp.ones_like(patterns)
+    if step_config.train.augment == "redraw":
+        scales = RedrawScales(step_config.train.redraw_flux, step_config.train.redraw_shift)
+        slopes = data.slopes[indices] if step_config.train.redraw_shift else jnp.zeros_like(patterns)
+        counts = redraw(_step_key(state, REDRAW), patterns, slopes, scales)
+        patterns = transform(data.statistics, step_config.prepare, counts)
+        noise = input_variance(data.statistics, step_config.prepare, counts)
+    targets = {name: values[indices] for name, values in data.targets.items()}
+    if step_config.batch_devices == 1:
+        return patterns, noise, targets
+    size = step_config.batch // step_config.batch_devices
     begin = jax.lax.axis_index(sharding.BATCH) * size
-    return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, begin, size), batch)
+    return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, begin, size), (patterns, noise, targets))
 
 
 def over_seeds(function: Callable[..., Any], seeds: int, shared: int, unroll: bool = False) -> Callable[..., Any]:
-    """`function` of one seed as a function of stacked seeds [S, …]; its last `shared` arguments are common to all.
+    """Return `function` of one seed as a function of stacked seeds [S, …]; its last `shared` arguments are common.
 
     For a single seed the axis is peeled off, because a vmap over convolution weights is a grouped convolution, which is
     slower; with `unroll` so it is for many, one after the other, which is faster on a CPU.
@@ -199,32 +201,29 @@ def over_seeds(function: Callable[..., Any], seeds: int, shared: int, unroll: bo
     if seeds > 1 and not unroll:
         return lambda *args: jax.vmap(function, in_axes=(0,) * (len(args) - shared) + (None,) * shared)(*args)
 
-    def alone(*args):
-        own = len(args) - shared
+    def unrolled(*args: Any) -> Any:
+        stacked, common = args[: len(args) - shared], args[len(args) - shared :]
+        results = [function(*jax.tree.map(lambda leaf, i=i: leaf[i], stacked), *common) for i in range(seeds)]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
 
-        def of(seed: int):
-            return function(*jax.tree.map(lambda leaf: leaf[seed], args[:own]), *args[own:])
-
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(of, range(seeds)))
-
-    return alone
+    return unrolled
 
 
 def compiled_steps(
     step_config: StepConfig, seeds: int, count: int, mesh: Mesh | None = None
-) -> Callable[[State, Int[Array, "S N"], TrainingData], tuple[State, dict[str, Array]]]:
-    """`count` steps within one epoch, of all seeds, as one compiled call with donated state; metrics are [S, count].
+) -> Callable[[State, Int[Array, "S n"], TrainingData], tuple[State, dict[str, Array]]]:
+    """Return `count` steps within one epoch, of all seeds, as one call with donated state; metrics are [S, count].
 
     Args:
       mesh: devices [seed, batch] that share the seeds; None for the default device alone.
     """
 
-    def call(state: State, order: Array, data: TrainingData):
+    def take_steps(state: State, order: Array, data: TrainingData) -> tuple[State, dict[str, Array]]:
         if count == 1:
             state, metrics = train_step(step_config, state, order, data)
             return state, jax.tree.map(lambda value: value[None], metrics)
         return jax.lax.scan(lambda carry, _: train_step(step_config, carry, order, data), state, length=count)
 
-    local = seeds if mesh is None else seeds // mesh.shape[sharding.SEED]
-    stacked = over_seeds(call, local, shared=1, unroll=jax.default_backend() == "cpu")
+    seeds_per_device = seeds if mesh is None else seeds // mesh.shape[sharding.SEED]
+    stacked = over_seeds(take_steps, seeds_per_device, shared=1, unroll=jax.default_backend() == "cpu")
     return sharding.shard_jit(stacked, mesh, shared=1, donate=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from tensorboardX import SummaryWriter
 
 
@@ -25,29 +26,29 @@ class Monitor:
             for seed in seeds
         ]
 
-    def scalars(self, step: int, values: Mapping[str, np.ndarray]) -> None:
-        """`values`: tag -> [S], one point for each seed."""
+    def add_scalars(self, step: int, values: Mapping[str, Float[np.ndarray, " S"]]) -> None:
+        """Write tag -> one point for each seed."""
         for name, per_seed in values.items():
             for writer, value in zip(self._writers, per_seed, strict=True):
                 writer.add_scalar(name, float(value), step)
 
-    def image(self, step: int, tag: str, images: np.ndarray) -> None:
-        """`images`: [S, rows, columns] within 0–1, drawn in grey."""
+    def add_images(self, step: int, tag: str, images: Float[np.ndarray, "S rows columns"]) -> None:
+        """Write an image for each seed, within 0–1, drawn in grey."""
         for writer, image in zip(self._writers, images, strict=True):
             writer.add_image(tag, np.asarray(image, np.float32), step, dataformats="HW")
 
-    def picture(self, step: int, tag: str, rgb: np.ndarray) -> None:
-        """`rgb`: [rows, columns, 3] uint8, the same for every seed; written once, with the first seed."""
+    def add_figure(self, step: int, tag: str, rgb: Float[np.ndarray, "rows columns 3"]) -> None:
+        """Write a picture that is the same for every seed once, with the first seed."""
         self._writers[0].add_image(tag, rgb, step, dataformats="HWC")
 
-    def hparams(self, values: Mapping[str, Any], metrics: Sequence[Mapping[str, float]]) -> None:
-        """The configuration beside the final metrics of each seed."""
+    def add_hparams(self, values: Mapping[str, Any], metrics: Sequence[Mapping[str, float]]) -> None:
+        """Write the configuration beside the final metrics of each seed."""
         plain = {k: v if isinstance(v, (int, float, str, bool)) else str(v) for k, v in values.items()}
-        for writer, own in zip(self._writers, metrics, strict=True):
-            writer.add_hparams(plain, dict(own), name=".")
+        for writer, seed_metrics in zip(self._writers, metrics, strict=True):
+            writer.add_hparams(plain, dict(seed_metrics), name=".")
 
     def close(self) -> None:
-        """Flushes and closes; what a full disk does not take is lost, and the run itself says so."""
+        """Flush and close; what a full disk does not take is lost, and the run itself says so."""
         for writer in self._writers:
             with contextlib.suppress(OSError):
                 writer.close()

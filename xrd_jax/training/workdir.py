@@ -1,4 +1,4 @@
-"""The run directory: the contract between training, analysis and people. Made here, and never silently replaced."""
+"""The run directory: the contract between training, analysis and people. Created here, and never silently replaced."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ EXPLANATIONS = ("explain.json", "importance.csv", "explain_curves.csv")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 
 
-def start(
+def create_or_resume(
     workdir: str | os.PathLike[str], config: Config, prepared: Prepared, specs: tuple[TargetSpec, ...], overwrite: bool
 ) -> Path:
-    """Makes the run directory, or recognises the same experiment in it.
+    """Create the run directory, or recognise the same experiment in it.
 
     Raises:
       UserError: the directory holds another experiment's run or foreign files, or cannot be written.
     """
     path = Path(workdir)
-    record = describe(config, prepared, specs)
-    found = path / "config.json"
+    record = config_record(config, prepared, specs)
+    config_path = path / "config.json"
     if path.exists() and not path.is_dir():
         raise UserError(f"{path}: is a file; choose another --workdir")
-    if overwrite and found.exists():
+    if overwrite and config_path.exists():
         for name in FOLDERS:
             shutil.rmtree(path / name, ignore_errors=True)
         for name in (*FILES, *EXPLANATIONS):
             (path / name).unlink(missing_ok=True)
-    if found.exists():
-        _same_experiment(path, json.loads(found.read_text()), record)
+    if config_path.exists():
+        _refuse_other_experiment(path, json.loads(config_path.read_text()), record)
     elif path.exists() and any(file.suffix != ".partial" for file in path.iterdir()):
         raise UserError(f"{path}: holds files that are not a run of xrd_jax; choose an empty or new --workdir")
     else:
-        write_json(found, record)  # first, so that whatever interrupts from here on leaves a run that can be resumed
+        write_json(config_path, record)  # first, so that whatever interrupts from here on leaves a run to resume
     if not (path / "preparation.npz").exists():
         write_npz(path / "preparation.npz", **prepared.statistics._asdict())
     if not os.access(path, os.W_OK):
@@ -62,8 +62,8 @@ def start(
     return path
 
 
-def describe(config: Config, prepared: Prepared, specs: tuple[TargetSpec, ...]) -> dict[str, Any]:
-    """What config.json holds: the resolved configuration and where everything came from."""
+def config_record(config: Config, prepared: Prepared, specs: tuple[TargetSpec, ...]) -> dict[str, Any]:
+    """Return what config.json holds: the resolved configuration and where everything came from."""
     return {
         "config": to_dict(config),
         "seeds": config.seed_list(),
@@ -73,33 +73,32 @@ def describe(config: Config, prepared: Prepared, specs: tuple[TargetSpec, ...]) 
         "data": {"fingerprint": prepared.series.fingerprint(), "provenance": dict(prepared.series.provenance)},
         "versions": {name: metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()},
         "device": jax.devices()[0].device_kind,
-        "git": _revision(),
+        "git": _git_revision(),
     }
 
 
-def _revision() -> str:
-    """The git revision of this source tree, '' where there is none."""
-    here = Path(__file__).resolve().parent
+def _git_revision() -> str:
+    """Return the git revision of this source tree, '' where there is none."""
+    command = ["git", "-C", str(Path(__file__).resolve().parent), "rev-parse", "HEAD"]
     try:
-        command = ["git", "-C", str(here), "rev-parse", "HEAD"]
         return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""
 
 
-def _same_experiment(path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
-    flat_old, flat_new = _flat(old.get("config", {})), _flat(finite_or_null(new["config"]))
+def _refuse_other_experiment(path: Path, recorded: dict[str, Any], asked: dict[str, Any]) -> None:
+    old, new = _flat(recorded.get("config", {})), _flat(finite_or_null(asked["config"]))
     # Where the files lie does not change what the experiment is (the fingerprint of the data does), nor on how many
     # devices it runs.
-    free = ("data", "data_root", "train.seeds_per_call", "train.batch_devices")
-    changed = [k for k in sorted(flat_old | flat_new) if flat_old.get(k) != flat_new.get(k) and k not in free]
+    ignored = ("data", "data_root", "train.seeds_per_call", "train.batch_devices")
+    changed = [k for k in sorted(old | new) if old.get(k) != new.get(k) and k not in ignored]
     if changed:
-        shown = ", ".join(f"{k}: {flat_old.get(k)} there, {flat_new.get(k)} asked" for k in changed[:3])
+        listed = ", ".join(f"{k}: {old.get(k)} there, {new.get(k)} asked" for k in changed[:3])
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         raise UserError(
-            f"{path}: holds another experiment's run ({shown}{more}); choose another --workdir or add --overwrite"
+            f"{path}: holds another experiment's run ({listed}{more}); choose another --workdir or add --overwrite"
         )
-    if old.get("data", {}).get("fingerprint") != new["data"]["fingerprint"]:
+    if recorded.get("data", {}).get("fingerprint") != asked["data"]["fingerprint"]:
         raise UserError(
             f"{path}: holds a run on other data (the fingerprints differ); choose another --workdir or add --overwrite"
         )

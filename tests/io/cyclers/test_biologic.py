@@ -9,36 +9,32 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.experiment_files import cycler_columns
 from xrd_jax.errors import UserError
 from xrd_jax.io import cyclers
-from xrd_jax.io.cyclers import log as cycler
+from xrd_jax.io.cyclers.log import half_cycles
 from xrd_jax.io.experiment import clock
-from xrd_jax.io.parsing import text as parsing_text
+from xrd_jax.io.parsing.text import natural_key
 
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=60, database=None)
-COLUMNS = ("mode", "time/s", "Ewe/V", "<I>/mA", "(Q-Qo)/mA.h", "half cycle", "Capacitance charge/µF")
+CAPACITANCE = "Capacitance charge/µF"
 
 
-def log_text(columns, header=True, comma=False, end="\r\n", extra=()):
-    """A file such as the instrument writes; `columns` is name -> values."""
-    rows = ["\t".join(columns) + "\t"]
-    for row in zip(*columns.values(), strict=True):
-        rows.append("\t".join(value if isinstance(value, str) else f"{value:.9E}" for value in row))
+def log_text(columns, header=True, comma=False):
+    """Return a file such as the instrument writes; `columns` is name -> values."""
+    lines = []
     if header:
-        words = [*extra, "Acquisition started on : 02/28/2024 10:27:22.600", "Electrode surface area : 0.001 cm²", ""]
-        rows = ["EC-Lab ASCII FILE", f"Nb header lines : {len(words) + 3}    ", *words, *rows]
-    text = end.join(rows) + end
-    first = next(i for i, line in enumerate(text.split(end)) if "time/s" in line)
-    lines = text.split(end)
-    return end.join(lines[: first + 1] + [line.replace(".", ",") if comma else line for line in lines[first + 1 :]])
+        lines = ["EC-Lab ASCII FILE", "Nb header lines : 6    ", "Acquisition started on : 02/28/2024 10:27:22.600",
+                 "Electrode surface area : 0.001 cm²", ""]  # fmt: skip
+    lines.append("\t".join(columns) + "\t")
+    for row in zip(*columns.values(), strict=True):
+        line = "\t".join(value if isinstance(value, str) else f"{value:.9E}" for value in row)
+        lines.append(line.replace(".", ",") if comma else line)
+    return "\r\n".join(lines) + "\r\n"
 
 
-def made_up(rows=50):
-    time = np.arange(rows) * 10.0
-    current = np.where(np.arange(rows) < rows // 2, 0.1, -0.1)
-    charge = np.concatenate([[0], np.cumsum(current[1:] * 10 / 3600)])
-    values = (np.ones(rows), time, 3 + charge * 100, current, charge, (current < 0) * 1.0, np.zeros(rows))
-    return dict(zip(COLUMNS, values, strict=True))
+def every_column(rows=50):
+    return cycler_columns(rows) | {CAPACITANCE: np.zeros(rows)}
 
 
 def read(tmp_path, content, **options):
@@ -47,7 +43,7 @@ def read(tmp_path, content, **options):
     return cyclers.read_cycler(path, **options)
 
 
-def refused(tmp_path, content):
+def refusal(tmp_path, content):
     with pytest.raises(UserError) as error:
         read(tmp_path, content)
     assert "\n" not in str(error.value) and "log.mpt" in str(error.value)
@@ -58,19 +54,19 @@ def refused(tmp_path, content):
 @pytest.mark.parametrize("comma", [True, False])
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
 def test_round_trip(tmp_path, header, comma, encoding):
-    columns = made_up()
+    columns = every_column()
     log = read(tmp_path, log_text(columns, header, comma).encode(encoding))
     np.testing.assert_allclose(log.time, columns["time/s"])
     np.testing.assert_allclose(log.voltage, columns["Ewe/V"])
     np.testing.assert_allclose(log.current, columns["<I>/mA"] / 1e3)
     np.testing.assert_allclose(log.capacity, columns["(Q-Qo)/mA.h"] / 1e3, atol=1e-15)
     assert log.half_cycle.tolist() == columns["half cycle"].tolist()
-    assert set(log.columns) == set(COLUMNS)
+    assert set(log.columns) == set(columns)
     assert log.start == (datetime.datetime(2024, 2, 28, 10, 27, 22, 600000) if header else None)
 
 
 def test_current_and_charge_are_made_from_each_other(tmp_path):
-    columns = made_up()
+    columns = every_column()
     without = {k: v for k, v in columns.items() if k not in ("<I>/mA", "half cycle")}
     log = read(tmp_path, log_text(without))
     np.testing.assert_allclose(log.current[1:], columns["<I>/mA"][1:] / 1e3, rtol=1e-6)
@@ -82,7 +78,7 @@ def test_current_and_charge_are_made_from_each_other(tmp_path):
 
 
 def test_rows_at_the_same_moment_do_not_break_the_current(tmp_path):
-    columns = made_up()
+    columns = every_column()
     columns["time/s"][25] = columns["time/s"][24]
     columns["(Q-Qo)/mA.h"][25] = columns["(Q-Qo)/mA.h"][24]
     del columns["<I>/mA"]
@@ -90,7 +86,7 @@ def test_rows_at_the_same_moment_do_not_break_the_current(tmp_path):
 
 
 def test_dates_in_the_time_column_count_from_the_start(tmp_path):
-    columns = made_up(4)
+    columns = every_column(4)
     columns["time/s"] = [
         "02/28/2024 10:27:22.600",
         "02/28/2024 10:27:32.600",
@@ -101,12 +97,12 @@ def test_dates_in_the_time_column_count_from_the_start(tmp_path):
 
 
 def test_columns_that_hold_words_are_left_out(tmp_path):
-    log = read(tmp_path, log_text(made_up(3) | {"I Range": ["1 mA", "1 mA", "10 mA"]}))
+    log = read(tmp_path, log_text(every_column(3) | {"I Range": ["1 mA", "1 mA", "10 mA"]}))
     assert "I Range" not in log.columns and "I Range" in log.notes[0]
 
 
 def without(*names):
-    return log_text({k: v for k, v in made_up().items() if k not in names})
+    return log_text({k: v for k, v in every_column().items() if k not in names})
 
 
 @pytest.mark.parametrize(
@@ -115,25 +111,25 @@ def without(*names):
         ("", "empty"),
         ("EC-Lab ASCII FILE\r\nNb header lines : 70\r\n\r\n", "70 header lines announced but the file ends"),
         ("EC-Lab ASCII FILE\r\nNb header lines : 3\r\nmode\tEwe/V\r\n1\t3\r\n", "line 3 names no column 'time/s'"),
-        (log_text(made_up())[:-30], "row 56 is cut or damaged (6 of 7 columns)"),
-        (log_text(made_up())[:-10], "row 56 is cut or damaged"),
-        (log_text({name: [] for name in COLUMNS}), "followed by no row"),
+        (log_text(every_column())[:-30], "row 56 is cut or damaged (6 of 7 columns)"),
+        (log_text(every_column())[:-10], "row 56 is cut or damaged"),
+        (log_text({name: [] for name in every_column()}), "followed by no row"),
         (without("Ewe/V"), "no voltage column (Ecell/V or Ewe/V)"),
         (without("<I>/mA", "(Q-Qo)/mA.h"), "neither a current"),
-        (log_text(made_up() | {"time/s": np.arange(50)[::-1]}), "row 8: time runs backwards"),
-        (log_text(made_up(2) | {"Ewe/V": ["3.1", "nan"]}), "row 8: column 'Ewe/V' holds no number"),
-        (log_text(made_up(2) | {"time/s": ["02/28/2024 10:27:22.600", "10:28"]}), "row 8: '10:28' is not a date"),
+        (log_text(every_column() | {"time/s": np.arange(50)[::-1]}), "row 8: time runs backwards"),
+        (log_text(every_column(2) | {"Ewe/V": ["3.1", "nan"]}), "row 8: column 'Ewe/V' holds no number"),
+        (log_text(every_column(2) | {"time/s": ["02/28/2024 10:27:22.600", "10:28"]}), "row 8: '10:28' is not a date"),
         ("time,voltage\n1,2\n", "not a cycler log"),
         (b"BIO-LOGIC MODULAR FILE\x1a\x00", "export it in EC-Lab as text (.mpt), or install a plug-in"),
     ],
 )
 def test_refusals_name_row_or_column(tmp_path, content, words):
-    assert words in refused(tmp_path, content)
+    assert words in refusal(tmp_path, content)
 
 
 def test_unknown_format_is_refused_with_a_suggestion(tmp_path):
     with pytest.raises(UserError, match="did you mean 'biologic-mpt'"):
-        read(tmp_path, log_text(made_up()), format="biologic_mpt")
+        read(tmp_path, log_text(every_column()), format="biologic_mpt")
 
 
 def current_of(signs, rows):
@@ -156,8 +152,8 @@ def test_rests_neither_split_nor_join_half_cycles(pulses, rest_rows, first, stub
             current += [first * (-1) ** k] * 5 + [noise, -noise] * rest_rows
     current = np.array(current)
     time = np.arange(current.size) * 10.0
-    half = cycler.half_cycles(time, current)
-    assert half.charge.tolist() == [(k % 2 == 0) == (first > 0) for k in range(len(pulses))]
+    half = half_cycles(time, current)
+    assert half.is_charge.tolist() == [(k % 2 == 0) == (first > 0) for k in range(len(pulses))]
     assert (half.begin <= half.end).all() and (half.begin[1:] >= half.end[:-1]).all()
     flowing = np.flatnonzero(np.abs(current) == 1)[2 if stub else 1 :]
     assert (half.index(time[flowing]) >= 0).all()
@@ -165,7 +161,7 @@ def test_rests_neither_split_nor_join_half_cycles(pulses, rest_rows, first, stub
 
 def test_halves_are_halves_in_time_and_cycles_are_pairs():
     current, time = current_of([1, 0, -1, 1], 10)
-    half = cycler.half_cycles(time, current)
+    half = half_cycles(time, current)
     moments = np.array([-5.0, 0, 44, 46, 90, 95, 150, 200, 244, 246, 290, 292, 390, 391])
     #                   before |  charge    | rest   |  discharge       | charge, from where the discharge ended
     assert half.mode(moments).tolist() == [-1, 0, 0, 1, 1, -1, -1, 2, 2, 3, 0, 0, 1, -1]
@@ -175,19 +171,19 @@ def test_halves_are_halves_in_time_and_cycles_are_pairs():
 def test_a_long_gap_in_the_log_is_no_part_of_a_half_cycle():
     current, time = current_of([1, -1], 10)
     time[10:] += 1e5
-    assert cycler.half_cycles(time, current).begin[1] == time[9]
-    assert cycler.half_cycles(time, current, longest_gap=60).begin[1] == time[10]
+    assert half_cycles(time, current).begin[1] == time[9]
+    assert half_cycles(time, current, longest_gap=60.0).begin[1] == time[10]
 
 
 def test_stub_of_one_row_is_ignored():
     current, time = current_of([1, -1], 10)
-    half = cycler.half_cycles(np.concatenate([[-0.01], time]), np.concatenate([[-0.5], current]))
-    assert half.charge.tolist() == [True, False]
+    half = half_cycles(np.concatenate([[-0.01], time]), np.concatenate([[-0.5], current]))
+    assert half.is_charge.tolist() == [True, False]
 
 
 def test_no_current_has_no_half_cycles():
     with pytest.raises(UserError, match="no current"):
-        cycler.half_cycles(np.arange(5.0), np.zeros(5))
+        half_cycles(np.arange(5.0), np.zeros(5))
 
 
 @SETTINGS
@@ -201,11 +197,11 @@ def test_matches_lie_between_near_neighbours(steps, shares, tolerance, seed):
     log = np.concatenate([[0.0], np.cumsum(steps)])
     time = np.array(shares) * max(log[-1], 1.0)
     voltage = np.random.default_rng(seed).uniform(2, 4, log.size)
-    match = clock.match(log, time, tolerance)
-    found, value, near = match.found, match.interpolate(voltage), match.nearest(voltage)
-    assert not found[(time < log[0]) | (time > log[-1])].any()
-    for t, ok, v, n in zip(time, found, value, near, strict=True):
-        if not ok:
+    match = clock.match_to_log(log, time, tolerance)
+    interpolated, nearest = match.interpolate(voltage), match.nearest(voltage)
+    assert not match.is_matched[(time < log[0]) | (time > log[-1])].any()
+    for t, is_matched, v, n in zip(time, match.is_matched, interpolated, nearest, strict=True):
+        if not is_matched:
             continue
         left, right = np.flatnonzero(log <= t)[-1], np.flatnonzero(log >= t)[0]
         if left < right:
@@ -216,23 +212,23 @@ def test_matches_lie_between_near_neighbours(steps, shares, tolerance, seed):
 
 def test_never_matches_across_a_gap_however_near_to_its_edge():
     log = np.array([0.0, 10, 20, 500, 510])
-    assert clock.match(log, np.array([0.0, 15, 20, 20.001, 260, 499.999, 500, 510, 510.1]), 60).found.tolist() == [
-        True, True, True, False, False, False, True, True, False,
-    ]  # fmt: skip
+    time = np.array([0.0, 15, 20, 20.001, 260, 499.999, 500, 510, 510.1])
+    is_matched = clock.match_to_log(log, time, 60.0).is_matched
+    assert is_matched.tolist() == [True, True, True, False, False, False, True, True, False]
 
 
 def test_interpolation_is_linear():
-    match = clock.match(np.array([0.0, 10, 10, 30]), np.array([0.0, 2.5, 10, 20, 30]), 60)
+    match = clock.match_to_log(np.array([0.0, 10, 10, 30]), np.array([0.0, 2.5, 10, 20, 30]), 60.0)
     np.testing.assert_allclose(match.interpolate(np.array([1.0, 2, 4, 8])), [1, 1.25, 4, 6, 8])
 
 
 def test_a_log_of_one_row_is_refused():
     with pytest.raises(UserError, match="one row only"):
-        clock.match(np.array([1.0]), np.array([1.0]), 60)
+        clock.match_to_log(np.array([1.0]), np.array([1.0]), 60.0)
 
 
 @SETTINGS
 @given(numbers=st.lists(st.integers(0, 10**6), min_size=1, max_size=20, unique=True))
 def test_natural_order_is_the_order_of_numbers(numbers):
-    names = sorted((f"a_{n}_b.xy" for n in numbers), key=parsing_text.natural_key)
+    names = sorted((f"a_{n}_b.xy" for n in numbers), key=natural_key)
     assert names == [f"a_{n}_b.xy" for n in sorted(numbers)]

@@ -8,15 +8,10 @@ import datetime
 import numpy as np
 import pytest
 
-from tests.support.cycler_files import NDAX, real
+from tests.support.cycler_files import NDAX, real_cycler_file
 from xrd_jax.errors import UserError
 from xrd_jax.io import cyclers
-from xrd_jax.io.cyclers import log as logs
-
-
-def at(text):
-    return None if text is None else datetime.datetime.fromisoformat(text)
-
+from xrd_jax.io.cyclers.log import half_cycles
 
 OPERANDO, NEWARE_CSV = "operando-xrd-mo/Operando/TD_O2.mpt", "operando-xrd-mo/extra_neware_csv/B443.csv"
 ARBIN_XLSX = "arbin_xlsx/bs542_004_gr_li_50ua_50mv_1v_191020_Channel_11.xlsx"
@@ -64,10 +59,7 @@ READ = {
         ("maccor", 333, 769267.24, 769270.57, 3.86251621, 3.86823835, -4.8409246967, -4.8393224994, -0.0044769309),
         ("2019-10-13 02:18:51.76", "d"),
     ),
-    "maccor/maccor_test_file_4267-66-6519.041": (
-        ("maccor", 74, 0, 10, 3.90806439, 3.91172656, 0, 0, 0),
-        (None, ""),
-    ),
+    "maccor/maccor_test_file_4267-66-6519.041": (("maccor", 74, 0, 10, 3.90806439, 3.91172656, 0, 0, 0), (None, "")),
     "maccor/sample_data_maccor.csv": (
         ("maccor", 15, 0, 13.06, 3.668, 3.716, 0, 28.844, 0.024),
         ("2023-11-23 15:56:11", "c"),
@@ -77,18 +69,12 @@ READ = {
         ("neware-nda", 439, 0, 721.6, -0.101, -0.0849, -5.05e-5, 5.05e-5, -6.377e-6),
         ("2020-03-25 11:16:50", "dcd"),
     ),
-    NDAX: (
-        ("neware-ndax", 301, 0, 300, 2.982697, 2.983053, 0, 0, 0),
-        ("2024-11-18 12:43:45.422", ""),
-    ),
+    NDAX: (("neware-ndax", 301, 0, 300, 2.982697, 2.983053, 0, 0, 0), ("2024-11-18 12:43:45.422", "")),
     "novonix/sample_data_novonix.csv": (
         ("novonix", 207, 0, 3.4131889 * 3600, 3.84318331, 4.12864581, 0, 0.49999475, 1.70652976),
         ("2025-07-19 15:26:20", "c"),
     ),
-    "pec_csv/Test25195.csv": (
-        ("pec", 19, 0.002, 162.363, 3.5688556, 3.5690308, -8e-6, 0, 0),
-        (None, "d"),
-    ),
+    "pec_csv/Test25195.csv": (("pec", 19, 0.002, 162.363, 3.5688556, 3.5690308, -8e-6, 0, 0), (None, "d")),
     # 150 charges and 150 discharges by the column of steps; the sums of their charges by pandas.
     NEWARE_CSV: (
         ("neware-csv", 5572, 0, 153847, 0.9838, 3.0143, -0.002892, 0.002893, 9.82e-5),
@@ -113,19 +99,19 @@ def test_real_files_are_read_as_they_stand(name):
     if name.startswith("neware_nda"):
         pytest.importorskip("fastnda", reason="the extra 'cycler' is not installed")
     (reader, rows, *numbers, charge), (start, directions) = READ[name]
-    log = cyclers.read_cycler(real(name))
+    log = cyclers.read_cycler(real_cycler_file(name))
     assert log.format == reader and log.time.size == rows
-    found = [log.time[0], log.time[-1], log.voltage.min(), log.voltage.max(), log.current.min(), log.current.max()]
-    np.testing.assert_allclose(found, numbers, rtol=2e-6, atol=1e-12)
+    ends = [log.time[0], log.time[-1], log.voltage.min(), log.voltage.max(), log.current.min(), log.current.max()]
+    np.testing.assert_allclose(ends, numbers, rtol=2e-6, atol=1e-12)
     if charge is not None:
         # The start of the first counter is part of it where the file counts from before its first row.
         np.testing.assert_allclose(log.capacity[-1], charge, rtol=1e-3, atol=3e-7 if "arbin" in name else 1e-9)
-    wanted = at(start)
-    assert (log.start is None) == (wanted is None)
-    if wanted is not None:
-        assert log.start.tzinfo is None and abs((log.start - wanted).total_seconds()) < 1e-3
-    half = logs.half_cycles(log.time, log.current).charge if np.any(log.current) else []
-    assert "".join("c" if charge else "d" for charge in half) == directions
+    assert (log.start is None) == (start is None)
+    if start is not None:
+        assert log.start.tzinfo is None
+        assert abs((log.start - datetime.datetime.fromisoformat(start)).total_seconds()) < 1e-3
+    is_charge = half_cycles(log.time, log.current).is_charge if np.any(log.current) else []
+    assert "".join("c" if charge else "d" for charge in is_charge) == directions
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -133,14 +119,14 @@ def test_real_files_that_are_no_log_are_refused_in_one_line(name):
     if name.endswith("xlsx"):
         pytest.importorskip("openpyxl", reason="the extra 'cycler' is not installed")
     with pytest.raises(UserError) as error:
-        cyclers.read_cycler(real(name))
+        cyclers.read_cycler(real_cycler_file(name))
     assert REFUSED[name] in str(error.value) and "\n" not in str(error.value) and name in str(error.value)
 
 
 def test_every_real_file_has_its_line_here():
-    folder = real("pec_csv/Test25195.csv").parents[1]
-    held = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert held == {name for name in (*READ, *REFUSED) if "operando" not in name}
+    folder = real_cycler_file("pec_csv/Test25195.csv").parents[1]
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert files == {name for name in (*READ, *REFUSED) if "operando" not in name}
 
 
 def test_time_and_current_of_each_row_are_those_of_the_csv_module():
@@ -150,7 +136,7 @@ def test_time_and_current_of_each_row_are_those_of_the_csv_module():
         ("maccor/PredictionDiagnostics_000151_test.052", "\t", ("Test (Sec)", "Amps"), (1, 1)),
         (NEWARE_CSV, ",", ("DataPoint", "Current(mA)"), (None, 1e-3)),
     ):
-        path = real(name)
+        path = real_cycler_file(name)
         lines = path.read_text(encoding="utf-8").splitlines()
         first = next(i for i, line in enumerate(lines) if names[0] in line and names[1] in line)
         rows = [row for row in csv.DictReader(lines[first:], delimiter=separator) if row[names[1]]]
@@ -165,13 +151,13 @@ def test_time_and_current_of_each_row_are_those_of_the_csv_module():
 
 def test_doubts_are_said():
     """Columns that contradict each other, and dates that can be read two ways, are no secret."""
-    notes = " ".join(cyclers.read_cycler(real("bdf_csv/arbin_example.bdf.csv")).notes)
+    notes = " ".join(cyclers.read_cycler(real_cycler_file("bdf_csv/arbin_example.bdf.csv")).notes)
     assert "'Current' reaches 8.66e-05 but 'Current / A', which was taken, 8.66e-08" in notes
-    assert "1/6/2026 for one" in " ".join(cyclers.read_cycler(real("pec_csv/Test25195.csv")).notes)
-    assert "rounded to 864 s" in " ".join(cyclers.read_cycler(real("custom_csv/custom_data_001.csv")).notes)
-    notes = " ".join(cyclers.read_cycler(real("maccor/sample_data_maccor.csv")).notes)
+    assert "1/6/2026 for one" in " ".join(cyclers.read_cycler(real_cycler_file("pec_csv/Test25195.csv")).notes)
+    assert "rounded to 864 s" in " ".join(cyclers.read_cycler(real_cycler_file("custom_csv/custom_data_001.csv")).notes)
+    notes = " ".join(cyclers.read_cycler(real_cycler_file("maccor/sample_data_maccor.csv")).notes)
     assert "does not tell charge from discharge" in notes and "'Current' as A" in notes
-    notes = " ".join(cyclers.read_cycler(real("gamry_dta/ocvcurve_data.dta")).notes)
+    notes = " ".join(cyclers.read_cycler(real_cycler_file("gamry_dta/ocvcurve_data.dta")).notes)
     assert "began at 2019-08-15 11:50:33" in notes
 
 
@@ -180,14 +166,14 @@ def test_neware_binaries_leave_the_process_as_it_was():
 
     pytest.importorskip("fastnda", reason="the extra 'cycler' is not installed")
     before = zlib.decompress, zlib.decompressobj
-    cyclers.read_cycler(real(NDAX))
+    cyclers.read_cycler(real_cycler_file(NDAX))
     assert (zlib.decompress, zlib.decompressobj) == before
 
 
 def test_a_neware_file_is_known_by_its_content(tmp_path):
     pytest.importorskip("fastnda", reason="the extra 'cycler' is not installed")
     copy = tmp_path / "renamed.bin"
-    copy.write_bytes(real("neware_nda/test.nda").read_bytes())
+    copy.write_bytes(real_cycler_file("neware_nda/test.nda").read_bytes())
     assert cyclers.read_cycler(copy).time.size == 439
-    copy.write_bytes(real(NDAX).read_bytes())
+    copy.write_bytes(real_cycler_file(NDAX).read_bytes())
     assert cyclers.read_cycler(copy, format="neware-ndax").time.size == 301

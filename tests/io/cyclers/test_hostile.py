@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.cycler_files import NDAX, cycle, real, write
+from tests.support.cycler_files import NDAX, charge_rest_discharge, real_cycler_file, write_table
 from xrd_jax.errors import UserError
 from xrd_jax.io import cyclers
 
@@ -21,8 +21,8 @@ SPACES = " " * 200_000
 
 
 def small(kind):
-    """A small file as each maker's program writes it."""
-    t, v, i, q = cycle(30)
+    """Return a small file as each maker's program writes it."""
+    t, v, i, q = charge_rest_discharge(30)
     rows = list(zip(t, v, i, q, strict=True))
     if kind == "biologic-mpt":
         lines = ["EC-Lab ASCII FILE", "Nb header lines : 4", "Acquisition started on : 02/28/2024 10:27:22.600"]
@@ -56,34 +56,34 @@ def small(kind):
 
 @st.composite
 def damaged(draw, content):
-    """The bytes of a file after one accident."""
+    """Return the bytes of a file after one accident."""
     at = draw(st.integers(0, len(content) - 1))
     accident = draw(st.sampled_from(("cut", "flip", "insert", "delete", "zero", "repeat")))
-    some = draw(st.binary(min_size=1, max_size=40))
+    noise = draw(st.binary(min_size=1, max_size=40))
     return {
         "cut": content[:at],
-        "flip": content[:at] + bytes([content[at] ^ (1 << some[0] % 8)]) + content[at + 1 :],
-        "insert": content[:at] + some + content[at:],
-        "delete": content[:at] + content[at + 3 * len(some) :],
-        "zero": content[:at] + bytes(len(some)) + content[at + len(some) :],
+        "flip": content[:at] + bytes([content[at] ^ (1 << noise[0] % 8)]) + content[at + 1 :],
+        "insert": content[:at] + noise + content[at:],
+        "delete": content[:at] + content[at + 3 * len(noise) :],
+        "zero": content[:at] + bytes(len(noise)) + content[at + len(noise) :],
         "repeat": content + content[at:],
     }[accident]
 
 
 def outcome(path):
-    """The log, after a look at each of its numbers, or the one line of its refusal."""
+    """Return the log, once each of its numbers is checked, or the one line of its refusal."""
     begin = time.process_time()  # of this process alone: the machine may be busy
     try:
-        found = cyclers.read_cycler(path)
+        log = cyclers.read_cycler(path)
     except UserError as error:
         assert "\n" not in str(error) and str(path) in str(error) and len(str(error)) < 2000
         return str(error)
     finally:
         assert time.process_time() - begin < 20
-    assert (np.diff(found.time) >= 0).all() and found.time.size
-    for values in (found.time, found.voltage, found.current, found.capacity, *found.columns.values()):
-        assert values.shape == found.time.shape and np.isfinite(values).all()
-    return found
+    assert (np.diff(log.time) >= 0).all() and log.time.size
+    for values in (log.time, log.voltage, log.current, log.capacity, *log.columns.values()):
+        assert values.shape == log.time.shape and np.isfinite(values).all()
+    return log
 
 
 @pytest.mark.parametrize("kind", ["biologic-mpt", "gamry-dta", "maccor", "neware-csv"])
@@ -108,11 +108,11 @@ def test_a_file_that_is_cut_is_refused_or_says_so(tmp_path, kind):
     whole = outcome(path)
     for at in range(len(content) - 200, len(content)):
         path.write_bytes(content[:at])
-        found = outcome(path)
-        if isinstance(found, str) or any("last row may be cut" in note for note in found.notes):
+        log = outcome(path)
+        if isinstance(log, str) or any("last row may be cut" in note for note in log.notes):
             continue
-        np.testing.assert_array_equal(found.voltage, whole.voltage[: found.time.size])
-        np.testing.assert_array_equal(found.current, whole.current[: found.time.size])
+        np.testing.assert_array_equal(log.voltage, whole.voltage[: log.time.size])
+        np.testing.assert_array_equal(log.current, whole.current[: log.time.size])
 
 
 @SETTINGS
@@ -120,7 +120,7 @@ def test_a_file_that_is_cut_is_refused_or_says_so(tmp_path, kind):
 def test_damaged_binaries(tmp_path_factory, data):
     pytest.importorskip("fastnda", reason="the extra 'cycler' is not installed")
     name = data.draw(st.sampled_from(("neware_nda/test.nda", NDAX)))
-    content = real(name).read_bytes()
+    content = real_cycler_file(name).read_bytes()
     path = tmp_path_factory.getbasetemp() / f"damaged{name[-5:]}"
     path.write_bytes(data.draw(damaged(content)))
     with warnings.catch_warnings():
@@ -220,19 +220,19 @@ ENTITIES = '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "' + "x" * 999 + '"><!E
 
 
 @pytest.fixture
-def in_workbook(tmp_path):
+def read_workbook(tmp_path):
     pytest.importorskip("openpyxl", reason="the extra 'cycler' is not installed")
 
-    def found(content):
+    def read(content):
         path = tmp_path / "log.xlsx"
         path.write_bytes(content)
         return outcome(path)
 
-    return found
+    return read
 
 
-def test_hostile_workbooks(in_workbook):
-    good = in_workbook(workbook(GOOD))
+def test_hostile_workbooks(read_workbook):
+    good = read_workbook(workbook(GOOD))
     assert good.time.tolist() == [0, 10] and good.voltage.tolist() == [3.0, 3.1]
     for content, words in (
         (workbook(GOOD, **{SHEET: BOMB}), "as only archives built to do harm do"),
@@ -250,30 +250,30 @@ def test_hostile_workbooks(in_workbook):
         (workbook(GOOD)[:300], "damaged or cut"),
         (workbook(""), "no sheet holds a log"),
     ):
-        assert words in in_workbook(content)
+        assert words in read_workbook(content)
 
 
-def test_a_sheet_that_claims_to_be_vast_is_not(in_workbook):
+def test_a_sheet_that_claims_to_be_vast_is_not(read_workbook):
     """The stated dimension is not believed: it would make each row 16384 cells wide."""
     main = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
     sheet = f'<worksheet {main}><dimension ref="A1:XFD1048576"/><sheetData>{GOOD}</sheetData></worksheet>'
-    assert in_workbook(workbook(GOOD, **{SHEET: sheet})).time.size == 2
+    assert read_workbook(workbook(GOOD, **{SHEET: sheet})).time.size == 2
 
 
 @pytest.mark.parametrize("claimed", [10, 1 << 40])
-def test_sizes_that_lie(in_workbook, claimed):
+def test_sizes_that_lie(read_workbook, claimed):
     """A member that states another size than it has, in either direction."""
     content = bytearray(workbook(GOOD, **{SHEET: b"<row/>" * (1 << 20)}))
     at = content.rindex(SHEET.encode()) - 46  # its entry in the directory at the end
     assert content[at : at + 4] == b"PK\x01\x02"
     content[at + 24 : at + 28] = min(claimed, 0xFFFFFFFF).to_bytes(4, "little")
-    assert "damage" in (line := in_workbook(bytes(content))) or "harm" in line
+    assert "damage" in (line := read_workbook(bytes(content))) or "harm" in line
 
 
 def test_hostile_neware_archives(tmp_path):
     pytest.importorskip("fastnda", reason="the extra 'cycler' is not installed")
     whole = {}
-    with zipfile.ZipFile(real(NDAX)) as archive:
+    with zipfile.ZipFile(real_cycler_file(NDAX)) as archive:
         whole = {name: archive.read(name) for name in archive.namelist()}
     path = tmp_path / "log.ndax"
     for change, words in (
@@ -294,8 +294,8 @@ def test_hostile_neware_archives(tmp_path):
 
 
 def test_a_file_that_goes_away_meanwhile(tmp_path, monkeypatch):
-    t, v, i, _ = cycle()
-    path = write(tmp_path, ["Test Time (s)", "Voltage (V)", "Current (A)"], [t, v, i])
+    t, v, i, _ = charge_rest_discharge()
+    path = write_table(tmp_path, ["Test Time (s)", "Voltage (V)", "Current (A)"], [t, v, i])
     lost = cyclers.READERS[-1]._replace(recognises=lambda head, path: path.unlink() is None)
     monkeypatch.setattr(cyclers, "READERS", (lost,))
     assert "no such file" in outcome(path)

@@ -1,4 +1,4 @@
-"""Real files read with the values that other programs give; frames against pyFAI itself; dates and axis names."""
+"""Real files read with the values that other programs give; frames against pyFAI itself; names of axes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from tests.support.paths import real_file
-from xrd_jax.errors import UserError
+from tests.support.pattern_files import refusal
 from xrd_jax.io import patterns
-from xrd_jax.io.patterns import axes, times
+from xrd_jax.io.patterns import axes
 
 UTC = datetime.UTC
 KALPHA = (1.540598 + 0.5 * 1.544426) / 1.5
@@ -53,57 +53,49 @@ def root():
     return real_file("formats/xrd")
 
 
-def refused(path):
-    with pytest.raises(UserError) as error:
-        patterns.read_scans(path)
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
 @pytest.mark.parametrize("name", REAL)
 def test_real_files(name):
     points, first, last, total, wavelength, start = REAL[name]
-    one = patterns.read_pattern(root() / name)
-    assert one.axis.size == points
-    np.testing.assert_allclose([one.axis[0], one.axis[-1]], [first, last], atol=1e-8)
-    np.testing.assert_allclose(one.intensity.sum(), total, rtol=1e-9)
-    assert one.wavelength == (None if wavelength is None else pytest.approx(wavelength, abs=1e-6))
-    assert one.start_time == (None if start is None else datetime.datetime.fromisoformat(start))
-    assert one.kind == (None if "mythen" in name or "ocx" in name else "two_theta")
-    assert (one.errors is not None) == (name.endswith(".xye") or name.endswith("mythen.dat"))
+    pattern = patterns.read_pattern(root() / name)
+    assert pattern.axis.size == points
+    np.testing.assert_allclose([pattern.axis[0], pattern.axis[-1]], [first, last], atol=1e-8)
+    np.testing.assert_allclose(pattern.intensity.sum(), total, rtol=1e-9)
+    assert pattern.wavelength == (None if wavelength is None else pytest.approx(wavelength, abs=1e-6))
+    assert pattern.start_time == (None if start is None else datetime.datetime.fromisoformat(start))
+    assert pattern.kind == (None if "mythen" in name or "ocx" in name else "two_theta")
+    assert (pattern.errors is not None) == (name.endswith(".xye") or name.endswith("mythen.dat"))
 
 
 def test_the_same_measurement_in_two_formats_is_the_same():
-    one, other = (
-        patterns.read_pattern(root() / n) for n in ("xrdml/XRD-918-16_10.xrdml", "nxs/xrdml_918-16_10_ref.nxs")
-    )
-    np.testing.assert_array_equal(one.intensity, other.intensity)
-    np.testing.assert_allclose(one.axis, other.axis, atol=1e-9)
+    names = ("xrdml/XRD-918-16_10.xrdml", "nxs/xrdml_918-16_10_ref.nxs")
+    first, second = (patterns.read_pattern(root() / name) for name in names)
+    np.testing.assert_array_equal(first.intensity, second.intensity)
+    np.testing.assert_allclose(first.axis, second.axis, atol=1e-9)
 
 
 def test_brml_against_its_xml():
     path = root() / "brml" / "23-012-AG_2thomegascan_long.brml"
-    with zipfile.ZipFile(path) as opened:
-        tree = ElementTree.fromstring(opened.read("Experiment0/RawData0.xml"))
+    with zipfile.ZipFile(path) as archive:
+        tree = ElementTree.fromstring(archive.read("Experiment0/RawData0.xml"))
     rows = np.array([row.text.split(",") for row in tree.iter("Datum")], float)
-    one = patterns.read_pattern(path)
-    np.testing.assert_array_equal(one.axis, rows[:, 2])
-    np.testing.assert_array_equal(one.intensity, rows[:, 7])
-    assert one.exposure == pytest.approx(2030.408132)
+    pattern = patterns.read_pattern(path)
+    np.testing.assert_array_equal(pattern.axis, rows[:, 2])
+    np.testing.assert_array_equal(pattern.intensity, rows[:, 7])
+    assert pattern.exposure == pytest.approx(2030.408132)
 
 
 def test_spectra_over_angles_are_read_row_by_row():
     path = root() / "nxs" / "chopper.nxs"
     scans = patterns.read_scans(path)
     with h5py.File(path) as file:
-        np.testing.assert_array_equal([one.intensity for one in scans], file["entry/data/data"][()])
+        np.testing.assert_array_equal([pattern.intensity for pattern in scans], file["entry/data/data"][()])
     assert len(scans) == 148 and scans[0].kind is None and "bin edges" in scans[0].notes[0]
 
 
 def test_files_without_a_pattern_say_what_they_are():
-    assert "/processed/result is empty" in refused(root() / "nxs" / "i11-1-116482_processed_251003_095210.nxs")
-    assert "a Stoe WinXPOW raw file" in refused(root() / "stoe_raw" / "xrdpattern_stoe.raw")
-    assert "negative intensity" in refused(root() / "bruker_raw" / "nomad_TwoTheta_scan_scrambled.raw")
+    assert "/processed/result is empty" in refusal(root() / "nxs" / "i11-1-116482_processed_251003_095210.nxs")
+    assert "a Stoe WinXPOW raw file" in refusal(root() / "stoe_raw" / "xrdpattern_stoe.raw")
+    assert "negative intensity" in refusal(root() / "bruker_raw" / "nomad_TwoTheta_scan_scrambled.raw")
     scrambled = root() / "bruker_raw" / "nomad_TwoTheta_scan_scrambled.raw"
     assert patterns.read_pattern(scrambled, allow_negative=True).intensity.sum() == pytest.approx(2107237.93820926)
 
@@ -133,60 +125,35 @@ def frame(tmp_path):
 @pytest.mark.parametrize("suffix", ["cbf", "edf", "tif"])
 def test_frames_are_integrated(frame, suffix):
     folder, counts, angle = frame
-    one = patterns.read_pattern(folder / f"a.{suffix}")
-    assert one.kind == "two_theta" and one.wavelength == pytest.approx(0.5) and one.errors is not None
-    assert one.axis[-1] == pytest.approx(angle.max(), rel=0.02)
+    pattern = patterns.read_pattern(folder / f"a.{suffix}")
+    assert pattern.kind == "two_theta" and pattern.wavelength == pytest.approx(0.5) and pattern.errors is not None
+    assert pattern.axis[-1] == pytest.approx(angle.max(), rel=0.02)
     good = counts >= 0  # the mean over a ring is the mean of its pixels
     for low in (1.0, 2.0, 3.0):
         ring = good & (angle > low) & (angle < low + 0.3)
-        near = (one.axis > low) & (one.axis < low + 0.3)
-        assert one.intensity[near].mean() == pytest.approx(counts[ring].mean(), rel=0.06)
+        near = (pattern.axis > low) & (pattern.axis < low + 0.3)
+        assert pattern.intensity[near].mean() == pytest.approx(counts[ring].mean(), rel=0.06)
     if suffix == "cbf":
-        assert one.exposure == 1.5 and one.start_time == datetime.datetime(2017, 9, 24, 13, 15, 59, 123000)
+        assert pattern.exposure == 1.5 and pattern.start_time == datetime.datetime(2017, 9, 24, 13, 15, 59, 123000)
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_frames_need_one_calibration_that_fits(frame):
     folder, *_ = frame
     (folder / "geometry.poni").rename(folder / "elsewhere.txt")
-    assert "no .poni file lies beside it" in refused(folder / "a.cbf")
+    assert "no .poni file lies beside it" in refusal(folder / "a.cbf")
     np.testing.assert_allclose(patterns.read_pattern(f"{folder}/a.cbf::elsewhere.txt").intensity.min() > 0, True)
     for name in ("x.poni", "y.poni"):
         (folder / name).write_text("Distance: none\n")
-    assert "2 .poni files lie beside it" in refused(folder / "a.cbf")
-    assert "is no pyFAI calibration" in refused(f"{folder}/a.cbf::x.poni")
+    assert "2 .poni files lie beside it" in refusal(folder / "a.cbf")
+    assert "is no pyFAI calibration" in refusal(f"{folder}/a.cbf::x.poni")
     content = (folder / "a.tif").read_bytes()
     (folder / "cut.tif").write_bytes(content[: len(content) // 3])
     (folder / "cut.poni").write_bytes((folder / "elsewhere.txt").read_bytes())
-    assert "cut.tif" in refused(folder / "cut.tif")
+    assert "cut.tif" in refusal(folder / "cut.tif")
 
 
-# --- words
-
-
-@pytest.mark.parametrize(
-    ("text", "time"),
-    [
-        ("2025-02-26T10:47:52.8708798+00:00", datetime.datetime(2025, 2, 26, 10, 47, 52, 870879, tzinfo=UTC)),
-        ("APR 12, 2017 01:23:16.472073", datetime.datetime(2017, 4, 12, 1, 23, 16, 472073)),
-        ("12-Aug-2009 17:04:05", datetime.datetime(2009, 8, 12, 17, 4, 5)),
-        ("Mon Sep 27 13:05:07 2021", datetime.datetime(2021, 9, 27, 13, 5, 7)),
-        ("9/27/2021 1:05:07 PM", datetime.datetime(2021, 9, 27, 13, 5, 7)),
-        ("27.09.2021 13:05", datetime.datetime(2021, 9, 27, 13, 5)),
-        ("2021/09/10 13:05:07", datetime.datetime(2021, 9, 10, 13, 5, 7)),
-        ("09/10/2021 13:05:07", None),  # two readings
-        ("10/10/2021 13:05:07", datetime.datetime(2021, 10, 10, 13, 5, 7)),
-        ("06/11/26 13:59:11", None),
-        ("07/31/21 10:14:16", datetime.datetime(2021, 7, 31, 10, 14, 16)),
-        ("2021-09-10", None),
-        ("13:05:07", None),
-        ("0001-01-01T00:00:00", None),
-        ("31/31/2021 10:00:00", None),
-        ("", None),
-    ],
-)
-def test_dates_are_read_only_where_one_reading_is_possible(text, time):
-    assert times.parse(text) == time
+# --- headings
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.benchmarks import reader_fuzzing, synthetic_files
-from xrd_jax.errors import UserError
+from experiments.benchmarks import file_mutations, reader_fuzzing, synthetic_files
+from tests.support.pattern_files import refusal, write_file
 from xrd_jax.io import patterns
-from xrd_jax.io.parsing import hdf5
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from /proc")
 SCAN = (10.0, 0.02, np.arange(30) % 7 * 13)
@@ -22,15 +21,11 @@ SCAN = (10.0, 0.02, np.arange(30) % 7 * 13)
 
 def refused(tmp_path, content, name):
     """The one line of the refusal, which must come within seconds and four times the file plus 200 MiB."""
-    path = tmp_path / name
-    path.write_bytes(content)
-    before, begun = reader_fuzzing.start_peak(), time.perf_counter()
-    with pytest.raises(UserError) as error:
-        patterns.read_scans(path)
-    peak, taken = reader_fuzzing.memory("VmHWM") - before, time.perf_counter() - begun
-    assert peak < 4 * len(content) + 200 * 2**20 and taken < 20
-    line = str(error.value)
-    assert "\n" not in line and name in line
+    path = write_file(tmp_path, content, name)
+    before, begun = reader_fuzzing.reset_peak_memory(), time.perf_counter()
+    line = refusal(path)
+    peak, seconds = reader_fuzzing.memory_bytes("VmHWM") - before, time.perf_counter() - begun
+    assert peak < 4 * len(content) + 200 * 2**20 and seconds < 20
     return line
 
 
@@ -87,31 +82,31 @@ def test_text_of_millions_of_lines_is_refused(tmp_path, content):
 def test_a_long_text_is_read_in_little_memory(tmp_path):
     path = tmp_path / "a.xy"
     path.write_text("".join(f"{i}.5 {i % 9}\n" for i in range(300_000)))
-    before = reader_fuzzing.start_peak()
-    one = patterns.read_pattern(path)
-    peak = reader_fuzzing.memory("VmHWM") - before
-    assert one.axis.size == 300_000 and peak < 4 * path.stat().st_size + 200 * 2**20
+    before = reader_fuzzing.reset_peak_memory()
+    pattern = patterns.read_pattern(path)
+    peak = reader_fuzzing.memory_bytes("VmHWM") - before
+    assert pattern.axis.size == 300_000 and peak < 4 * path.stat().st_size + 200 * 2**20
 
 
 @pytest.mark.parametrize("form", ["RAW", "RAW2", "RAW1.01", "RAW4.00"])
 def test_lengths_are_compared_before_memory_is_taken(tmp_path, form):
     _, write, _ = synthetic_files.FORMATS[form]
     content = write([SCAN])
-    place = {"RAW": 4, "RAW2": 258, "RAW1.01": 716, "RAW4.00": 61 + 40 + 136 + 88}[form]
-    assert content[place : place + 2] == (30).to_bytes(2, "little")
+    offset = {"RAW": 4, "RAW2": 258, "RAW1.01": 716, "RAW4.00": 61 + 40 + 136 + 88}[form]
+    width = 2 if form == "RAW2" else 4
+    assert content[offset : offset + 2] == (30).to_bytes(2, "little")
     for count in (0x7FFFFFFF, 0xFFFF):
         huge = bytearray(content)
-        huge[place : place + (2 if form == "RAW2" else 4)] = count.to_bytes(4, "little")[: 2 if form == "RAW2" else 4]
+        huge[offset : offset + width] = count.to_bytes(4, "little")[:width]
         assert "it is cut" in refused(tmp_path, bytes(huge), "a.raw")
 
 
 def test_a_damaged_heap_does_not_make_hdf5_loop(tmp_path):
     content = bytearray(synthetic_files.nexus([SCAN]))
-    heap = content.index(b"GCOL")
-    at = 16
-    while content[heap + at : heap + at + 2] != b"\x00\x00":  # to the free rest, whose length is then set to nothing
-        at += 16 + (int.from_bytes(content[heap + at + 8 : heap + at + 16], "little") + 7) // 8 * 8
-    content[heap + at + 8 : heap + at + 16] = bytes(8)
+    start = content.index(b"GCOL") + 16
+    while content[start : start + 2] != b"\x00\x00":  # to the free rest, whose length is then set to nothing
+        start += 16 + (int.from_bytes(content[start + 8 : start + 16], "little") + 7) // 8 * 8
+    content[start + 8 : start + 16] = bytes(8)
     assert "heap of texts is damaged" in refused(tmp_path, bytes(content), "a.nxs")
 
 
@@ -132,25 +127,14 @@ def test_foreign_files_are_named(tmp_path, content, words):
 
 
 def test_fuzz(tmp_path):
-    """A few hundred harmed files in this process; `experiments.benchmarks.reader_fuzzing` tries thousands."""
-    files = reader_fuzzing.seeds()
+    """A few hundred damaged files in this process; `experiments.benchmarks.reader_fuzzing` tries thousands."""
+    files = file_mutations.seed_files()
     counts = {"read": 0, "refused": 0}
     for number in range(10**6, 10**6 + 300):
-        name, content = reader_fuzzing.harm(number, files)
-        path = tmp_path / name
-        path.write_bytes(content)
+        name, content = file_mutations.mutate(number, files)
+        path = write_file(tmp_path, content, name)
         result = reader_fuzzing.outcome(path)
         assert result in counts, f"input {number}: {result}"
         counts[result] += 1
         path.unlink()
     assert min(counts.values()) > 30
-
-
-@pytest.mark.parametrize("piece", [8, 9, 13, 100])
-def test_heaps_are_found_across_the_pieces_that_are_read(monkeypatch, piece):
-    monkeypatch.setattr(hdf5, "_PIECE", piece)
-    at = [0, 16, 39, 60, 99, 131]
-    data = bytearray(b"GCOL" * 40)
-    for start in at:
-        data[start : start + 8] = b"GCOL\x01\x00\x00\x00"
-    assert list(hdf5._heaps(io.BytesIO(bytes(data)))) == at

@@ -1,4 +1,4 @@
-"""Every format: what is written is what is read, with kind, wavelength and time, or one line that says why not."""
+"""Every format: what is written is what is read, with kind, wavelength and time, or pattern line that says why not."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.benchmarks import synthetic_files
+from tests.support.pattern_files import refusal, write_file
 from xrd_jax.errors import UserError
 from xrd_jax.io import patterns
 from xrd_jax.io.parsing import plugins
@@ -23,65 +24,48 @@ UTC = datetime.UTC
 
 
 @st.composite
-def scans(draw, most=3):
+def scan_lists(draw, max_scans=3):
     """Scans of 20 to 60 points whose start and step have few decimals, as instruments state them."""
-    made = []
-    for _ in range(draw(st.integers(1, most))):
+    scans = []
+    for _ in range(draw(st.integers(1, max_scans))):
         start, step = draw(st.integers(0, 9000)) / 100, draw(st.integers(1, 40)) / 200
         counts = draw(st.lists(st.integers(0, 99_999), min_size=20, max_size=60))
-        made.append((start, step, np.array(counts, float)))
-    return made
-
-
-def written(folder, content, name):
-    path = folder / name
-    path.write_bytes(content)
-    return path
-
-
-def refused(path):
-    with pytest.raises(UserError) as error:
-        patterns.read_scans(path)
-    line = str(error.value)
-    assert "\n" not in line and path.name in line
-    return line
+        scans.append((start, step, np.array(counts, float)))
+    return scans
 
 
 @pytest.mark.parametrize("form", synthetic_files.FORMATS)
 def test_round_trip(tmp_path_factory, form):
-    suffix, write, many = synthetic_files.FORMATS[form]
+    suffix, write, has_many = synthetic_files.FORMATS[form]
     path = tmp_path_factory.mktemp("trip") / f"a{suffix}"
 
     @SETTINGS
-    @given(made=scans(3 if many else 1))
-    def holds(made):
-        path.write_bytes(write(made))
+    @given(scans=scan_lists(3 if has_many else 1))
+    def check(scans):
         if form == "columns":  # blocks of text are told apart by positions that start again
-            made = [scan for i, scan in enumerate(made) if not i or scan[0] < 0]
-            path.write_bytes(write(made))
-        read = patterns.read_scans(path)
-        assert len(read) == len(made)
-        for one, scan in zip(read, made, strict=True):
-            np.testing.assert_allclose(one.axis, synthetic_files.positions(scan), atol=2e-6)
-            np.testing.assert_array_equal(one.intensity, scan[2])
-            assert one.kind == (None if form in ("columns", "stepped") else "two_theta")
+            scans = scans[:1]
+        path.write_bytes(write(scans))
+        for pattern, scan in zip(patterns.read_scans(path), scans, strict=True):
+            np.testing.assert_allclose(pattern.axis, synthetic_files.positions(scan), atol=2e-6)
+            np.testing.assert_array_equal(pattern.intensity, scan[2])
+            assert pattern.kind == (None if form in ("columns", "stepped") else "two_theta")
 
-    holds()
+    check()
 
 
 @SETTINGS
-@given(made=scans())
-def test_many_scans_in_one_text_file_are_parted_by_blank_lines(tmp_path_factory, made):
-    made = [(5.0, step, counts) for _, step, counts in made]
-    path = written(tmp_path_factory.getbasetemp(), synthetic_files.columns(made, "# number = {}\n"), "many.xy")
+@given(scans=scan_lists())
+def test_many_scans_in_one_text_file_are_parted_by_blank_lines(tmp_path_factory, scans):
+    scans = [(5.0, step, counts) for _, step, counts in scans]
+    path = write_file(tmp_path_factory.getbasetemp(), synthetic_files.columns(scans, "# number = {}\n"), "many.xy")
     read = patterns.read_scans(path)
-    if len(made) > 1 and all(np.array_equal(scan[2], made[0][2]) and scan[1] == made[0][1] for scan in made):
+    if len(scans) > 1 and all(np.array_equal(scan[2], scans[0][2]) and scan[1] == scans[0][1] for scan in scans):
         assert len(read) == 1 and "times over" in read[0].notes[0]
         return
-    assert [one.metadata["number"] for one in read] == [str(i) for i in range(len(made))]
-    for one, scan in zip(read, made, strict=True):
-        np.testing.assert_array_equal(one.intensity, scan[2])
-    if len(made) > 1:
+    assert [pattern.metadata["number"] for pattern in read] == [str(i) for i in range(len(scans))]
+    for pattern, scan in zip(read, scans, strict=True):
+        np.testing.assert_array_equal(pattern.intensity, scan[2])
+    if len(scans) > 1:
         with pytest.raises(UserError, match="where one is expected"):
             patterns.read_pattern(path)
 
@@ -104,18 +88,18 @@ FACTS = {
 @pytest.mark.parametrize("form", FACTS)
 def test_wavelength_and_time_are_what_the_file_says(tmp_path, form):
     suffix, write, _ = synthetic_files.FORMATS[form]
-    one = patterns.read_pattern(written(tmp_path, write([SCAN]), "a" + suffix))
+    pattern = patterns.read_pattern(write_file(tmp_path, write([SCAN]), "a" + suffix))
     wavelength, start, exposure = FACTS[form]
-    assert one.wavelength == (None if wavelength is None else pytest.approx(wavelength, rel=1e-6))
-    assert one.start_time == start and one.exposure == exposure
-    assert start is None or (one.start_time.tzinfo is None) == (start.tzinfo is None)
+    assert pattern.wavelength == (None if wavelength is None else pytest.approx(wavelength, rel=1e-6))
+    assert pattern.start_time == start and pattern.exposure == exposure
+    assert start is None or (pattern.start_time.tzinfo is None) == (start.tzinfo is None)
 
 
 @pytest.mark.parametrize("form", synthetic_files.FORMATS)
 def test_content_not_name_decides(tmp_path, form):
     _, write, _ = synthetic_files.FORMATS[form]
     np.testing.assert_array_equal(
-        patterns.read_pattern(written(tmp_path, write([SCAN]), "mislabelled.cif")).intensity, SCAN[2]
+        patterns.read_pattern(write_file(tmp_path, write([SCAN]), "mislabelled.cif")).intensity, SCAN[2]
     )
 
 
@@ -129,68 +113,68 @@ def test_content_not_name_decides(tmp_path, form):
     ],
 )
 def test_xrdml_takes_the_intended_line(tmp_path, intended, wavelength):
-    one = patterns.read_pattern(written(tmp_path, synthetic_files.xrdml([SCAN], intended=intended), "a.xrdml"))
-    assert one.wavelength == (None if wavelength is None else pytest.approx(wavelength, abs=1e-9))
+    pattern = patterns.read_pattern(write_file(tmp_path, synthetic_files.xrdml([SCAN], intended=intended), "a.xrdml"))
+    assert pattern.wavelength == (None if wavelength is None else pytest.approx(wavelength, abs=1e-9))
 
 
 def test_attenuation_multiplies_counts_but_not_intensities(tmp_path):
     factors = b"<beamAttenuationFactors>" + b" ".join([b"1"] * 30) + b"</beamAttenuationFactors>"
     other = factors.replace(b"1 1", b"1 10", 1)
     counts = synthetic_files.xrdml([SCAN], counts=True).replace(factors, other)
-    one = patterns.read_pattern(written(tmp_path, counts, "a.xrdml"))
-    assert one.intensity[1] == 10 * SCAN[2][1] and one.intensity[2] == SCAN[2][2] and "attenuation" in one.notes[0]
+    pattern = patterns.read_pattern(write_file(tmp_path, counts, "a.xrdml"))
+    np.testing.assert_array_equal(pattern.intensity[1:3], [10 * SCAN[2][1], SCAN[2][2]])
+    assert "attenuation" in pattern.notes[0]
     corrected = synthetic_files.xrdml([SCAN]).replace(b"<intensities", other + b"<intensities")
-    np.testing.assert_array_equal(patterns.read_pattern(written(tmp_path, corrected, "b.xrdml")).intensity, SCAN[2])
+    np.testing.assert_array_equal(patterns.read_pattern(write_file(tmp_path, corrected, "b.xrdml")).intensity, SCAN[2])
     short = counts.replace(other, b"<beamAttenuationFactors>1 10 1</beamAttenuationFactors>")
-    assert "3 beamAttenuationFactors for 30 counts" in refused(written(tmp_path, short, "c.xrdml"))
+    assert "3 beamAttenuationFactors for 30 counts" in refusal(write_file(tmp_path, short, "c.xrdml"))
 
 
 def test_ras_attenuator_multiplies(tmp_path):
-    one = patterns.read_pattern(written(tmp_path, synthetic_files.ras([SCAN], 2.5), "a.ras"))
-    np.testing.assert_allclose(one.intensity, 2.5 * SCAN[2])
-    assert one.metadata["FILE_OPERATOR"] == "日本"
+    pattern = patterns.read_pattern(write_file(tmp_path, synthetic_files.ras([SCAN], 2.5), "a.ras"))
+    np.testing.assert_allclose(pattern.intensity, 2.5 * SCAN[2])
+    assert pattern.metadata["FILE_OPERATOR"] == "日本"
 
 
 def test_scans_of_other_axes_have_no_kind(tmp_path):
     rocking = synthetic_files.uxd([SCAN], pairs=True, drive="THETA")
-    assert patterns.read_pattern(written(tmp_path, rocking, "a.uxd")).kind is None
+    assert patterns.read_pattern(write_file(tmp_path, rocking, "a.uxd")).kind is None
     ras = synthetic_files.ras([SCAN]).replace(b"TwoThetaTheta", b"Omega")
-    assert patterns.read_pattern(written(tmp_path, ras, "a.ras")).kind is None
+    assert patterns.read_pattern(write_file(tmp_path, ras, "a.ras")).kind is None
     raw = synthetic_files.raw4([SCAN]).replace(b"Locked Coupled", b"Rocking Curve ")
-    assert patterns.read_pattern(written(tmp_path, raw, "a.raw")).kind is None
+    assert patterns.read_pattern(write_file(tmp_path, raw, "a.raw")).kind is None
 
 
 def test_gsas_gives_uncertainties(tmp_path):
     for form in ("ESD", "FXYE"):
-        one = patterns.read_pattern(written(tmp_path, synthetic_files.gsas([SCAN], form), "a.gsas"))
-        np.testing.assert_allclose(one.errors, 1 + SCAN[2])
+        pattern = patterns.read_pattern(write_file(tmp_path, synthetic_files.gsas([SCAN], form), "a.gsas"))
+        np.testing.assert_allclose(pattern.errors, 1 + SCAN[2])
 
 
 @pytest.mark.parametrize("form", synthetic_files.FORMATS)
 def test_a_cut_file_is_refused_or_loses_nothing_in_silence(tmp_path, form):
     suffix, write, _ = synthetic_files.FORMATS[form]
     whole = write([SCAN])
-    whole_scan = patterns.read_pattern(written(tmp_path, whole, "whole" + suffix))
+    whole_scan = patterns.read_pattern(write_file(tmp_path, whole, "whole" + suffix))
     for cut in range(1, len(whole) - 2, max(7, len(whole) // 300)):
-        path = written(tmp_path, whole[:-cut], "a" + suffix)
+        path = write_file(tmp_path, whole[:-cut], "a" + suffix)
         try:
-            one = patterns.read_pattern(path)
+            pattern = patterns.read_pattern(path)
         except UserError as error:
             assert "\n" not in str(error) and path.name in str(error) and len(str(error)) < 400
             continue
-        if any("may be cut" in note for note in one.notes):
+        if any("may be cut" in note for note in pattern.notes):
             continue
         # Rows that were never written cannot be missed, where nothing says how many there should be.
-        assert form in ("columns", "uxd", "uxd pairs") or one.axis.size == whole_scan.axis.size
-        np.testing.assert_array_equal(one.intensity, whole_scan.intensity[: one.axis.size])
-        np.testing.assert_allclose(one.axis, whole_scan.axis[: one.axis.size])
+        assert form in ("columns", "uxd", "uxd pairs") or pattern.axis.size == whole_scan.axis.size
+        np.testing.assert_array_equal(pattern.intensity, whole_scan.intensity[: pattern.axis.size])
+        np.testing.assert_allclose(pattern.axis, whole_scan.axis[: pattern.axis.size])
 
 
 # --- HDF5
 
 
-def h5(tmp_path, name="a.h5", **members):
-    path = tmp_path / name
+def write_hdf5(path, **members):
     with h5py.File(path, "w") as file:
         for key, value in members.items():
             file[key.replace("__", "/")] = value
@@ -198,23 +182,23 @@ def h5(tmp_path, name="a.h5", **members):
 
 
 def test_a_dataset_by_its_path(tmp_path):
-    path = h5(tmp_path, a__counts=SCAN[2], a__q=np.arange(30) / 10)
+    path = write_hdf5(tmp_path / "a.h5", a__counts=SCAN[2], a__q=np.arange(30) / 10)
     with h5py.File(path, "a") as file:
         file["a/q"].attrs["units"] = "1/nm"
-    one = patterns.read_pattern(f"{path}::/a/counts,/a/q")
-    np.testing.assert_allclose(one.axis, np.arange(30) / 100)
-    assert one.kind == "q" and one.wavelength is None
-    for bad, words in (("::/a/none", "there is no /a/none"), ("::/a/counts", "after a comma"), ("", "no NXdata")):
+    pattern = patterns.read_pattern(f"{path}::/a/counts,/a/q")
+    np.testing.assert_allclose(pattern.axis, np.arange(30) / 100)
+    assert pattern.kind == "q" and pattern.wavelength is None
+    for inner, words in (("::/a/none", "there is no /a/none"), ("::/a/counts", "after a comma"), ("", "no NXdata")):
         with pytest.raises(UserError, match=words):
-            patterns.read_scans(f"{path}{bad}")
+            patterns.read_scans(f"{path}{inner}")
 
 
 def test_a_stack_gives_a_scan_per_row_and_can_be_streamed(tmp_path):
     stack = [(10.0, 0.02, SCAN[2] + i) for i in range(7)]
-    path = written(tmp_path, synthetic_files.nexus(stack), "a.nxs")
+    path = write_file(tmp_path, synthetic_files.nexus(stack), "a.nxs")
     read = patterns.read_scans(path)
-    assert len(read) == 7 and all(one.start_time is None for one in read)
-    np.testing.assert_array_equal([one.intensity for one in read], [scan[2] for scan in stack])
+    assert len(read) == 7 and all(pattern.start_time is None for pattern in read)
+    np.testing.assert_array_equal([pattern.intensity for pattern in read], [scan[2] for scan in stack])
     assert read[0].axis is read[6].axis
     pieces = list(nexus.rows(path, 3))
     assert [len(piece) for _, piece in pieces] == [3, 3, 1]
@@ -233,16 +217,16 @@ def test_a_stack_beyond_memory_is_refused_but_streamed(tmp_path):
 
 def test_several_groups_need_a_name(tmp_path):
     path = tmp_path / "two.nxs"
-    with h5py.File(io.BytesIO(synthetic_files.nexus([SCAN])), "r") as made, h5py.File(path, "w") as file:
+    with h5py.File(io.BytesIO(synthetic_files.nexus([SCAN])), "r") as source, h5py.File(path, "w") as file:
         for name in ("one", "two"):
-            made.copy("entry", file, name)
+            source.copy("entry", file, name)
             del file[name].attrs["default"]
-    assert "holds 2 data groups (/one/data, /two/data)" in refused(path)
+    assert "holds 2 data groups (/one/data, /two/data)" in refusal(path)
     np.testing.assert_array_equal(patterns.read_pattern(f"{path}::/two/data").intensity, SCAN[2])
 
 
 def test_links_out_of_the_file_are_not_followed(tmp_path):
-    h5(tmp_path, "secret.h5", counts=SCAN[2])
+    write_hdf5(tmp_path / "secret.h5", counts=SCAN[2])
     path = tmp_path / "link.h5"
     with h5py.File(path, "w") as file:
         file["counts"] = h5py.ExternalLink("secret.h5", "/counts")
@@ -283,15 +267,15 @@ def test_axes_of_nexus_by_name_and_unit(tmp_path, name, unit, kind, factor):
         data["y"], data[name] = np.ones(30), np.arange(1.0, 31)
         if unit:
             data[name].attrs["units"] = unit
-    one = patterns.read_pattern(path)
-    assert one.kind == kind
-    np.testing.assert_allclose(one.axis, np.arange(1, 31) * factor)
+    pattern = patterns.read_pattern(path)
+    assert pattern.kind == kind
+    np.testing.assert_allclose(pattern.axis, np.arange(1, 31) * factor)
 
 
 # --- plug-ins
 
 
-class Point:
+class EntryPoint:
     def __init__(self, name, load):
         self.name, self.value, self.load = name, f"made_up:{name}", load
 
@@ -301,19 +285,19 @@ def entry_points(monkeypatch):
     """Puts entry points into place of those installed."""
 
     def put(*points):
-        plugins.installed.cache_clear()
+        plugins.load_readers.cache_clear()
         monkeypatch.setattr(plugins.importlib.metadata, "entry_points", lambda group: points)
 
     yield put
-    plugins.installed.cache_clear()
+    plugins.load_readers.cache_clear()
 
 
 def test_another_package_adds_a_reader(tmp_path, entry_points):
-    made = patterns.Pattern(np.arange(3.0), np.ones(3), kind="ppm")
-    reader = patterns.Reader("nmr", lambda head, path: head.startswith(b"NMR!"), lambda path, allow: (made,))
-    entry_points(Point("nmr", lambda: reader))
-    path = written(tmp_path, b"NMR!", "a.fid")
-    assert patterns.read_pattern(path) is made and patterns.reader_of(path).name == "nmr"
+    pattern = patterns.Pattern(np.arange(3.0), np.ones(3), kind="ppm")
+    reader = patterns.Reader("nmr", lambda head, path: head.startswith(b"NMR!"), lambda path, allow: (pattern,))
+    entry_points(EntryPoint("nmr", lambda: reader))
+    path = write_file(tmp_path, b"NMR!", "a.fid")
+    assert patterns.read_pattern(path) is pattern and patterns.reader_of(path).name == "nmr"
 
 
 def test_a_broken_plug_in_is_reported_and_stops_nothing(tmp_path, entry_points, caplog):
@@ -324,9 +308,11 @@ def test_a_broken_plug_in_is_reported_and_stops_nothing(tmp_path, entry_points, 
         raise ZeroDivisionError("oh")
 
     entry_points(
-        Point("bad", broken), Point("odd", lambda: 5), Point("loud", lambda: patterns.Reader("loud", fails, fails))
+        EntryPoint("bad", broken),
+        EntryPoint("odd", lambda: 5),
+        EntryPoint("loud", lambda: patterns.Reader("loud", fails, fails)),
     )
-    assert patterns.read_pattern(written(tmp_path, b"1 2\n2 3\n", "a.xy")).axis.size == 2
+    assert patterns.read_pattern(write_file(tmp_path, b"1 2\n2 3\n", "a.xy")).axis.size == 2
     assert "'bad'" in caplog.text and "'odd'" in caplog.text and "'loud'" in caplog.text
-    entry_points(Point("late", lambda: patterns.Reader("late", lambda head, path: True, fails)))
-    assert "the added reader 'late' failed (oh)" in refused(written(tmp_path, b"1 2\n2 3\n", "a.xy"))
+    entry_points(EntryPoint("late", lambda: patterns.Reader("late", lambda head, path: True, fails)))
+    assert "the added reader 'late' failed (oh)" in refusal(write_file(tmp_path, b"1 2\n2 3\n", "a.xy"))

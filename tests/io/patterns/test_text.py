@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.pattern_files import refusal, write_file
 from xrd_jax.errors import UserError
 from xrd_jax.io import patterns
-from xrd_jax.io.parsing import text
 
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=60, database=None)
 SEPARATORS = (" ", "\t", "   ", ",", ", ", ";", "; ")
@@ -32,18 +32,11 @@ def write(columns, separator=" ", header="", comma=False, end="\n"):
 
 
 def read(tmp_path, content, name="a.xy", **options):
-    path = tmp_path / name
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return patterns.read_pattern(path, **options)
+    return patterns.read_pattern(write_file(tmp_path, content, name), **options)
 
 
 def refused(tmp_path, content, name="a.xy"):
-    """The one line of the refusal."""
-    with pytest.raises(UserError) as error:
-        read(tmp_path, content, name)
-    line = str(error.value)
-    assert "\n" not in line and name in line
-    return line
+    return refusal(write_file(tmp_path, content, name))
 
 
 @SETTINGS
@@ -187,12 +180,6 @@ def test_numbers_survive_whatever_code_page(tmp_path):
     for encoding in ("cp1251", "cp932"):
         content = (header.encode(encoding, errors="replace")) + b"\r\n" + write(COLUMNS[:2], end="\r\n").encode()
         np.testing.assert_allclose(read(tmp_path, content).intensity, COLUMNS[1])
-
-
-def test_only_what_looks_like_text_is_text():
-    assert (
-        text.is_text(b"1 2\r\n") and text.is_text("µ".encode("latin-1")) and not text.is_text(b"\x89HDF\r\n\x1a\n\x00")
-    )
 
 
 PYFAI = """# == pyFAI calibration ==

@@ -9,76 +9,90 @@ from pathlib import Path
 
 import numpy as np
 
-from xrd_jax.errors import UserError
-from xrd_jax.io.cyclers import biologic, delimited, gamry, neware, plugins, spreadsheet, unsupported
+from xrd_jax.errors import UserError, suggest
+from xrd_jax.io.cyclers import biologic, delimited, gamry, neware, spreadsheet, unsupported
 from xrd_jax.io.cyclers.log import CyclerLog
-from xrd_jax.io.cyclers.plugins import Reader
-from xrd_jax.io.parsing import text, toml_table
+from xrd_jax.io.parsing import plugins, text
+from xrd_jax.io.parsing.plugins import Reader
 
+PLUGIN_GROUP = "xrd_jax.cyclers"
 # Beyond these a number is damage, not a measurement: V, A, and s (300 years).
-_LIMITS = {"voltage": 1e4, "current": 1e5, "time": 1e10}
+_MAX_ABS = {"voltage": 1e4, "current": 1e5, "time": 1e10}
 
 
-def _starts(*words: bytes) -> functools.partial[bool]:
-    return functools.partial(_begins, words)
+def _starts_with(*words: bytes) -> Callable[[bytes, Path], bool]:
+    return lambda head, path: text.is_text(head) and head.lstrip(b"\xef\xbb\xbf").startswith(words)
 
 
-def _begins(words: tuple[bytes, ...], head: bytes, path: Path) -> bool:
-    return text.is_text(head) and head.lstrip(b"\xef\xbb\xbf").startswith(words)
+def _contains(*words: bytes) -> Callable[[bytes, Path], bool]:
+    return lambda head, path: text.is_text(head) and all(word in head for word in words)
 
 
-def _holds(*words: bytes) -> functools.partial[bool]:
-    return functools.partial(_has, words)
-
-
-def _has(words: tuple[bytes, ...], head: bytes, path: Path) -> bool:
-    return text.is_text(head) and all(word in head for word in words)
-
-
-_maccor = functools.partial(delimited.read, unsigned=True)
+_read_maccor = functools.partial(delimited.read, unsigned=True)
 # The makers' text exports are read alike, by the names of their columns; telling them apart is for the report.
 READERS = (
     Reader("biologic-mpt", lambda head, _: biologic.is_mpt(head), biologic.read),
-    Reader("biologic-mpr", lambda head, _: unsupported.is_mpr(head), unsupported.refuse_mpr),
+    unsupported.MPR,
     Reader("gamry-dta", lambda head, _: gamry.is_dta(head), gamry.read),
     Reader("neware-nda", lambda head, _: neware.is_nda(head), neware.read_nda),
     Reader("neware-ndax", neware.is_ndax, neware.read_ndax),
-    Reader("arbin-res", lambda head, _: unsupported.is_res(head), unsupported.refuse_res),
+    unsupported.RES,
     Reader("xlsx", spreadsheet.is_workbook, spreadsheet.read),
-    Reader("xls", lambda head, _: unsupported.is_xls(head), unsupported.refuse_xls),
-    Reader("basytec", _starts(b"~Resultfile from Basytec"), delimited.read),
-    Reader("novonix", _holds(b"[Summary]", b"Novonix"), delimited.read),
-    Reader("maccor", _starts(b"Today's Date", b"Today''s Date", b"Rec#", b"Rec\t", b"Rec,"), _maccor),
-    Reader("pec", _holds(b"TestRegime Name:"), delimited.read),
-    Reader("neware-csv", _holds(b"DataPoint", b"Step Type"), delimited.read),
-    Reader("bdf-csv", _holds(b"Test Time / s", b"Voltage / V", b"Current / A"), delimited.read),
-    Reader("arbin-csv", _holds(b"Test", b"Time", b"Cycle", b"Index", b"Charge", b"dV/dt"), delimited.read),
+    unsupported.XLS,
+    Reader("basytec", _starts_with(b"~Resultfile from Basytec"), delimited.read),
+    Reader("novonix", _contains(b"[Summary]", b"Novonix"), delimited.read),
+    Reader("maccor", _starts_with(b"Today's Date", b"Today''s Date", b"Rec#", b"Rec\t", b"Rec,"), _read_maccor),
+    Reader("pec", _contains(b"TestRegime Name:"), delimited.read),
+    Reader("neware-csv", _contains(b"DataPoint", b"Step Type"), delimited.read),
+    Reader("bdf-csv", _contains(b"Test Time / s", b"Voltage / V", b"Current / A"), delimited.read),
+    Reader("arbin-csv", _contains(b"Test", b"Time", b"Cycle", b"Index", b"Charge", b"dV/dt"), delimited.read),
     Reader("csv", delimited.is_log, delimited.read),
 )
 
 
-def read_cycler(path: str | Path, format: str | None = None) -> CyclerLog:
-    """Reads one cycler log, with the reader called `format` or else the first that recognises it.
+def all_readers() -> tuple[Reader, ...]:
+    """Return the readers of other packages, then those above."""
+    return (*plugins.load_readers(PLUGIN_GROUP, _require_log), *READERS)
 
-    Readers of other packages (`plugins`) are asked before the ones here.
+
+def _require_log(result: object) -> CyclerLog:
+    if not isinstance(result, CyclerLog):
+        raise TypeError("gave no CyclerLog")
+    return result
+
+
+def reader_of(path: Path) -> Reader | None:
+    """Return the first reader that recognises a file; None where none does.
+
+    Raises:
+      UserError: the file is missing, empty or may not be read.
+    """
+    head = text.read_head(path)
+    return next((reader for reader in all_readers() if reader.recognises(head, path)), None)
+
+
+def read_cycler(path: str | Path, format: str | None = None) -> CyclerLog:
+    """Read one cycler log, with the reader called `format` or else the first that recognises it.
+
+    Readers of other packages are asked before the ones here.
 
     Raises:
       UserError: the file is missing, empty, of no known format, or at fault; the text names row and remedy.
     """
     path = Path(path)
-    readers = (*plugins.installed(), *READERS)
+    readers = all_readers()
     names = [reader.name for reader in readers]
     if format is not None and format not in names:
-        raise UserError(f"{path}: cycler format '{format}' is not known{toml_table.suggest(format, names)}")
-    head = text.head(path)
+        raise UserError(f"{path}: cycler format '{format}' is not known{suggest(format, names)}")
+    head = text.read_head(path)
     for reader in readers:
         if reader.name == format or (format is None and reader.recognises(head, path)):
-            return _checked(reader.read, path, reader.name)
+            return _read_checked(reader.read, path, reader.name)
     raise UserError(f"{path}: not a cycler log in a format known here ({', '.join(names)}); export it in one of them")
 
 
 def read_table(path: str | Path, columns: Mapping[str, str], units: Mapping[str, str] | None = None) -> CyclerLog:
-    """Reads any text table or workbook whose columns the caller names, as far as their own names do not tell.
+    """Read any text table or workbook whose columns the caller names, as far as their own names do not tell.
 
     Args:
       columns: quantity -> name in the file, for instance {'time': 't', 'voltage': 'E1', 'current': 'I1'}. Quantities
@@ -90,29 +104,28 @@ def read_table(path: str | Path, columns: Mapping[str, str], units: Mapping[str,
       UserError: a quantity, column or unit is not known, or the file is at fault; the text names it.
     """
     path = Path(path)
-    head = text.head(path)
+    head = text.read_head(path)
     if spreadsheet.is_workbook(head, path):
-        return _checked(lambda named: spreadsheet.read_columns(named, columns, units or {}), path, "xlsx")
+        return _read_checked(functools.partial(spreadsheet.read, columns=columns, units=units), path, "xlsx")
     if not text.is_text(head):
         raise UserError(f"{path}: neither text nor a workbook, so it has no columns to name; export it as csv")
-    return _checked(lambda named: delimited.read_columns(named, columns, units or {}), path, "csv")
+    return _read_checked(functools.partial(delimited.read, columns=columns, units=units), path, "csv")
 
 
-def _checked(read: Callable[[Path], CyclerLog], path: Path, name_of_reader: str) -> CyclerLog:
-    """The log, if it is one: whatever damage or an added reader did, no impossible number goes on."""
+def _read_checked(read: Callable[[Path], CyclerLog], path: Path, format: str) -> CyclerLog:
+    """Return the log, if it is one: whatever damage or an added reader did, no impossible number goes on."""
     try:
-        made = read(path)
+        log = read(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); try again") from None
-    rows = np.shape(made.time)
-    for name, limit in _LIMITS.items():
-        values = np.asarray(getattr(made, name))
-        if values.shape != rows or values.ndim != 1 or not values.size:
-            raise UserError(f"{path}: {values.size} rows of {name} and {made.time.size} of time; export the log again")
-        bad = ~(np.abs(values) <= limit)
-        if bad.any():
-            at = int(np.argmax(bad))
-            raise UserError(f"{path}: {name} of row {at + 1} of the data is {values[at]:.3g}; mend or delete the row")
-    if (np.diff(made.time) < 0).any() or not np.isfinite(made.capacity).all():
+    for name, limit in _MAX_ABS.items():
+        values = np.asarray(getattr(log, name))
+        if values.shape != np.shape(log.time) or values.ndim != 1 or not values.size:
+            raise UserError(f"{path}: {values.size} rows of {name} and {log.time.size} of time; export the log again")
+        is_impossible = ~(np.abs(values) <= limit)
+        if is_impossible.any():
+            row = int(np.argmax(is_impossible))
+            raise UserError(f"{path}: {name} of row {row + 1} of the data is {values[row]:.3g}; mend or delete the row")
+    if (np.diff(log.time) < 0).any() or not np.isfinite(log.capacity).all():
         raise UserError(f"{path}: time runs backwards or charge is no number; export the log again")
-    return dataclasses.replace(made, format=name_of_reader)
+    return dataclasses.replace(log, format=format)

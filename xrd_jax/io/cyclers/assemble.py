@@ -1,4 +1,4 @@
-"""From the columns of any vendor to a log in s, V, A and Ah."""
+"""From the columns of any vendor to a log in s, V, A and A h."""
 
 from __future__ import annotations
 
@@ -9,28 +9,23 @@ from pathlib import Path
 import numpy as np
 
 from xrd_jax.errors import UserError
-from xrd_jax.io.cyclers import columns, log
+from xrd_jax.io.cyclers import charge as charges
+from xrd_jax.io.cyclers.columns import split_unit, unit_factor
+from xrd_jax.io.cyclers.log import CyclerLog
 from xrd_jax.io.cyclers.table import Table
-from xrd_jax.io.parsing import dates as parsing_dates
+from xrd_jax.io.parsing import timestamps
+from xrd_jax.io.parsing.timestamps import Timestamps
 
 _UNITS = {"time": "s", "step_time": "s", "voltage": "V", "current": "A"}
-# Share by which the recorded charge may differ from the integral of the current before it is worth a word.
-_AGREE = 0.2
-# Seconds by which dates and test time may part before the log is said to have been paused.
-_PAUSE = 5.0
-# Charge in A h below which a log is taken for one at rest.
-_NEGLIGIBLE = 1e-8
+_MAX_PAUSE = 5.0  # s by which dates and test time may part before the log is said to have been paused
+_MAX_TICK = 60.0  # s to which dates may be rounded before the start is left open
 
 
 def cycler_log(
-    table: Table,
-    path: Path,
-    start: datetime.datetime | None = None,
-    order: str | None = None,
-    unsigned: bool = False,
+    table: Table, path: Path, start: datetime.datetime | None = None, order: str | None = None, unsigned: bool = False,
     notes: Sequence[str] = (),
-) -> log.CyclerLog:
-    """Makes a log of a table whose columns have roles.
+) -> CyclerLog:  # fmt: skip
+    """Make a log of a table whose columns have roles.
 
     Time is the test's own, or runs on over the steps, or comes from dates; a missing current is dQ/dt and a missing
     charge ∫I dt. A current that is never negative takes its sign from the column of states, where there is one.
@@ -38,115 +33,97 @@ def cycler_log(
     Args:
       start: when `time` was 0, as the file's header states it; a column of dates goes before it.
       order: 'month' or 'day' where the program always writes dates so.
-      unsigned: the program may write currents without a sign, so a log that cannot tell the direction says so.
-      notes: what is to be said beside that which is found here.
+      unsigned: the program may write currents without a sign.
 
     Raises:
       UserError: a quantity is missing, or time runs backwards; the text names row and remedy.
     """
     notes = list(notes)
-    if table.left_out:
-        notes.append(f"columns without a number in every row were left out: {', '.join(table.left_out)[:1000]}")
-    if "voltage" not in table.roles:
+    if table.not_numeric:
+        notes.append(f"columns without a number in every row were left out: {', '.join(table.not_numeric)[:1000]}")
+    voltage = table.values("voltage")
+    if voltage is None:
         raise UserError(f"{path}: no column of voltages is known here; name it: columns = {{ voltage = … }}")
-    time, began = _time(table, path, start, order, notes)
-    fall = np.diff(time) < 0
-    if fall.any():
-        row = table.lines[1 + int(np.argmax(fall))]
+    time, start = _time_and_start(table, path, start, order, notes)
+    falls = np.diff(time) < 0
+    if falls.any():
+        row = table.lines[1 + int(np.argmax(falls))]
         raise UserError(f"{path}: row {row}: time runs backwards; export one test, or the merged file, by itself")
-    current = _scaled(table, "current")
-    if current is not None:
+    if (current := table.values("current")) is not None:
         current = _signed(current, table, unsigned, notes)
-    charge = _charge(table, time, current)
+    charge = charges.recorded_charge(table, time, current)
     if current is None:
-        current = _derivative(charge, time, path)
+        current = charges.derivative(charge, time, path)
         notes.append("the log has no current; it was derived from the charge")
-    passed = _integral(current, time)
+    integral = charges.integral(current, time)
     if charge is None:
-        charge = passed
+        charge = integral
     else:
-        _compare(charge, passed, _changes(table), notes)
-    notes += _doubts(table)
-    voltage = _scaled(table, "voltage")
-    assert voltage is not None
-    return log.CyclerLog(time, voltage, current, charge, _half_cycle(table), table.numbers, began, tuple(notes))
+        notes += charges.notes_on_disagreement(charge, integral, table.begins_step())
+    notes += [*_notes_on_units(table), *_notes_on_twins(table)]
+    return CyclerLog(time, voltage, current, charge, _half_cycle(table), table.numbers, start, tuple(notes))
 
 
-def _scaled(table: Table, role: str) -> np.ndarray | None:
-    """[R] the column of a role in s, V, A or Ah."""
-    column = table.roles.get(role)
-    if column is None or column.name not in table.numbers:
-        return None
-    values = table.numbers[column.name]
-    return values if role in table.clock or column.scale == 1.0 else values * column.scale
-
-
-def _changes(table: Table) -> np.ndarray:
-    """[R-1] True where a row begins another step than the row before it."""
-    step = _scaled(table, "step")
-    return np.zeros(len(table.lines) - 1, bool) if step is None else np.diff(step) != 0
-
-
-def _time(
+def _time_and_start(
     table: Table, path: Path, start: datetime.datetime | None, order: str | None, notes: list[str]
 ) -> tuple[np.ndarray, datetime.datetime | None]:
-    """[R] time in s, and when it was 0."""
+    """Return time [R] in s, and when it was 0."""
     time = _elapsed(table, notes)
-    unix = _scaled(table, "unix_time")
-    if unix is not None:
-        clock: parsing_dates.Timestamps | None = parsing_dates.Timestamps(unix, True, 0)
+    unix_time = table.values("unix_time")
+    if unix_time is not None:
+        clock: Timestamps | None = Timestamps(unix_time, True, 0)
     else:
-        clock = None if table.dates is None else parsing_dates.resolve(table.dates, time, order)
+        clock = None if table.dates is None else timestamps.resolve(table.dates, time, order)
     if time is not None:
         return time, start if clock is None else _start(clock, time, notes) or start
     if clock is None:
-        what = "no column of times is known here" if table.dates is None else "the dates fit no calendar"
-        raise UserError(f"{path}: {what}; export times in seconds, or name their column: columns = {{ time = … }}")
-    zero = float(clock.seconds[0]) if start is None else (start - parsing_dates.EPOCH).total_seconds()
+        reason = "no column of times is known here" if table.dates is None else "the dates fit no calendar"
+        raise UserError(f"{path}: {reason}; export times in seconds, or name their column: columns = {{ time = … }}")
+    zero = float(clock.seconds[0]) if start is None else (start - timestamps.EPOCH).total_seconds()
     return clock.seconds - zero, start or _start(clock, clock.seconds - zero, notes)
 
 
 def _elapsed(table: Table, notes: list[str]) -> np.ndarray | None:
-    """[R] s since the test began, from its own column or from the steps', or None."""
-    time, step_time, changes = _scaled(table, "time"), _scaled(table, "step_time"), _changes(table)
+    """Return [R] s since the test began, from its own column or from the steps', or None."""
+    time, step_time, is_new_step = table.values("time"), table.values("step_time"), table.begins_step()
     if time is not None:
         falls = np.diff(time) < 0
         # Neware's plain 'Time' starts again with every step.
-        within = falls.any() and not (falls & ~changes).any()
-        if not (within and columns.split(table.roles["time"].name)[0] in ("time", "t", "时间")):
+        falls_with_steps = falls.any() and not (falls & ~is_new_step).any()
+        if not (falls_with_steps and split_unit(table.roles["time"].name)[0] in ("time", "t", "时间")):
             return time
         step_time = time
     if step_time is None:
         return None
     notes.append("the log has the time within each step only; the steps were put one after another")
-    restarts = (np.diff(step_time) < 0) | changes
+    restarts = (np.diff(step_time) < 0) | is_new_step
     return step_time + np.concatenate([[0.0], np.cumsum(np.where(restarts, step_time[:-1], 0.0))])
 
 
-def _start(clock: parsing_dates.Timestamps, time: np.ndarray, notes: list[str]) -> datetime.datetime | None:
-    """When `time` [R] was 0 by the dates beside it, or None where they cannot tell."""
-    if not clock.sure:
+def _start(clock: Timestamps, time: np.ndarray, notes: list[str]) -> datetime.datetime | None:
+    """Return when `time` [R] was 0 by the dates beside it, or None where they cannot tell."""
+    if not clock.is_order_known:
         notes.append(
             f"its dates, {clock.example} for one, can be read day first or month first, so the start is left open; "
-            "give [cycler] start"
+            "give [session.cycler] start"
         )
         return None
-    began = clock.seconds - time
-    drift = float(np.ptp(began))
+    starts = clock.seconds - time
+    drift = float(np.ptp(starts))
     ticks = np.diff(clock.seconds)
     tick = float(ticks[ticks > 0].min(initial=np.inf))
-    if 60 < tick < np.inf and drift > tick / 4:
-        notes.append(f"its dates are rounded to {tick:.0f} s, so the start is left open; give [cycler] start")
+    if _MAX_TICK < tick < np.inf and drift > tick / 4:
+        notes.append(f"its dates are rounded to {tick:.0f} s, so the start is left open; give [session.cycler] start")
         return None
-    if drift > _PAUSE:
+    if drift > _MAX_PAUSE:
         notes.append(
             f"dates and test time part by up to {drift:.0f} s, as when a test is paused; the start fits the first row"
         )
-    return clock.start(float(began[0]))
+    return clock.to_datetime(float(starts[0]))
 
 
 def _signed(current: np.ndarray, table: Table, unsigned: bool, notes: list[str]) -> np.ndarray:
-    """[R] current with the sign of the column of states where the file has no sign of its own."""
+    """Return [R] current with the sign of the column of states where the file has no sign of its own."""
     if (current < 0).any() or not (current > 0).any():
         return current
     if table.direction is not None and (table.direction < 0).any():
@@ -157,110 +134,38 @@ def _signed(current: np.ndarray, table: Table, unsigned: bool, notes: list[str])
     return current
 
 
-def _charge(table: Table, time: np.ndarray, current: np.ndarray | None) -> np.ndarray | None:
-    """[R] charge passed since the start in Ah, positive as the current is, or None where no column has it."""
-    net, increment = _scaled(table, "net"), _scaled(table, "increment")
-    if net is not None:
-        return net
-    if increment is not None:
-        return np.cumsum(increment)
-    changes = _changes(table)
-    passed = None if current is None else np.diff(_integral(current, time))
-    into, out = _scaled(table, "charge_capacity"), _scaled(table, "discharge_capacity")
-    if into is not None and out is not None:
-        both = [
-            _increments(np.abs(column), changes, None if passed is None else np.maximum(sign * passed, 0))
-            for column, sign in ((into, 1), (out, -1))
-        ]
-        return abs(into[0]) - abs(out[0]) + np.concatenate([[0.0], np.cumsum(both[0] - both[1])])
-    column = _scaled(table, "capacity")
-    if column is None:
-        return None
-    if current is None or passed is None:
-        return column
-    signed = _increments(column, changes, passed)
-    sign = np.sign(np.where(current[1:] == 0, current[:-1], current[1:]))
-    counted = sign * _increments(np.abs(column), changes, np.abs(passed))
-    # The file does not say whether its capacity has a sign: whichever the current agrees with.
-    better = signed if np.abs(signed - passed).sum() <= np.abs(counted - passed).sum() else counted
-    return np.concatenate([[0.0], np.cumsum(better)]) + (column[0] if better is signed else 0.0)
+def _notes_on_units(table: Table) -> list[str]:
+    """Note the columns whose unit the file does not state."""
+    capacities = ("charge_capacity", "discharge_capacity")
+    used = [role for role in (*_UNITS, *capacities, "capacity") if role in table.roles]
+    for preferred, other in (({"time"}, "step_time"), (set(capacities), "capacity")):
+        if preferred <= set(used) and other in used:
+            used.remove(other)
+    unstated = [role for role in used if not table.roles[role].has_unit and role not in table.duration_roles]
+    if not unstated:
+        return []
+    assumed = ", ".join(f"'{table.roles[role].name}' as {_UNITS.get(role, 'Ah')}" for role in unstated)
+    return [f"columns without a unit were read as they are: {assumed}"]
 
 
-def _increments(column: np.ndarray, changes: np.ndarray, passed: np.ndarray | None) -> np.ndarray:
-    """[R-1] what a counter gained at each row, though it starts again with steps or cycles.
-
-    Args:
-      changes: [R-1] where a new step begins.
-      passed: [R-1] the integral of the current over each row, which tells a restart from a small fall.
-    """
-    gain = np.diff(column)
-    if passed is None:
-        return np.where(np.abs(column[1:]) < np.abs(column[:-1]) / 2, column[1:], gain)
-    may = changes | (np.abs(column[1:]) < np.abs(column[:-1]))
-    return np.where(may & (np.abs(column[1:] - passed) < np.abs(gain - passed)), column[1:], gain)
-
-
-def _integral(current: np.ndarray, time: np.ndarray) -> np.ndarray:
-    """[R] ∫I dt in Ah, by the trapezoidal rule."""
-    return np.concatenate([[0.0], np.cumsum((current[1:] + current[:-1]) / 2 * np.diff(time))]) / 3600
-
-
-def _derivative(charge: np.ndarray | None, time: np.ndarray, path: Path) -> np.ndarray:
-    """[R] dQ/dt in A."""
-    if charge is None:
-        raise UserError(f"{path}: neither a current nor a charge column is known here; export one of them, or name it")
-    # A step of no length passes no charge that could be told: it keeps the current of the step before.
-    steps = np.diff(time)
-    real = np.flatnonzero(steps > 0)
-    if not real.size:
-        raise UserError(f"{path}: time does not advance; export the file again")
-    last = np.maximum(np.searchsorted(real, np.arange(len(steps)), side="right") - 1, 0)
-    slope = (np.diff(charge)[real] / steps[real])[last] * 3600
-    return np.concatenate([slope[:1], slope])
-
-
-def _compare(charge: np.ndarray, passed: np.ndarray, changes: np.ndarray, notes: list[str]) -> None:
-    """Notes a charge that is not the integral of the current, as with a wrong unit or a thinned log."""
-    # The current jumps where a step begins, so the integral over that one row means nothing.
-    recorded, integral = np.diff(charge)[~changes], np.diff(passed)[~changes]
-    sums = float(np.abs(recorded).sum()), float(np.abs(integral).sum())
-    off = float(np.abs(recorded - integral).sum())
-    if max(sums) > _NEGLIGIBLE and off > _AGREE * max(sums):
-        notes.append(
-            f"the recorded charge amounts to {sums[0]:.3g} A h but the integral of the current to {sums[1]:.3g} A h; "
-            "check the units of both columns, or the log is too sparse to tell"
-        )
-
-
-def _doubts(table: Table) -> list[str]:
-    """What the file leaves to its reader: units that it does not state, twins of a column with other numbers."""
-    pair = ("charge_capacity", "discharge_capacity")
-    used = [role for role in (*_UNITS, *pair, "capacity") if role in table.roles]
-    for better, worse in (({"time"}, "step_time"), (set(pair), "capacity")):
-        if better <= set(used) and worse in used:
-            used.remove(worse)
+def _notes_on_twins(table: Table) -> list[str]:
+    """Note columns named as the one that was taken, but with other numbers."""
     notes = []
-    bare = [role for role in used if not table.roles[role].stated and role not in table.clock]
-    if bare:
-        told = ", ".join(f"'{table.roles[role].name}' as {_UNITS.get(role, 'Ah')}" for role in bare)
-        notes.append(f"columns without a unit were read as they are: {told}")
     for role in ("voltage", "current"):
-        chosen = table.roles.get(role)
-        for name, twin in table.numbers.items():
-            if chosen is None or name == chosen.name or columns.split(name)[0] != columns.split(chosen.name)[0]:
+        taken = table.roles.get(role)
+        for name, values in table.numbers.items():
+            if taken is None or name == taken.name or split_unit(name)[0] != split_unit(taken.name)[0]:
                 continue
-            scale = columns.factor(columns.split(name)[1], role) or 1.0
-            mine, other = np.abs(table.numbers[chosen.name]).max() * chosen.scale, np.abs(twin).max() * scale
-            if abs(mine - other) > 0.01 * max(mine, other):
+            scale = unit_factor(split_unit(name)[1], role) or 1.0
+            top, other = np.abs(table.numbers[taken.name]).max() * taken.scale, np.abs(values).max() * scale
+            if abs(top - other) > 0.01 * max(top, other):
                 notes.append(
-                    f"column '{name}' reaches {other:.3g} but '{chosen.name}', which was taken, {mine:.3g}; "
+                    f"column '{name}' reaches {other:.3g} but '{taken.name}', which was taken, {top:.3g}; "
                     "check the units"
                 )
     return notes
 
 
 def _half_cycle(table: Table) -> np.ndarray | None:
-    values = _scaled(table, "half_cycle")
-    if values is None or (np.abs(values) > 1e9).any():
-        return None
-    return values.astype(np.int32)
+    values = table.values("half_cycle")
+    return None if values is None or (np.abs(values) > 1e9).any() else values.astype(np.int32)

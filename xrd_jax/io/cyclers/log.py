@@ -7,10 +7,12 @@ import datetime
 from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from xrd_jax.errors import UserError
 
-MODES = ("charge 1st half", "charge 2nd half", "discharge 1st half", "discharge 2nd half")
+REST_SHARE = 1e-3  # of the largest current: less is a rest
+MIN_CHARGE_SHARE = 1e-3  # of the charge of the largest half cycle: what passes less is a stub
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,65 +49,60 @@ class HalfCycles:
     Attributes:
       begin, end: [H] s on the log's clock. The last half cycle ends where the log does, so the halves of one that
         was cut short are halves of the part that was observed.
-      charge: [H] True for a charge.
+      is_charge: [H]
     """
 
-    begin: np.ndarray
-    end: np.ndarray
-    charge: np.ndarray
+    begin: Float[np.ndarray, "H"]
+    end: Float[np.ndarray, "H"]
+    is_charge: Bool[np.ndarray, "H"]
 
-    def index(self, time: np.ndarray) -> np.ndarray:
-        """[T] half cycle at each time, -1 at rest and outside the log."""
-        found = np.searchsorted(self.begin, time, side="right") - 1
-        return np.where((found >= 0) & (time <= self.end[found]), found, -1)
+    def index(self, time: Float[np.ndarray, "T"]) -> Int[np.ndarray, "T"]:
+        """Return the half cycle at each time, -1 at rest and outside the log."""
+        index = np.searchsorted(self.begin, time, side="right") - 1
+        return np.where((index >= 0) & (time <= self.end[index]), index, -1)
 
-    def mode(self, time: np.ndarray) -> np.ndarray:
-        """[T] index into `MODES`: direction and first or second half in time; -1 at rest and outside the log."""
-        found = self.index(time)
-        later = time >= (self.begin[found] + self.end[found]) / 2
-        return np.where(found < 0, -1, 2 * ~self.charge[found] + later).astype(np.int32)
+    def mode(self, time: Float[np.ndarray, "T"]) -> Int[np.ndarray, "T"]:
+        """Return the class of `HALF_CYCLE_MODES`: direction and half in time; -1 at rest and outside the log."""
+        index = self.index(time)
+        is_second_half = time >= (self.begin[index] + self.end[index]) / 2
+        return np.where(index < 0, -1, 2 * ~self.is_charge[index] + is_second_half).astype(np.int32)
 
-    def cycle(self, time: np.ndarray) -> np.ndarray:
-        """[T] cycle from 0: half cycles in pairs from the first, rests counted with the half cycle before them."""
+    def cycle(self, time: Float[np.ndarray, "T"]) -> Int[np.ndarray, "T"]:
+        """Return the cycle from 0: half cycles in pairs from the first, rests counted with the one before them."""
         begun = np.searchsorted(self.begin, time, side="right") - 1
         return (np.maximum(begun, 0) // 2).astype(np.int32)
 
 
 def half_cycles(
-    time: np.ndarray,
-    current: np.ndarray,
-    longest_gap: float = np.inf,
-    rest: float = 1e-3,
-    negligible: float = 1e-3,
+    time: Float[np.ndarray, "R"], current: Float[np.ndarray, "R"], longest_gap: float = np.inf
 ) -> HalfCycles:
-    """Half cycles from the sign of the current.
+    """Return half cycles from the sign of the current.
 
     Runs of one sign are joined across rests, so pulses with rests between them (GITT) are one half cycle. Runs of a
-    single row, and runs that pass less than `negligible` of the charge of the largest, are stubs and are ignored.
+    single row, and runs that pass less than `MIN_CHARGE_SHARE` of the charge of the largest, are stubs and are ignored.
 
     Args:
       time: [R] s, never falling.
       current: [R] A, positive on charge; row r is taken as the current since row r - 1.
       longest_gap: the step from one half cycle to the next is counted with the next unless longer than this, in s.
-      rest: currents below this share of the largest are a rest.
 
     Raises:
       UserError: no current ever flows.
     """
     largest = np.max(np.abs(current), initial=0.0)
-    sign = np.where(np.abs(current) > rest * largest, np.sign(current), 0).astype(int)
+    sign = np.where(np.abs(current) > REST_SHARE * largest, np.sign(current), 0).astype(int)
     rows = np.flatnonzero(sign)
     if not rows.size:
         raise UserError("the log has no current, so it has no half cycles; leave out targets made from them")
-    charge_passed = np.abs(current) * np.minimum(np.diff(time, prepend=time[0]), longest_gap)
+    charge_per_row = np.abs(current) * np.minimum(np.diff(time, prepend=time[0]), longest_gap)
+    runs = _runs(rows, sign)
     # Without the first row of a run: the step that leads to it may be a gap in the log.
-    passed = [float(charge_passed[run[1:]].sum()) for run in _runs(rows, sign)]
-    real = [
-        run for run, q in zip(_runs(rows, sign), passed, strict=True) if run.size > 1 and q > negligible * max(passed)
-    ]
-    if not real:
+    charge = [float(charge_per_row[run[1:]].sum()) for run in runs]
+    min_charge = MIN_CHARGE_SHARE * max(charge)
+    runs = [run for run, passed in zip(runs, charge, strict=True) if run.size > 1 and passed > min_charge]
+    if not runs:
         raise UserError("the log has no half cycle of more than one row; export the whole log")
-    runs = _runs(np.concatenate(real), sign)
+    runs = _runs(np.concatenate(runs), sign)
     begin, end = np.array([time[run[0]] for run in runs]), np.array([time[run[-1]] for run in runs])
     for k in range(1, len(runs)):
         between = sign[runs[k - 1][-1] + 1 : runs[k][0]]
@@ -115,5 +112,5 @@ def half_cycles(
 
 
 def _runs(rows: np.ndarray, sign: np.ndarray) -> list[np.ndarray]:
-    """`rows` cut wherever the sign changes."""
+    """Return `rows` cut wherever the sign changes."""
     return np.split(rows, np.flatnonzero(np.diff(sign[rows])) + 1)

@@ -1,4 +1,4 @@
-"""Where the files of an experiment lie: under one root, unless the user writes an absolute path."""
+"""Where the files of an experiment lie: under one folder, unless the user writes an absolute path."""
 
 from __future__ import annotations
 
@@ -8,46 +8,44 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xrd_jax.errors import UserError
-from xrd_jax.io.experiment import schema as plans
+from xrd_jax.io.experiment.schema import ExperimentFile, SessionTable
 from xrd_jax.io.parsing import text
 
-DATA_ROOT = "XRD_JAX_DATA"
+DATA_ROOT = "XRD_JAX_DATA"  # the environment's variable
 
 
-def root(plan: plans.Plan, data_root: str | Path | None) -> Path:
-    folder = Path(data_root or os.environ.get(DATA_ROOT) or plan.path.parent)
+def data_folder(experiment: ExperimentFile, data_root: str | Path | None) -> Path:
+    """Return where relative paths start: `data_root`, else the environment's, else the experiment file's folder."""
+    folder = Path(data_root or os.environ.get(DATA_ROOT) or experiment.path.parent)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; set --data_root or {DATA_ROOT} to the folder that holds the data")
     return folder
 
 
-def pattern_files(plan: plans.Plan, session: plans.SessionPlan, folder: Path) -> list[Path]:
-    """The files that the session's globs name, in natural order, each once."""
-    label = "[patterns] files" if not session.prefix else f"[{session.prefix.rstrip('.')}] patterns"
-    found: dict[Path, None] = {}
-    for wanted in session.patterns.files:
-        names = glob.glob(wanted, root_dir=folder, recursive=True)  # an absolute pattern takes no notice of root_dir
+def pattern_files(experiment: ExperimentFile, session: SessionTable, folder: Path) -> list[Path]:
+    """Return the files that the session's globs name, in natural order, each once."""
+    place = f"{experiment.place(session.label)} patterns"
+    unique: dict[Path, None] = {}
+    for pattern in session.globs:
+        names = glob.glob(pattern, root_dir=folder, recursive=True)  # an absolute pattern takes no notice of root_dir
         files = [folder / name for name in sorted(names, key=text.natural_key) if (folder / name).is_file()]
         if not files:
-            raise UserError(
-                f"{plan.path}: {label} = '{wanted}' matches no file under {folder}; check it and --data_root"
-            )
-        if not os.path.isabs(wanted):
-            _refuse_outside(plan, folder, files, label)
-        found |= dict.fromkeys(files)
-    return list(found)
+            raise UserError(f"{place} = '{pattern}' matches no file under {folder}; check it and --data_root")
+        if not os.path.isabs(pattern):
+            _refuse_outside(folder, files, place)
+        unique |= dict.fromkeys(files)
+    return list(unique)
 
 
-def one_file(plan: plans.Plan, folder: Path, name: str, place: str) -> Path:
+def resolve(folder: Path, name: str, place: str) -> Path:
+    """Return the path of one file; `place` says where the experiment file names it."""
     if not os.path.isabs(name):
-        _refuse_outside(plan, folder, [folder / name], place)
+        _refuse_outside(folder, [folder / name], place)
     return folder / name
 
 
-def _refuse_outside(plan: plans.Plan, folder: Path, files: Sequence[Path], place: str) -> None:
+def _refuse_outside(folder: Path, files: Sequence[Path], place: str) -> None:
     inside = folder.resolve()
     for file in files:
         if not file.resolve().is_relative_to(inside):
-            raise UserError(
-                f"{plan.path}: {place}: {file} leads out of {folder}; write an absolute path if that is meant"
-            )
+            raise UserError(f"{place}: {file} leads out of {folder}; write an absolute path if that is meant")

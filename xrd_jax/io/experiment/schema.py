@@ -1,4 +1,4 @@
-"""The experiment file: which patterns, which clock, which cell, which targets; checked before any data is read."""
+"""The tables of an experiment file as records: every field is a key of the file, unless its metadata say otherwise."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import datetime
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-DEFAULT_TOLERANCE = 120.0
+from xrd_jax.series.axis import AXIS_UNITS
 
-# Factor from a unit in a file to the unit of `series.AXIS_UNITS`.
+DEFAULT_TOLERANCE = 120.0  # s: cyclers write a row a minute, and more often where the voltage moves
+
+# Factor from a unit in a file to the unit of `series.axis.AXIS_UNITS`.
 TO_AXIS_UNIT = {
     "two_theta": {"deg": 1.0, "rad": 180 / math.pi},
     "q": {"1/angstrom": 1.0, "1/nm": 0.1},
@@ -24,144 +26,176 @@ TO_AXIS_UNIT = {
     "velocity": {"mm/s": 1.0},
     "channel": {"": 1.0},
 }
+NOT_A_KEY = {"key": None}  # metadata of fields that the program fills in
 
 
 @dataclasses.dataclass(frozen=True)
-class PatternPlan:
-    """Pattern files by globs, or `stack`: one file with a row per pattern.
-
-    Attributes:
-      files: globs.
-      number: finds the number of a pattern in the name of its file.
-      stack: a csv matrix or an HDF5 file, instead of `files`.
-      columns: the csv columns that hold the spectrum, as a glob; '' takes those whose names are numbers.
-      dataset: path of the intensities [T, N] in an HDF5 file; '' follows its default plot.
-      exclude: names or numbers of patterns to leave out.
-    """
-
-    files: tuple[str, ...]
-    number: re.Pattern[str] | None
-    counts: bool
-    allow_negative: bool
-    stack: str = ""
-    columns: str = ""
-    dataset: str = ""
-    exclude: tuple[str | int, ...] = ()
-
-    @property
-    def shown(self) -> str:
-        return self.stack or ", ".join(self.files)
-
-
-@dataclasses.dataclass(frozen=True)
-class AxisPlan:
-    """`scale` turns positions of the files into the unit of `series.AXIS_UNITS`; `wavelength` is in Å.
+class AxisTable:
+    """[axis]: what the positions of channels mean.
 
     Attributes:
       kind: None leaves it to the files.
-      ends: first and last position of evenly spaced channels, for files that hold none.
-      masks: ranges of channels that are left out.
-      fill: keep the masked channels and draw a straight line across them instead of leaving them out.
+      unit: of positions in files that do not state it, and in the experiment file; None for the usual one.
+      wavelength: of the radiation, Å.
+      first, last: ends of evenly spaced channels in `unit`, for files that hold no positions.
     """
 
-    kind: str | None
-    scale: float
-    wavelength: float | None
-    ends: tuple[float, float] | None = None
-    masks: tuple[tuple[float, float], ...] = ()
+    kind: str | None = None
+    unit: str | None = None
+    wavelength: float | None = None
+    first: float | None = None
+    last: float | None = None
+
+    @property
+    def scale(self) -> float:
+        """Factor from `unit` to the unit of `AXIS_UNITS`."""
+        return 1.0 if self.kind is None else TO_AXIS_UNIT[self.kind][self.unit or AXIS_UNITS[self.kind]]
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskTable:
+    """[mask]: ranges of channels, ends included; `fill` draws a line across them instead of leaving them out."""
+
+    channels: tuple[tuple[float, float], ...] = ()
     fill: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
-class TimePlan:
-    """When patterns were taken; one of `step`, `table` or `files` says how it is known.
+class TimeTable:
+    """[session.time]: when patterns were taken, by exactly one of `step`, `table` and `files`; all times in s.
 
     Attributes:
-      exposure: s, or None where the files say it themselves.
-      offset: s added to every time.
-      step, first, first_number: pattern number `first_number` starts at `first` s on the log's clock.
+      step, first, first_number: pattern number `first_number` (None: 1) starts at `first` on the log's clock.
       table: csv of file,start_time.
-      files: the pattern files say when they were taken.
-      zone: of the patterns' clock, where it states none.
-      relative: the first pattern starts at `first` s on the log's clock, whatever date the files state.
+      files: the pattern files state dates.
+      relative: dates count from the first pattern, which starts at `first` on the log's clock.
+      exposure: None where the files state it.
+      offset: added to every time.
+      zone: of dates that state none.
     """
 
-    exposure: float | None
-    offset: float
-    step: float | None
-    first: float
-    first_number: int
-    table: str | None
+    step: float | None = None
+    first: float | None = None
+    first_number: int | None = None
+    table: str | None = None
     files: bool = False
-    zone: datetime.tzinfo | None = None
     relative: bool = False
+    exposure: float | None = None
+    offset: float = 0.0
+    zone: datetime.tzinfo | None = None
 
 
 @dataclasses.dataclass(frozen=True)
-class CyclerPlan:
-    """A cycler log; `columns` and `units` (quantity -> name, unit) say what the names of its columns do not."""
+class CyclerTable:
+    """[session.cycler]: a cycler log.
+
+    Attributes:
+      format: name of the reader; None finds it by content.
+      columns, units: quantity -> name of its column, and unit, where the names in the file do not tell.
+      tolerance: s; no value is interpolated across longer gaps.
+      start: when the log began, where it does not say so; `zone` is that of such a date without one.
+    """
 
     file: str
-    format: str | None
-    tolerance: float
-    start: datetime.datetime | None
-    charge_sign: float
-    zone: datetime.tzinfo | None = None
+    format: str | None = None
     columns: dict[str, str] = dataclasses.field(default_factory=dict)
     units: dict[str, str] = dataclasses.field(default_factory=dict)
+    tolerance: float = DEFAULT_TOLERANCE
+    start: datetime.datetime | None = None
+    zone: datetime.tzinfo | None = None
+    positive_current: Literal["charge", "discharge"] = "charge"
+
+    @property
+    def charge_sign(self) -> float:
+        return 1.0 if self.positive_current == "charge" else -1.0
 
 
 @dataclasses.dataclass(frozen=True)
-class SessionPlan:
-    """One cell at one rate in one place.
+class SessionTable:
+    """[[session]]: one cell at one rate in one place; its patterns are files or the rows of a stack.
 
     Attributes:
-      prefix: what stands before a table's name in this file, such as 'session 2.'.
-      time, cycler: None where the file has no such table.
+      patterns: globs of pattern files.
+      stack: a csv matrix or an HDF5 file, instead of `patterns`.
+      columns: csv columns that hold the spectrum, as a glob; '' takes those whose names are numbers.
+      dataset: path of the intensities [T, N] in an HDF5 file; '' follows its default plot.
+      number: finds the number of a pattern in the name of its file.
+      exclude: names or numbers of patterns to leave out.
+      label: the table's name in messages, such as 'session 2'.
     """
 
-    name: str
-    prefix: str
-    patterns: PatternPlan
-    time: TimePlan | None
-    cycler: CyclerPlan | None
+    name: str | None = None
+    patterns: str | tuple[str, ...] = ()
+    stack: str = ""
+    columns: str = ""
+    dataset: str = ""
+    number: re.Pattern[str] | None = None
+    counts: bool = False
+    allow_negative: bool = False
+    exclude: tuple[str | int, ...] = ()
     c_rate: float | None = None
+    time: TimeTable | None = None
+    cycler: CyclerTable | None = None
+    label: str = dataclasses.field(default="", metadata=NOT_A_KEY)
+
+    @property
+    def globs(self) -> tuple[str, ...]:
+        return (self.patterns,) if isinstance(self.patterns, str) else self.patterns
+
+    @property
+    def source(self) -> str:
+        return self.stack or ", ".join(self.globs)
 
 
 @dataclasses.dataclass(frozen=True)
-class TargetPlan:
-    """One of `column`, `expression` and `source` says where the values come from.
+class TargetTable:
+    """[targets.NAME]: exactly one of `column`, `expression` and `source` says where the values come from.
 
     Attributes:
-      column: of the cycler log, of the stack file, or of `table`.
-      expression: arithmetic over such columns, parsed by `expression.parse`.
-      source: one of `plan_target.SOURCES`, which half cycles or sessions give.
+      column: of the stack file, of the cycler log, or of `table`.
       table: csv with a row per pattern that holds `column`.
+      expression: arithmetic over columns, parsed by `expression.parse`.
+      source: one of `validate.SOURCES`, which half cycles or sessions give.
     """
 
-    name: str
-    column: str | None
-    kind: str
-    unit: str
-    source: str | None = None
-    expression: ast.expr | None = None
+    column: str | None = None
     table: str | None = None
+    expression: ast.expr | None = None
+    source: str | None = dataclasses.field(default=None, metadata={"key": "from"})
+    kind: Literal["regression", "classification"] | None = None
+    unit: str = ""
+    name: str = dataclasses.field(default="", metadata=NOT_A_KEY)
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """A whole experiment file; windows and reflections are in the unit of `series.AXIS_UNITS`.
+class SplitTable:
+    """[split]: which patterns are held out; which keys go with which kind is in `validate.SPLIT_KEYS`."""
 
-    Attributes:
-      split: configuration that the [split] table asks for, such as {'prepare.split': 'block'}.
-    """
+    kind: Literal["random", "cycle", "block", "rows", "half_cycle"] | None = None
+    train_fraction: float | None = None
+    blocks: int | None = None
+    seed: int | None = None
+    leave_out: int | None = None
+    train: str | None = None
+    test: str | None = None
 
-    path: Path
-    title: str
-    axis: AxisPlan
-    sessions: tuple[SessionPlan, ...]
-    targets: tuple[TargetPlan, ...]
-    windows: dict[str, tuple[float, float]]
-    reflections: dict[str, float]
-    split: dict[str, Any]
-    overrides: dict[str, Any]
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentFile:
+    """A whole experiment file; masks, windows and reflections are in the unit of `AXIS_UNITS` once it is checked."""
+
+    version: int
+    targets: dict[str, TargetTable]
+    title: str | None = None
+    axis: AxisTable = AxisTable()
+    mask: MaskTable = MaskTable()
+    sessions: tuple[SessionTable, ...] = dataclasses.field(default=(), metadata={"key": "session"})
+    split: SplitTable = SplitTable()
+    windows: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    reflections: dict[str, float] = dataclasses.field(default_factory=dict)
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict, metadata={"key": "set"})
+    path: Path = dataclasses.field(default=Path(), metadata=NOT_A_KEY)
+
+    def place(self, *tables: str) -> str:
+        """Return what opens a message about a table, such as 'e.toml: [session 1.time]'."""
+        return f"{self.path}: [{'.'.join(tables)}]"

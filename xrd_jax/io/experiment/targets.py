@@ -5,218 +5,204 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
-from xrd_jax.errors import UserError
-from xrd_jax.io.cyclers import log as logs
-from xrd_jax.io.experiment import clock, expression, paths, side_table, stack
-from xrd_jax.io.experiment import schema as plans
-from xrd_jax.io.parsing import text, toml_table
-from xrd_jax.series import axis
+from xrd_jax.errors import UserError, suggest
+from xrd_jax.io.cyclers.log import CyclerLog, HalfCycles
+from xrd_jax.io.experiment import clock, expression, paths, side_table
+from xrd_jax.io.experiment.schema import ExperimentFile, SessionTable, TargetTable
+from xrd_jax.io.experiment.stack import Stack
+from xrd_jax.io.parsing.text import natural_key
+from xrd_jax.series.axis import HALF_CYCLE_MODES, Target
 
-STANDARD = ("time", "voltage", "current", "capacity")  # every log has these, whatever its file calls them
+# Columns that every log has, whatever its file calls them, and their units.
+STANDARD_UNITS = {"time": "s", "voltage": "V", "current": "A", "capacity": "Ah"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Timeline:
+class AlignedPatterns:
     """The patterns [T] of a session against its cell; `log` is None without a cycler, `half_cycles` without current.
 
     Attributes:
       time: [T] s on the log's clock.
       numbers: [T] numbers in the names of files, or None.
+      match: where the patterns fall in the log.
     """
 
-    session: plans.SessionPlan
-    rows: stack.Stack
-    time: np.ndarray
-    numbers: np.ndarray | None = None
-    log: logs.CyclerLog | None = None
-    match: clock.Match | None = None
-    half_cycles: logs.HalfCycles | None = None
+    session: SessionTable
+    stack: Stack
+    time: Float[np.ndarray, " T"]
+    numbers: Int[np.ndarray, " T"] | None = None
+    log: CyclerLog | None = None
+    match: clock.LogMatch | None = None
+    half_cycles: HalfCycles | None = None
 
     @property
-    def cycle(self) -> np.ndarray:
+    def cycle(self) -> Int[np.ndarray, " T"]:
         return np.zeros(self.time.size, np.int32) if self.half_cycles is None else self.half_cycles.cycle(self.time)
 
-    @property
-    def found(self) -> np.ndarray:
-        """[T] True where the log has a value, everywhere without a log."""
-        return np.ones(self.time.size, bool) if self.match is None else self.match.found
 
-
-def values(plan: plans.Plan, target: plans.TargetPlan, line: Timeline, root: Path) -> np.ndarray:
-    """[T] numbers with NaN, or texts with '', where a pattern has no value.
-
-    Raises:
-      UserError: a column that is not there, with the nearest that is.
-    """
-    place = f"{plan.path}: [targets.{target.name}]"
+def target_values(
+    experiment: ExperimentFile, target: TargetTable, aligned: AlignedPatterns, folder: Path
+) -> np.ndarray:
+    """Return [T] numbers with NaN, or texts with '', where a pattern has no value."""
+    place = experiment.place("targets", target.name)
     if target.source is not None:
-        return _derived(target.source, line)
+        return _source_values(target.source, aligned)
     if target.table is not None:
-        file = paths.one_file(plan, root, target.table, f"[targets.{target.name}] table")
-        texts = side_table.per_pattern(file, target.column or "", line.rows.names, line.numbers)
+        file = paths.resolve(folder, target.table, f"{place} table")
+        texts = side_table.texts_per_pattern(file, target.column or "", aligned.stack.names, aligned.numbers)
         numbers = side_table.numbers_or_none(texts)
         return np.array(texts) if numbers is None else numbers
     if target.column is not None:
-        return _column(target.column, line, target.kind == "classification", place)
+        return _column(target.column, aligned, target.kind == "classification", place)
     assert target.expression is not None
-    asked = expression.names(target.expression)
-    columns = {name: _column(name, line, False, place) for name in asked}
+    columns = {name: _column(name, aligned, False, place) for name in expression.column_names(target.expression)}
     for name, column in columns.items():
         if column.dtype.kind not in "fiub":
             raise UserError(f"{place} expression: column '{name}' holds words; use columns of numbers")
-    return np.broadcast_to(expression.evaluate(target.expression, columns), line.time.shape).astype(np.float64)
+    values = expression.evaluate(target.expression, columns)
+    return np.broadcast_to(values, aligned.time.shape).astype(np.float64)
 
 
-def _column(name: str, line: Timeline, jumps: bool, place: str) -> np.ndarray:
-    """A column of the stack file, else of the log by its own name, else one of `STANDARD`."""
-    if name in line.rows.columns:
-        return line.rows.columns[name]
-    if line.log is None or line.match is None:
-        known: list[str] = list(line.rows.columns)
-        where = line.session.patterns.stack or "these patterns: they have no cycler log and no stack file"
-        raise UserError(f"{place} column '{name}' is not in {where}{toml_table.suggest(name, known) if known else ''}")
-    if name in line.log.columns:
-        column = line.log.columns[name]
-    elif name in STANDARD and line.session.prefix:
-        column = getattr(line.log, name)
-    else:
-        known = [*line.log.columns, *(STANDARD if line.session.prefix else ())]
-        file = line.session.cycler.file if line.session.cycler else ""
-        raise _no_column(place, name, known, file)
-    taken = line.match.nearest(column) if jumps else line.match.interpolate(column)
-    return np.where(line.match.found, taken, np.nan)
+def _column(name: str, aligned: AlignedPatterns, jumps: bool, place: str) -> np.ndarray:
+    """Return [T] a column of the stack file, else of the log by its own name, else one that every log has."""
+    if name in aligned.stack.columns:
+        return aligned.stack.columns[name]
+    if aligned.log is None or aligned.match is None:
+        names = list(aligned.stack.columns)
+        source = aligned.session.stack or "these patterns: they have no cycler log and no stack file"
+        raise UserError(f"{place} column '{name}' is not in {source}{suggest(name, names) if names else ''}")
+    if name not in aligned.log.columns and name not in STANDARD_UNITS:
+        names = [*aligned.log.columns, *STANDARD_UNITS]
+        file = aligned.session.cycler.file if aligned.session.cycler else ""
+        raise UserError(f"{place} column '{name}' is not in {file}{suggest(name, names)}")
+    column = aligned.log.columns[name] if name in aligned.log.columns else getattr(aligned.log, name)
+    values = aligned.match.nearest(column) if jumps else aligned.match.interpolate(column)
+    return np.where(aligned.match.is_matched, values, np.nan)
 
 
-def refuse_column(plan: plans.Plan, target: str, column: str, known: Sequence[str], file: str) -> NoReturn:
-    """Raises the error for a column that a log does not have."""
-    raise _no_column(f"{plan.path}: [targets.{target}]", column, known, file)
-
-
-def _no_column(place: str, name: str, known: Sequence[str], file: str) -> UserError:
-    return UserError(f"{place} column '{name}' is not in {file}{toml_table.suggest(name, known)}")
-
-
-def _derived(source: str, line: Timeline) -> np.ndarray:
-    session = line.session
+def _source_values(source: str, aligned: AlignedPatterns) -> np.ndarray:
+    session, half_cycles = aligned.session, aligned.half_cycles
     if source == "session":
-        return np.full(line.time.size, session.name)
+        return np.full(aligned.time.size, session.name)
     if source == "c_rate":
-        return np.full(line.time.size, f"{session.c_rate:g}C")
-    assert line.log is not None and line.match is not None and session.cycler is not None
+        return np.full(aligned.time.size, f"{session.c_rate:g}C")
+    assert aligned.log is not None and aligned.match is not None and session.cycler is not None
     if source == "capacity":
-        charge = session.cycler.charge_sign * line.match.interpolate(line.log.capacity)
-        return np.where(line.match.found, charge, np.nan)
-    assert line.half_cycles is not None
-    halves, index = line.half_cycles, line.half_cycles.index(line.time)
+        charge = session.cycler.charge_sign * aligned.match.interpolate(aligned.log.capacity)
+        return np.where(aligned.match.is_matched, charge, np.nan)
+    assert half_cycles is not None
+    index = half_cycles.index(aligned.time)
+    if source == "soc":
+        return _state_of_charge(aligned.log, aligned.match, half_cycles, index)
     if source == "half cycles":
-        mode = halves.mode(line.time)
-        return np.where(mode < 0, "", np.array(logs.MODES)[mode])
-    if source == "direction":
-        return np.where(index < 0, "", np.where(halves.charge[index], "charge", "discharge"))
-    if source == "half cycle":
-        names = [f"{k} {'charge' if up else 'discharge'}" for k, up in enumerate(halves.charge.tolist(), 1)]
-        return np.where(index < 0, "", np.array(names)[index])
-    return _state_of_charge(line.log, line.match, halves, line.time)
+        names, index = np.array(HALF_CYCLE_MODES), half_cycles.mode(aligned.time)
+    else:
+        directions = ["charge" if is_charge else "discharge" for is_charge in half_cycles.is_charge.tolist()]
+        names = np.array(
+            directions if source == "direction" else [f"{number} {way}" for number, way in enumerate(directions, 1)]
+        )
+    return np.where(index < 0, "", names[index])
 
 
-def _state_of_charge(log: logs.CyclerLog, match: clock.Match, halves: logs.HalfCycles, time: np.ndarray) -> np.ndarray:
-    """[T] share of the half cycle's charge: 0 → 1 in a charge, 1 → 0 in a discharge; NaN in neither."""
-    index = halves.index(time)
-    whole = clock.match(log.time, np.concatenate([halves.begin, halves.end]), np.inf).interpolate(log.capacity)
-    begin, end = np.split(whole, 2)
-    moved = np.where(begin == end, np.nan, end - begin)[index]
-    share = np.clip((match.interpolate(log.capacity) - begin[index]) / moved, 0.0, 1.0)
-    return np.where((index < 0) | ~match.found, np.nan, np.where(halves.charge[index], share, 1.0 - share))
+def _state_of_charge(
+    log: CyclerLog, match: clock.LogMatch, half_cycles: HalfCycles, index: Int[np.ndarray, " T"]
+) -> Float[np.ndarray, " T"]:
+    """Return the share of the half cycle's charge: 0 → 1 in a charge, 1 → 0 in a discharge; NaN in neither."""
+    ends = np.concatenate([half_cycles.begin, half_cycles.end])
+    begin, end = np.split(clock.match_to_log(log.time, ends, np.inf).interpolate(log.capacity), 2)
+    total = np.where(begin == end, np.nan, end - begin)[index]
+    share = np.clip((match.interpolate(log.capacity) - begin[index]) / total, 0.0, 1.0)
+    is_outside = (index < 0) | ~match.is_matched
+    return np.where(is_outside, np.nan, np.where(half_cycles.is_charge[index], share, 1.0 - share))
 
 
-def known(found: np.ndarray) -> np.ndarray:
-    """[T] True where `values` has a value."""
-    return np.isfinite(found) if found.dtype.kind == "f" else found != "" if found.dtype.kind == "U" else found == found
+def _has_value(values: np.ndarray) -> Bool[np.ndarray, " T"]:
+    if values.dtype.kind == "f":
+        return np.isfinite(values)
+    return values != "" if values.dtype.kind == "U" else np.ones(values.shape, bool)
 
 
-def unit(target: plans.TargetPlan) -> str:
-    """The unit as given, else as the column's name ends, else as the source implies."""
-    if target.unit or target.kind == "classification":
+def reasons_to_leave_out(
+    experiment: ExperimentFile, aligned: AlignedPatterns, values: Mapping[str, np.ndarray]
+) -> dict[str, Bool[np.ndarray, " T"]]:
+    """Return reasons, and which patterns [T] are left out for each; the first reason that holds is the one given.
+
+    Args:
+      values: target -> `target_values`.
+    """
+    time, session = aligned.time, aligned.session
+    reasons: dict[str, np.ndarray] = {}
+    is_out = np.zeros(time.size, bool)
+    if aligned.log is not None and aligned.match is not None and session.cycler is not None:
+        begin, end = aligned.log.time[[0, -1]]
+        is_outside = (time < begin) | (time > end)
+        if is_outside.all():
+            raise UserError(
+                f"{experiment.path}: the patterns run from {time[0]:g} to {time[-1]:g} s, the cycler log from "
+                f"{begin:g} to {end:g} s: they do not overlap; mend [{session.label}.time] or give it an offset"
+            )
+        gaps = f"gaps of the cycler log longer than {session.cycler.tolerance:g} s"
+        reasons["lie outside the cycler log"] = is_outside
+        reasons[f"lie in {gaps}"] = ~is_outside & ~aligned.match.is_matched
+        is_out = is_outside | ~aligned.match.is_matched
+    is_resting = np.zeros(time.size, bool)
+    for target in experiment.targets.values():
+        if target.source in ("half cycles", "direction", "half cycle", "soc"):
+            is_resting |= ~is_out & ~_has_value(values[target.name])
+    reasons["lie in rests, where there is neither charge nor discharge"] = is_resting
+    is_out = is_out | is_resting
+    for name, column in values.items():
+        reasons[f"have no value of {name}"] = ~is_out & ~_has_value(column)
+        is_out = is_out | ~_has_value(column)
+    return reasons
+
+
+def merge_sessions(
+    experiment: ExperimentFile, target: TargetTable, parts: Sequence[np.ndarray], messages: list[str]
+) -> Target:
+    """Return one target from the values of every session; one that is the same everywhere is refused."""
+    place = experiment.place("targets", target.name)
+    is_text = any(part.dtype.kind == "U" for part in parts)
+    values = np.concatenate([part.astype(str) if is_text else part.astype(np.float64) for part in parts])
+    if target.kind == "regression":
+        if target.source == "c_rate":
+            return Target(np.array([float(rate[:-1]) for rate in values]), "regression", "C")
+        if is_text:
+            raise UserError(f"{place} holds words such as '{values[0]}'; use kind = \"classification\"")
+        if np.all(values == values[0]):
+            raise UserError(f"{place} is {values[0]:g} in every pattern; there is nothing to learn: remove it")
+        return Target(values, "regression", _unit(target))
+    classes = HALF_CYCLE_MODES if target.source == "half cycles" else _classes(values, place, target)
+    labels = values if is_text else np.array([f"{value:g}" for value in values])
+    index_of = {name: index for index, name in enumerate(classes)}
+    indices = np.array([index_of[label] for label in labels.tolist()])
+    counts = np.bincount(indices, minlength=len(classes))
+    if np.count_nonzero(counts) < 2:
+        raise UserError(f"{place} is '{classes[indices[0]]}' in every pattern; there is nothing to learn: remove it")
+    shares = ", ".join(f"{name} {count}" for name, count in zip(classes, counts, strict=True))
+    messages.append(f"Patterns per class of {target.name}: {shares}.")
+    return Target(indices, "classification", "", classes)
+
+
+def _unit(target: TargetTable) -> str:
+    """Return the unit as given, else as the column's name ends, else as the source implies."""
+    if target.unit:
         return target.unit
     if target.source == "capacity":
         return "Ah"
     column = target.column or ""
-    standard = {"time": "s", "voltage": "V", "current": "A", "capacity": "Ah"}
-    return standard.get(column, column.rpartition("/")[2] if "/" in column else "")
+    return STANDARD_UNITS.get(column, column.rpartition("/")[2] if "/" in column else "")
 
 
-def merge(plan: plans.Plan, target: plans.TargetPlan, parts: Sequence[np.ndarray], report: list[str]) -> axis.Target:
-    """One target from the kept values of every session; refuses one that is the same everywhere."""
-    place = f"{plan.path}: [targets.{target.name}]"
-    texts = any(part.dtype.kind == "U" for part in parts)
-    found = np.concatenate([part.astype(str) if texts else part.astype(np.float64) for part in parts])
-    if target.kind == "regression":
-        if texts:
-            if target.source == "c_rate":
-                return axis.Target(np.array([float(rate[:-1]) for rate in found]), "regression", "C")
-            raise UserError(f"{place} holds words such as '{found[0]}'; use kind = \"classification\"")
-        if np.all(found == found[0]):
-            raise UserError(f"{place} is {found[0]:g} in every pattern; there is nothing to learn: remove it")
-        return axis.Target(found, "regression", unit(target))
-    classes = logs.MODES if target.source == "half cycles" else _classes(found, place, target)
-    labels = found if texts else np.array([f"{value:g}" for value in found])
-    index = {name: at for at, name in enumerate(classes)}
-    chosen = np.array([index[label] for label in labels.tolist()])
-    counts = np.bincount(chosen, minlength=len(classes))
-    if np.count_nonzero(counts) < 2:
-        raise UserError(f"{place} is '{classes[chosen[0]]}' in every pattern; there is nothing to learn: remove it")
-    report.append(
-        f"Patterns per class of {target.name}: {', '.join(f'{c} {n}' for c, n in zip(classes, counts, strict=True))}."
-    )
-    return axis.Target(chosen, "classification", "", classes)
-
-
-def _classes(found: np.ndarray, place: str, target: plans.TargetPlan) -> tuple[str, ...]:
-    if found.dtype.kind == "U":
-        return tuple(sorted(set(found.tolist()), key=text.natural_key))
-    steps = np.unique(found)
-    if np.any(steps != np.round(steps)):
-        raise UserError(
-            f"{place} {'expression' if target.column is None else f'column {target.column!r}'} holds "
-            f'{steps[steps != np.round(steps)][0]:g}, which is no class; use kind = "regression"'
-        )
-    return tuple(f"{step:g}" for step in steps)
-
-
-def lost(plan: plans.Plan, line: Timeline, found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Reasons for which patterns are left out -> [T] which of them; the first reason that holds is the one given.
-
-    Args:
-      found: target -> `values`.
-
-    Raises:
-      UserError: the patterns and the log do not overlap.
-    """
-    reasons: dict[str, np.ndarray] = {}
-    done = np.zeros(line.time.size, bool)
-    if line.log is not None and line.session.cycler is not None:
-        begin, end = line.log.time[[0, -1]]
-        outside = (line.time < begin) | (line.time > end)
-        if outside.all():
-            raise UserError(
-                f"{plan.path}: the patterns run from {line.time[0]:g} to {line.time[-1]:g} s, the cycler log from "
-                f"{begin:g} to {end:g} s: they do not overlap; mend [{line.session.prefix}time] or give it an offset"
-            )
-        gap = ~outside & ~line.found
-        reasons["lie outside the cycler log"] = outside
-        reasons[f"lie in gaps of the cycler log longer than {line.session.cycler.tolerance:g} s"] = gap
-        done = outside | gap
-    resting = np.zeros(line.time.size, bool)
-    for target in plan.targets:
-        if target.source in ("half cycles", "direction", "half cycle", "soc"):
-            resting |= ~done & ~known(found[target.name])
-    reasons["lie in rests, where there is neither charge nor discharge"] = resting
-    done = done | resting
-    for name, column in found.items():
-        reasons[f"have no value of {name}"] = ~done & ~known(column)
-        done = done | ~known(column)
-    return reasons
+def _classes(values: np.ndarray, place: str, target: TargetTable) -> tuple[str, ...]:
+    if values.dtype.kind == "U":
+        return tuple(sorted(set(values.tolist()), key=natural_key))
+    classes = np.unique(values)
+    if (fractions := classes[classes != np.round(classes)]).size:
+        source = "expression" if target.column is None else f"column {target.column!r}"
+        raise UserError(f'{place} {source} holds {fractions[0]:g}, which is no class; use kind = "regression"')
+    return tuple(f"{value:g}" for value in classes)

@@ -1,4 +1,4 @@
-"""What a survey comes to: sentences for people, records for programs, and guesses that are marked as guesses."""
+"""What a survey comes to: each group of patterns with its times, its log, its faults; guesses are marked as guesses."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int
 
-from xrd_jax.io.cyclers import log as logs
+from xrd_jax.io.cyclers.log import CyclerLog
 from xrd_jax.io.experiment import clock
+from xrd_jax.io.experiment.schema import DEFAULT_TOLERANCE
 from xrd_jax.io.inspect import alignment
-from xrd_jax.io.inspect import survey as surveys
-from xrd_jax.io.patterns import pattern
-from xrd_jax.series import axis as series_axis
+from xrd_jax.io.inspect.survey import PatternGroup, Survey, SurveyedFile
+from xrd_jax.io.patterns.pattern import Pattern
 
 
 @dataclasses.dataclass(frozen=True)
-class Clocks:
+class PatternTimes:
     """How the times of a group's patterns are known.
 
     Attributes:
@@ -29,13 +29,18 @@ class Clocks:
       kind: 'absolute' (dates on both sides), 'relative' (dates of the patterns alone), 'filled' (equal steps that fill
         the log: assumed), 'none' (numbered).
       step: for 'filled', s.
-      zones: for dates: does (the pattern, the log) state a zone.
+      patterns_state_zone, log_states_zone: for dates, whether a time zone is written.
     """
 
-    time: np.ndarray
+    time: Float[np.ndarray, "T"]
     kind: str
     step: float = 0.0
-    zones: tuple[bool, bool] = (False, False)
+    patterns_state_zone: bool = False
+    log_states_zone: bool = False
+
+    @property
+    def on_log_clock(self) -> bool:
+        return self.kind in ("absolute", "filled")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,67 +48,65 @@ class Session:
     """A group of patterns with the log that probably belongs to it.
 
     Attributes:
-      order: [T] the group's scans in time order; `clocks.time` follows it.
+      order: [T] the group's scans in time order; `times.time` follows it.
       unmatched: names of patterns outside the log or in its gaps.
-      offset: what cross-correlation suggests.
+      centroid, offset: what cross-correlation suggests.
+      duplicates: (copy, original).
+      dead_channels, saturated_channels: [k] indices.
     """
 
-    group: surveys.Group
-    log: surveys.Found | None
-    clocks: Clocks
-    order: np.ndarray
+    group: PatternGroup
+    log_file: SurveyedFile | None
+    times: PatternTimes
+    order: Int[np.ndarray, "T"]
     unmatched: tuple[str, ...]
-    moving: alignment.Moving | None
+    centroid: alignment.Centroid | None
     offset: alignment.Offset | None
     duplicates: tuple[tuple[str, str], ...]
-    dead: np.ndarray
-    saturated: np.ndarray
+    dead_channels: Int[np.ndarray, "D"]
+    saturated_channels: Int[np.ndarray, "K"]
+
+    @property
+    def log(self) -> CyclerLog | None:
+        return self.log_file.log if self.log_file else None
 
 
-def examine(survey: surveys.Survey, group: surveys.Group) -> Session:
-    """Looks at one group of patterns beside the log that is nearest to it."""
-    log = nearest_log(survey, group)
-    clocks, order = _clocks(group, log.log if log else None)
+def examine(survey: Survey, group: PatternGroup) -> Session:
+    """Compare one group of patterns with the log that is nearest to it."""
+    log_file = nearest_log(survey, group)
+    log = log_file.log if log_file else None
+    times, order = _pattern_times(group, log)
     intensity = group.intensity()[order]
     names = [group.names[i] for i in order.tolist()]
     unmatched: list[str] = []
-    moved, offset = None, None
-    if log is not None and log.log is not None and clocks.kind in ("absolute", "filled"):
-        found = clock.match(log.log.time, clocks.time, 120.0).found
-        unmatched = [name for name, inside in zip(names, found, strict=True) if not inside]
-        if (pair := alignment.best(clocks.time, alignment.moving(group.axis, intensity), log.log)) is not None:
-            moved, offset = pair
-    dead, saturated = channels_at_fault(intensity)
-    return Session(group, log, clocks, order, tuple(unmatched), moved, offset, tuple(_copies(names, intensity)),
-                   dead, saturated)  # fmt: skip
+    centroid, offset = None, None
+    if log is not None and times.on_log_clock:
+        is_matched = clock.match_to_log(log.time, times.time, DEFAULT_TOLERANCE).is_matched
+        unmatched = [name for name, matched in zip(names, is_matched, strict=True) if not matched]
+        best = alignment.best_match(times.time, alignment.moving_centroids(group.axis, intensity), log)
+        centroid, offset = best or (None, None)
+    duplicates = tuple(_find_duplicates(names, intensity))
+    return Session(group, log_file, times, order, tuple(unmatched), centroid, offset, duplicates,
+                   *faulty_channels(intensity))  # fmt: skip
 
 
-def nearest_log(survey: surveys.Survey, group: surveys.Group) -> surveys.Found | None:
-    """The longest log in the patterns' own folder; else the only one in the folder above; else none."""
+def nearest_log(survey: Survey, group: PatternGroup) -> SurveyedFile | None:
+    """Return the longest log in the patterns' own folder; else the only one in the folder above; else None."""
     if len(group.scans) < 2:
         return None
-    own = [one for one in survey.logs if one.path.parent == group.folder]
-    beside = [one for one in survey.logs if one.path.parent == group.folder.parent or group.folder in one.path.parents]
-    for found in (own, beside if len(beside) == 1 else []):
-        if found:
-            return max(found, key=lambda one: one.log.time.size if one.log else 0)
-    return None
+    folder = group.folder
+    in_folder = [file for file in survey.logs if file.path.parent == folder]
+    around = [file for file in survey.logs if file.path.parent == folder.parent or folder in file.path.parents]
+    candidates = in_folder or (around if len(around) == 1 else [])
+    return max(candidates, key=lambda file: file.log.time.size if file.log else 0, default=None)
 
 
-def _clocks(group: surveys.Group, log: logs.CyclerLog | None) -> tuple[Clocks, np.ndarray]:
+def _pattern_times(group: PatternGroup, log: CyclerLog | None) -> tuple[PatternTimes, np.ndarray]:
+    """Return the times of a group's scans, and the order [T] that makes them rise."""
     count = len(group.scans)
-    dates = [middle(one) for one in group.scans]
-    known = [date for date in dates if date is not None]
-    if len(known) == count and len({date.tzinfo is None for date in known}) == 1 and count > 1:
-        pattern_zone = known[0].tzinfo is not None
-        log_zone = log is not None and log.start is not None and log.start.tzinfo is not None
-        zones = pattern_zone, log_zone
-        if log is not None and log.start is not None and pattern_zone == log_zone:
-            seconds, kind = np.array([(date - log.start).total_seconds() for date in known]), "absolute"
-        else:
-            seconds, kind = np.array([(date - min(known)).total_seconds() for date in known]), "relative"
-        order = np.argsort(seconds, kind="stable")
-        return Clocks(seconds[order], kind, zones=zones), order
+    dates = [date for scan in group.scans if (date := middle_of_exposure(scan)) is not None]
+    if len(dates) == count and len({date.tzinfo is None for date in dates}) == 1 and count > 1:
+        return _dated_times(dates, log)
     numbers = np.arange(count)
     if group.number is not None:
         numbers = clock.frame_numbers(group.names, re.compile(group.number))
@@ -111,89 +114,62 @@ def _clocks(group: surveys.Group, log: logs.CyclerLog | None) -> tuple[Clocks, n
     numbers = numbers[order] - numbers.min()
     if log is not None and count > 1 and np.ptp(log.time) > 0:
         step = float(np.ptp(log.time)) / (numbers[-1] + 1)
-        return Clocks(log.time[0] + (numbers + 0.5) * step, "filled", step), order
-    return Clocks(numbers.astype(float), "none"), order
+        return PatternTimes(log.time[0] + (numbers + 0.5) * step, "filled", step), order
+    return PatternTimes(numbers.astype(float), "none"), order
 
 
-def middle(one: pattern.Pattern) -> datetime.datetime | None:
-    """Mid-exposure as far as the file tells; its start where it states no exposure."""
-    if one.start_time is not None and one.end_time is not None:
-        if (one.start_time.tzinfo is None) == (one.end_time.tzinfo is None):
-            return one.start_time + (one.end_time - one.start_time) / 2
-        return one.start_time
-    half = datetime.timedelta(seconds=(one.exposure or 0.0) / 2)
-    if one.start_time is not None:
-        return one.start_time + half
-    return None if one.end_time is None else one.end_time - half
+def _dated_times(dates: Sequence[datetime.datetime], log: CyclerLog | None) -> tuple[PatternTimes, np.ndarray]:
+    start = None if log is None else log.start
+    pattern_zone = dates[0].tzinfo is not None
+    log_zone = start is not None and start.tzinfo is not None
+    is_absolute = start is not None and pattern_zone == log_zone
+    zero = start if start is not None and is_absolute else min(dates)
+    seconds = np.array([(date - zero).total_seconds() for date in dates])
+    order = np.argsort(seconds, kind="stable")
+    kind = "absolute" if is_absolute else "relative"
+    return PatternTimes(seconds[order], kind, 0.0, pattern_zone, log_zone), order
 
 
-def channels_at_fault(intensity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Channels [k] that never change though their neighbours do, and those that stand at the largest value of all.
+def middle_of_exposure(scan: Pattern) -> datetime.datetime | None:
+    """Return mid-exposure as far as the file tells; its start where it states no exposure."""
+    start, end = scan.start_time, scan.end_time
+    if start is not None and end is not None:
+        return start + (end - start) / 2 if (start.tzinfo is None) == (end.tzinfo is None) else start
+    half = datetime.timedelta(seconds=(scan.exposure or 0.0) / 2)
+    if start is not None:
+        return start + half
+    return None if end is None else end - half
 
-    A ceiling is a value that at least three channels reach in exactly the same height, above all others.
+
+def faulty_channels(intensity: np.ndarray) -> tuple[Int[np.ndarray, "D"], Int[np.ndarray, "K"]]:
+    """Return channels that never change though their neighbours do, and those that stand at the largest value of all.
+
+    A ceiling is a value of `intensity` [T, N] that is reached at least three times, above all others.
     """
     count, channels = intensity.shape
     if count < 3 or channels < 8:
         return np.zeros(0, int), np.zeros(0, int)
-    still = np.ptp(intensity, axis=0) == 0
-    dead = np.flatnonzero(still) if still.mean() < 0.5 else np.zeros(0, int)
+    is_constant = np.ptp(intensity, axis=0) == 0
+    dead = np.flatnonzero(is_constant) if is_constant.mean() < 0.5 else np.zeros(0, int)
     top = intensity.max()
-    at_top = intensity == top
-    reached = np.flatnonzero(at_top.any(axis=0))
-    saturated = reached if at_top.sum() >= max(3, count // 20) and top > np.median(intensity) else np.zeros(0, int)
-    return dead, saturated
+    is_top = intensity == top
+    has_ceiling = is_top.sum() >= max(3, count // 20) and top > np.median(intensity)
+    return dead, np.flatnonzero(is_top.any(axis=0)) if has_ceiling else np.zeros(0, int)
 
 
-def _copies(names: Sequence[str], intensity: np.ndarray) -> list[tuple[str, str]]:
-    seen: dict[bytes, str] = {}
-    found = []
+def _find_duplicates(names: Sequence[str], intensity: np.ndarray) -> list[tuple[str, str]]:
+    originals: dict[bytes, str] = {}
+    duplicates = []
     for name, row in zip(names, intensity, strict=True):
         digest = hashlib.sha256(np.ascontiguousarray(row).tobytes()).digest()
-        if digest in seen:
-            found.append((name, seen[digest]))
-        seen.setdefault(digest, name)
-    return found
+        if digest in originals:
+            duplicates.append((name, originals[digest]))
+        originals.setdefault(digest, name)
+    return duplicates
 
 
-def record(one: surveys.Found) -> dict[str, Any]:
-    """A file that was read, for programs."""
-    found: dict[str, Any] = {"file": str(one.path), "format": one.format}
-    if one.log is not None:
-        log = one.log
-        return found | {
-            "what": "cycler log", "scans": 1, "points": int(log.time.size), "axis": "time", "unit": "s",
-            "wavelength": None, "start": _iso(log.start), "columns": list(log.columns), "notes": list(log.notes),
-            "range": [float(log.time[0]), float(log.time[-1])],
-            "voltage": [float(log.voltage.min()), float(log.voltage.max())],
-        }  # fmt: skip
-    if one.rows is not None:
-        rows = one.rows
-        return found | {
-            "what": "stack", "scans": len(rows.names), "points": int(rows.axis.size), "axis": rows.kind,
-            "unit": unit(rows.kind), "wavelength": rows.wavelength, "start": _iso(rows.moments[0].start),
-            "columns": list(rows.columns), "notes": [], "range": [float(rows.axis[0]), float(rows.axis[-1])],
-        }  # fmt: skip
-    first = one.scans[0]
-    notes = dict.fromkeys(note for scan in one.scans for note in scan.notes)
-    return found | {
-        "what": "pattern", "scans": len(one.scans), "points": int(first.axis.size), "axis": first.kind,
-        "unit": unit(first.kind), "wavelength": first.wavelength, "start": _iso(first.start_time),
-        "end": _iso(one.scans[-1].end_time), "exposure": first.exposure, "notes": list(notes),
-        "range": [float(first.axis[0]), float(first.axis[-1])],
-    }  # fmt: skip
-
-
-def unit(kind: str | None) -> str | None:
-    """The unit of an axis; None where its kind is not known."""
-    return None if kind is None else series_axis.AXIS_UNITS[kind]
-
-
-def _iso(moment: datetime.datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
-
-
-def relative(path: Path, base: Path) -> str:
-    """A path as an experiment file writes it."""
+def relative_path(path: Path, base: Path) -> str:
+    """Return a path as an experiment file writes it."""
     try:
         return path.resolve().relative_to(base.resolve()).as_posix()
     except ValueError:

@@ -9,59 +9,105 @@ from pathlib import Path
 import numpy as np
 
 from xrd_jax.errors import UserError
-from xrd_jax.io.cyclers import log as logs
-from xrd_jax.io.experiment import clock, exposure_times
-from xrd_jax.io.inspect import alignment, findings
-from xrd_jax.io.inspect import survey as surveys
-from xrd_jax.io.patterns import pattern
+from xrd_jax.io.cyclers.log import CyclerLog, half_cycles
+from xrd_jax.io.experiment import clock
+from xrd_jax.io.inspect.alignment import Centroid, Offset
+from xrd_jax.io.inspect.findings import Session, faulty_channels, middle_of_exposure, relative_path
+from xrd_jax.io.inspect.records import axis_unit
+from xrd_jax.io.inspect.survey import Survey, SurveyedFile
+from xrd_jax.io.patterns.pattern import KALPHA_MEAN
+from xrd_jax.series.axis import DIFFRACTION_KINDS
+from xrd_jax.series.record import PatternSeries
 
-SHOWN = 8  # groups and refusals that are told one by one
+MAX_LISTED = 8  # groups, logs, stacks and refusals that are described one by one
 
 
-def overview(survey: surveys.Survey) -> Iterator[str]:
-    """What was found, in one line each."""
-    patterns = sum(len(one.scans) for one in survey.read)
+def describe_survey(survey: Survey, sessions: Sequence[Session]) -> Iterator[str]:
+    """Yield a line for everything that was found; problems start with 'Problem:' and end with their remedy."""
+    yield from _overview(survey)
+    for session in sessions:
+        yield from _session(session, survey.base)
+    for file in survey.stacks:
+        yield from _stack(file, survey.base)
+    described = {id(session.log_file) for session in sessions}
+    for file in [file for file in survey.logs if id(file) not in described][:MAX_LISTED]:
+        yield from _log(file, survey.base)
+
+
+def describe_series(series: PatternSeries, loaded: PatternSeries) -> Iterator[str]:
+    """Yield lines about the series of an experiment file; `loaded` are the patterns of it that are in memory."""
+    for name, target in series.targets.items():
+        if target.kind == "regression":
+            low, high = target.values.min(), target.values.max()
+            yield f"Target {name}: {low:.5g} to {high:.5g} {target.unit}".rstrip() + "."
+    axis = series.axis
+    ends = f"{axis.values[0]:g} to {axis.values[-1]:g} {axis.unit}".rstrip()
+    yield f"Axis: {axis.values.size} channels of {axis.kind} from {ends}."
+    dead, saturated = faulty_channels(np.asarray(loaded.intensity))
+    if dead.size:
+        yield f"Problem: {dead.size} channels never change; hide them under [mask] channels."
+    if saturated.size:
+        yield f"Problem: {saturated.size} channels may be saturated; if so, hide them under [mask] channels."
+
+
+def describe_offset(centroid: Centroid, offset: Offset) -> str:
+    """Return what cross-correlation says of the two clocks."""
+    low, high = centroid.window
+    if not offset.is_suggested:
+        return (
+            f"What moves most lies between {low:.4g} and {high:.4g}; it follows the {offset.against} with |r| = "
+            f"{offset.correlation_as_is:.3f}. No offset is suggested: none stands out (the best |r| is "
+            f"{offset.correlation:.3f})."
+        )
+    direction = "later" if offset.seconds >= 0 else "earlier"
+    return (
+        f"What moves most lies between {low:.4g} and {high:.4g}; it follows the {offset.against} best with the "
+        f"patterns {abs(offset.seconds):.0f} s {direction} (|r| = {offset.correlation:.3f}; as they are "
+        f"{offset.correlation_as_is:.3f}). This offset is a suggestion and was not applied."
+    )
+
+
+def _overview(survey: Survey) -> Iterator[str]:
+    patterns = sum(len(file.scans) for file in survey.files)
     parts = [_count(patterns, "pattern"), _count(len(survey.logs), "cycler log"), _count(len(survey.stacks), "stack")]
-    files = _count(len(survey.read) + len(survey.refused), "file")
-    found = ", ".join(part for part in parts if not part.startswith("0 ")) or "none readable"
-    yield f"{survey.root}: {files}; {found}."
-    for path, why in survey.refused[:SHOWN]:
-        yield f"Not read: {why.replace(str(path), findings.relative(path, survey.base), 1)}"
-    if len(survey.refused) > SHOWN:
-        yield f"Not read: {len(survey.refused) - SHOWN} files more; --json=FILE lists them all."
-    if len(survey.groups) > SHOWN:
-        yield f"{len(survey.groups) - SHOWN} further groups of patterns are small and only listed with --json=FILE."
+    contents = ", ".join(part for part in parts if not part.startswith("0 ")) or "none readable"
+    yield f"{survey.root}: {_count(len(survey.files) + len(survey.refused), 'file')}; {contents}."
+    for path, reason in survey.refused[:MAX_LISTED]:
+        yield f"Not read: {reason.replace(str(path), relative_path(path, survey.base), 1)}"
+    if (others := len(survey.refused) - MAX_LISTED) > 0:
+        yield f"Not read: {others} files more; --json=FILE lists them all."
+    if (others := len(survey.groups) - MAX_LISTED) > 0:
+        yield f"{others} further groups of patterns are small and only listed with --json=FILE."
 
 
-def session(one: findings.Session, base: Path) -> Iterator[str]:
-    """One group of patterns, its times and its log; problems start with 'Problem:' and end with their remedy."""
-    yield from _patterns(one, base)
-    yield from _times(one)
-    if one.log is not None and one.log.log is not None:
-        yield from cycler(one.log, base)
-        yield from _matched(one)
-    yield from _faults(one)
+def _session(session: Session, base: Path) -> Iterator[str]:
+    yield from _patterns(session, base)
+    yield from _times(session)
+    if session.log_file is not None and session.log is not None:
+        yield from _log(session.log_file, base)
+        yield from _match(session)
+    yield from _faults(session)
 
 
-def _patterns(one: findings.Session, base: Path) -> Iterator[str]:
-    group, axis, first = one.group, one.group.axis, one.group.scans[0]
+def _patterns(session: Session, base: Path) -> Iterator[str]:
+    group, axis, first = session.group, session.group.axis, session.group.scans[0]
     formats = ", ".join(sorted({file.format for file in group.files}))
-    home = findings.relative(group.folder, base)
-    which = f"{group.names[0]}" + (f" to {group.names[-1]}" if len(group.names) > 1 else "")
-    yield f"{_count(len(group.scans), 'pattern')} in {home} ({formats}): {which}."
-    kind, unit = first.kind, findings.unit(first.kind)
-    said = f"{kind} in {unit or 'channels'}" if kind else "the files do not say of what"
-    yield f"  Axis: {axis.size} channels from {axis[0]:g} to {axis[-1]:g}, {said}."
+    range_of_names = group.names[0] + (f" to {group.names[-1]}" if len(group.names) > 1 else "")
+    folder = relative_path(group.folder, base)
+    yield f"{_count(len(group.scans), 'pattern')} in {folder} ({formats}): {range_of_names}."
+    kind = first.kind
+    meaning = f"{kind} in {axis_unit(kind) or 'channels'}" if kind else "the files do not say of what"
+    yield f"  Axis: {axis.size} channels from {axis[0]:g} to {axis[-1]:g}, {meaning}."
     anode = first.metadata.get("Anode", "")
     if first.wavelength is not None:
         yield f"  Wavelength: {first.wavelength:.5g} Å, as the files state."
-    elif anode in pattern.KALPHA_MEAN:
-        yield f"  Wavelength: not stated; the anode is {anode}, whose mean Kα is {pattern.KALPHA_MEAN[anode]:g} Å."
-    elif kind in (None, "two_theta", "q", "d"):
+    elif anode in KALPHA_MEAN:
+        yield f"  Wavelength: not stated; the anode is {anode}, whose mean Kα is {KALPHA_MEAN[anode]:g} Å."
+    elif kind in (None, *DIFFRACTION_KINDS):
         yield "  Wavelength: not stated."
     values = group.intensity()
-    whole = "whole numbers, as photon counts are" if np.all(values == np.round(values)) else "not whole numbers"
-    yield f"  Intensities: {values.min():g} to {values.max():g}, {whole}."
+    numbers = "whole numbers, as photon counts are" if np.all(values == np.round(values)) else "not whole numbers"
+    yield f"  Intensities: {values.min():g} to {values.max():g}, {numbers}."
     notes: dict[str, int] = {}
     for scan in group.scans:
         for note in scan.notes:
@@ -72,143 +118,121 @@ def _patterns(one: findings.Session, base: Path) -> Iterator[str]:
         yield "  Problem: some intensities are negative; if a background was subtracted, set allow_negative = true."
 
 
-def _times(one: findings.Session) -> Iterator[str]:
-    clocks, scans = one.clocks, one.group.scans
+def _times(session: Session) -> Iterator[str]:
+    times, scans = session.times, session.group.scans
     if len(scans) == 1:
-        moment = findings.middle(scans[0])
-        yield f"  Time: {moment.isoformat() if moment else 'not stated'}."
-    elif clocks.kind in ("absolute", "relative"):
-        zone = "with" if clocks.zones[0] else "without"
+        date = middle_of_exposure(scans[0])
+        yield f"  Time: {date.isoformat() if date else 'not stated'}."
+    elif times.kind in ("absolute", "relative"):
+        steps = np.diff(times.time)
+        zone = "with" if times.patterns_state_zone else "without"
         yield (
-            f"  Times: stated in the files {zone} a time zone; they span {_span(np.ptp(clocks.time))}, "
-            f"{np.median(np.diff(clocks.time)):.4g} s from pattern to pattern."
+            f"  Times: stated in the files {zone} a time zone; they span {_duration(np.ptp(times.time))}, "
+            f"{np.median(steps):.4g} s from pattern to pattern."
         )
-        gaps = np.flatnonzero(np.diff(clocks.time) > 2.5 * np.median(np.diff(clocks.time)))
-        if gaps.size:
-            yield f"  Gaps between patterns: {gaps.size}, the longest {_span(np.diff(clocks.time).max())}."
+        if (gaps := np.count_nonzero(steps > 2.5 * np.median(steps))) > 0:
+            yield f"  Gaps between patterns: {gaps}, the longest {_duration(steps.max())}."
     else:
         yield "  Times: not stated in the files."
-    if one.group.number is not None:
-        numbers = clock.frame_numbers(one.group.names, re.compile(one.group.number))
+    if session.group.number is not None:
+        numbers = clock.frame_numbers(session.group.names, re.compile(session.group.number))
         missing = clock.missing_numbers(numbers)
-        yield f"  Numbers in names: {numbers.min()} to {numbers.max()}" + (
-            f"; missing: {exposure_times.some(missing)}." if missing else ", none missing."
-        )
+        rest = f"; missing: {clock.abbreviate(missing)}." if missing else ", none missing."
+        yield f"  Numbers in names: {numbers.min()} to {numbers.max()}{rest}"
     exposures = {scan.exposure for scan in scans}
     if len(exposures) == 1 and (exposure := exposures.pop()) is not None:
         yield f"  Exposure: {exposure:g} s."
 
 
-def cycler(one: surveys.Found, base: Path) -> Iterator[str]:
-    """A cycler log: rows, span, ranges, columns, half cycles, gaps."""
-    log = one.log
+def _log(file: SurveyedFile, base: Path) -> Iterator[str]:
+    """Describe a cycler log: rows, span, ranges, columns, half cycles, gaps."""
+    log = file.log
     assert log is not None
-    start = "no start time" if log.start is None else f"begun {log.start.isoformat(' ', 'seconds')}" + (
-        "" if log.start.tzinfo else " without a time zone"
-    )  # fmt: skip
-    span = _span(np.ptp(log.time))
-    yield f"Cycler log {findings.relative(one.path, base)} ({one.format}): {log.time.size} rows over {span}, {start}."
-    current = 1000 * log.current
-    yield (
-        f"  Voltage {log.voltage.min():.4g} to {log.voltage.max():.4g} V, current {current.min():.4g} to "
-        f"{current.max():.4g} mA."
-    )
+    start = "no start time"
+    if log.start is not None:
+        zone = "" if log.start.tzinfo else " without a time zone"
+        start = f"begun {log.start.isoformat(' ', 'seconds')}{zone}"
+    span, current = _duration(np.ptp(log.time)), 1000 * log.current
+    yield f"Cycler log {relative_path(file.path, base)} ({file.format}): {log.time.size} rows over {span}, {start}."
+    voltage_range = f"Voltage {log.voltage.min():.4g} to {log.voltage.max():.4g} V"
+    yield f"  {voltage_range}, current {current.min():.4g} to {current.max():.4g} mA."
     yield f"  Columns: {', '.join(log.columns)}."
     yield f"  Half cycles: {_half_cycles(log)}."
     steps = np.diff(log.time)
-    if steps.size and (gaps := np.flatnonzero(steps > max(120.0, 10 * float(np.median(steps))))).size:
-        yield f"  Gaps in the log: {gaps.size}, the longest {_span(steps.max())}; nothing is matched across them."
+    if steps.size and (gaps := np.count_nonzero(steps > max(120.0, 10 * float(np.median(steps))))) > 0:
+        yield f"  Gaps in the log: {gaps}, the longest {_duration(steps.max())}; nothing is matched across them."
     for note in log.notes:
         yield f"  Note: {note}."
 
 
-def _half_cycles(log: logs.CyclerLog) -> str:
+def _half_cycles(log: CyclerLog) -> str:
     try:
-        found = logs.half_cycles(log.time, log.current)
+        is_charge = half_cycles(log.time, log.current).is_charge.tolist()
     except UserError as error:
         return f"none ({error})"
-    names = ["charge" if up else "discharge" for up in found.charge.tolist()]
+    names = ["charge" if charge else "discharge" for charge in is_charge]
     return f"{len(names)} ({', '.join(names[:6])}{', …' if len(names) > 6 else ''})"
 
 
-def _matched(one: findings.Session) -> Iterator[str]:
-    clocks = one.clocks
-    if clocks.kind == "filled":
+def _match(session: Session) -> Iterator[str]:
+    """Describe how the patterns lie to their log."""
+    times = session.times
+    if times.kind == "filled":
         yield (
-            f"  Alignment: for the figures only, the patterns are put at equal steps of {clocks.step:.6g} s that fill "
+            f"  Alignment: for the figures only, the patterns are put at equal steps of {times.step:.6g} s that fill "
             "the log. Problem: their times are not known; give step and first, or a table of start times."
         )
-    elif clocks.kind == "relative":
-        lacks = "the log" if clocks.zones[0] and not clocks.zones[1] else "the patterns"
-        yield f"  Problem: the clocks cannot be compared, as {lacks} state no time zone or start; give zone or start."
-    elif clocks.kind == "none":
+    elif times.kind == "relative":
+        silent = "the log" if times.patterns_state_zone and not times.log_states_zone else "the patterns"
+        yield f"  Problem: the clocks cannot be compared, as {silent} state no time zone or start; give zone or start."
+    elif times.kind == "none":
         yield "  Problem: no times: nothing says which moment of the log belongs to which pattern; give [session.time]."
-    if one.unmatched:
+    if session.unmatched:
         yield (
-            f"  Problem: {len(one.unmatched)} of {one.order.size} patterns lie outside the log or in its gaps "
-            f"({exposure_times.some(one.unmatched)}); they will be left out: check zone and offset."
+            f"  Problem: {len(session.unmatched)} of {session.order.size} patterns lie outside the log or in its gaps "
+            f"({clock.abbreviate(session.unmatched)}); they will be left out: check zone and offset."
         )
-    if (found := one.offset) is not None and one.moving is not None:
-        yield moved(found, one.moving)
+    if session.offset is not None and session.centroid is not None:
+        yield f"  {describe_offset(session.centroid, session.offset)}"
 
 
-def moved(found: alignment.Offset, moving: alignment.Moving) -> str:
-    """What cross-correlation says of the two clocks."""
-    low, high = moving.window
-    if not found.told:
-        return (
-            f"  What moves most lies between {low:.4g} and {high:.4g}; it follows the {found.against} with |r| = "
-            f"{found.unmoved:.3f}. No offset is suggested: none stands out (the best |r| is {found.correlation:.3f})."
-        )
-    return (
-        f"  What moves most lies between {low:.4g} and {high:.4g}; it follows the {found.against} best with the "
-        f"patterns {abs(found.seconds):.0f} s {'later' if found.seconds >= 0 else 'earlier'} (|r| = "
-        f"{found.correlation:.3f}; as they are {found.unmoved:.3f}). This offset is a suggestion and was not applied."
-    )
-
-
-def _faults(one: findings.Session) -> Iterator[str]:
-    axis = one.group.axis
-    for copy, original in one.duplicates[:3]:
+def _faults(session: Session) -> Iterator[str]:
+    axis, dead, saturated = session.group.axis, session.dead_channels, session.saturated_channels
+    for copy, original in session.duplicates[:3]:
         yield f"  Problem: {copy} holds the same intensities as {original}; remove one or list it under exclude."
-    if len(one.duplicates) > 3:
-        yield f"  Problem: {len(one.duplicates) - 3} more patterns are copies."
-    if one.dead.size:
-        yield f"  Problem: channels that never change: {_places(axis, one.dead)}; hide them under [mask] channels."
-    if one.saturated.size:
+    if len(session.duplicates) > 3:
+        yield f"  Problem: {len(session.duplicates) - 3} more patterns are copies."
+    if dead.size:
+        yield f"  Problem: channels that never change: {_positions(axis, dead)}; hide them under [mask] channels."
+    if saturated.size:
         yield (
-            f"  Problem: {_count(one.saturated.size, 'channel')} may be saturated (the largest value is reached again "
-            f"and again): {_places(axis, one.saturated)}; hide them under [mask] channels if that is so."
+            f"  Problem: {_count(saturated.size, 'channel')} may be saturated (the largest value is reached again and "
+            f"again): {_positions(axis, saturated)}; hide them under [mask] channels if that is so."
         )
 
 
-def _places(axis: np.ndarray, where: np.ndarray) -> str:
-    return exposure_times.some([f"{axis[i]:g}" for i in where.tolist()])
+def _positions(axis: np.ndarray, channels: np.ndarray) -> str:
+    return clock.abbreviate([f"{axis[i]:g}" for i in channels.tolist()])
 
 
-def stacked(one: surveys.Found, base: Path) -> Iterator[str]:
-    """A file with a row per spectrum."""
-    rows = one.rows
-    assert rows is not None
-    yield f"{len(rows.names)} spectra in {findings.relative(one.path, base)} ({one.format})."
-    said = f"{rows.kind} in {findings.unit(rows.kind)}" if rows.kind else "the file does not say of what"
-    named = f", in the columns {one.columns}" if one.columns else ""
-    yield f"  Axis: {rows.axis.size} channels from {rows.axis[0]:g} to {rows.axis[-1]:g}, {said}{named}."
-    values = np.asarray(rows.intensity)
+def _stack(file: SurveyedFile, base: Path) -> Iterator[str]:
+    """Describe a file with a row per spectrum."""
+    stack = file.stack
+    assert stack is not None
+    axis = stack.axis
+    yield f"{len(stack.names)} spectra in {relative_path(file.path, base)} ({file.format})."
+    meaning = f"{stack.kind} in {axis_unit(stack.kind)}" if stack.kind else "the file does not say of what"
+    columns = f", in the columns {file.column_glob}" if file.column_glob else ""
+    yield f"  Axis: {axis.size} channels from {axis[0]:g} to {axis[-1]:g}, {meaning}{columns}."
+    values = np.asarray(stack.intensity)
     yield f"  Intensities: {values.min():g} to {values.max():g}."
-    if rows.columns:
-        yield f"  Further columns, which may be targets: {', '.join(rows.columns)}."
+    if stack.columns:
+        yield f"  Further columns, which may be targets: {', '.join(stack.columns)}."
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _span(seconds: float) -> str:
-    seconds = float(seconds)
+def _duration(seconds: float) -> str:
     return f"{seconds / 3600:.2f} h" if seconds >= 3600 else f"{seconds:.0f} s"
-
-
-def lines(parts: Sequence[Iterator[str]]) -> list[str]:
-    """All sentences in order."""
-    return [line for part in parts for line in part]

@@ -1,21 +1,35 @@
-"""XML and zip archives from strangers: no entities, no bombs, no names that lead elsewhere."""
+"""XML and zip archives from strangers: no entities, no bombs, no names that lead elsewhere.
+
+Patterns are unpacked here, member by member. Logs are unpacked by other libraries, so `check_zip` looks at everything
+beforehand.
+"""
 
 from __future__ import annotations
 
+import io
+import re
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 from xml.etree import ElementTree
 
 from xrd_jax.errors import UserError
-from xrd_jax.io.patterns import pattern
+from xrd_jax.io.parsing.text import MAX_BYTES
 
-LARGEST_MEMBER = 32 * 2**20
-LARGEST_DIRECTORY = 2 * 2**20
-MOST_ELEMENTS = 400_000
-_CHUNK = 2**16
-_END, _END64 = b"PK\x05\x06", b"PK\x06\x07"
+MAX_MEMBER_BYTES = 32 * 2**20
+# A directory of members is listed in memory: some 50 bytes and a name each. Logs have a handful, patterns one a scan.
+MAX_DIRECTORY_BYTES, MAX_LOG_DIRECTORY_BYTES = 2 * 2**20, 2**20
+MAX_LOG_MEMBERS = 1000
+MAX_ELEMENTS = 400_000
+# Bytes of XML without the start of a row or string, which a parser of workbooks keeps in memory at once.
+MAX_ROW_BYTES = 4 * 2**20
+_XML_CHUNK, _SCAN_CHUNK = 2**16, 2**20
+_END, _END_64 = b"PK\x05\x06", b"PK\x06\x07"
+_ROW_START = re.compile(rb"<(?:\w+:)?(?:row|si)\b")
+_DECLARATION = re.compile(rb"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
+# What zipfile raises for damage, an unknown compression or a password.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
 
 
 class _Refused(Exception):
@@ -34,117 +48,169 @@ class _Builder(ElementTree.TreeBuilder):
 
     def start(self, tag, attrs):
         self.elements += 1
-        if self.elements > MOST_ELEMENTS:
-            raise _Refused(f"has over {MOST_ELEMENTS} elements")
+        if self.elements > MAX_ELEMENTS:
+            raise _Refused(f"has over {MAX_ELEMENTS} elements")
         return super().start(tag, attrs)
 
 
-def parse_xml(stream: BinaryIO, place: str, limit: int) -> ElementTree.Element:
-    """The root of an XML document read piece by piece, with namespaces taken off all tags.
+def parse_xml(stream: io.BufferedIOBase, place: str, limit: int) -> ElementTree.Element:
+    """Read an XML document piece by piece, and take the namespaces off all tags.
 
     Raises:
-      UserError: the document is broken, too long, or declares a document type or entities.
+      UserError: the document is broken, longer than `limit` bytes, or declares a document type or entities.
     """
     parser = ElementTree.XMLParser(target=_Builder())
-    read = 0
+    length = 0
     try:
-        while piece := stream.read(_CHUNK):
-            read += len(piece)
-            if read > limit:
+        while chunk := stream.read(_XML_CHUNK):
+            length += len(chunk)
+            if length > limit:
                 raise _Refused(f"is longer than {limit >> 20} MiB")
-            parser.feed(piece)
+            parser.feed(chunk)
         root = parser.close()
     except _Refused as reason:
         raise UserError(f"{place}: the XML {reason}; export the scan again as two-column text") from None
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         text = str(error).splitlines()[0][:80] if str(error) else "no content"
         raise UserError(f"{place}: broken XML ({text}); copy or export the file again") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError):
+    except _DAMAGE:
         raise UserError(f"{place}: cannot be unpacked; copy or export the file again") from None
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
     return root
 
 
-def xml_file(path: Path) -> ElementTree.Element:
-    """Root of an XML file; raises `UserError` as `parse_xml`."""
+def read_xml(path: Path) -> ElementTree.Element:
+    """Return the root of an XML file; raise `UserError` as `parse_xml`."""
     try:
         with path.open("rb") as file:
-            return parse_xml(file, str(path), pattern.LARGEST)
+            return parse_xml(file, str(path), MAX_BYTES)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); name a file that you may read") from None
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:
-    """An archive whose directory is small and whose names stay inside; close it after use.
+    """Open an archive whose directory is small and whose names stay inside; close it after use.
 
     Raises:
       UserError: no archive, a damaged one, or one built to do harm.
     """
+    archive = None
     try:
-        _check_directory(path)
+        _check_directory(path, MAX_DIRECTORY_BYTES, allow_zip64=False)
         archive = zipfile.ZipFile(path)
+        _check_names(path, archive.namelist())
     except UserError:
-        raise
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError):
-        raise UserError(f"{path}: the archive is damaged or cut; copy or export it again") from None
-    names = [info.filename for info in archive.infolist()]
-    for name in names:
-        if name.startswith(("/", "\\")) or ".." in PurePosixPath(name.replace("\\", "/")).parts or ":" in name:
+        if archive is not None:
             archive.close()
-            raise UserError(f"{path}: the archive names {name[:60]!r}, which leads out of it; do not trust this file")
-    if len(set(names)) != len(names):
-        archive.close()
-        raise UserError(f"{path}: the archive holds two members of one name; export it again")
+        raise
+    except _DAMAGE:
+        raise UserError(f"{path}: the archive is damaged or cut; copy or export it again") from None
     return archive
 
 
-def _check_directory(path: Path) -> None:
-    """Refuses a directory of members so long that listing it alone would fill the memory."""
+def check_zip(path: Path, min_limit: int, ratio: int) -> list[str]:
+    """Check an archive that another library will unpack, and return the names of its members.
+
+    Every declared size is bounded before a byte is unpacked; zipfile never reads more than was declared.
+
+    Args:
+      min_limit: bytes that any archive may unpack to.
+      ratio: how many times its size a larger one may unpack to besides.
+
+    Raises:
+      UserError: no archive, a damaged or encrypted one, one that unpacks to too much, has names that lead out of it,
+        or holds XML that declares a document type or entities.
+    """
+    try:
+        _check_directory(path, MAX_LOG_DIRECTORY_BYTES, allow_zip64=True)
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            if len(members) > MAX_LOG_MEMBERS:
+                raise UserError(f"{path}: the archive has more members than any log; export it again")
+            _check_names(path, archive.namelist())
+            size, unpacked = path.stat().st_size, sum(member.file_size for member in members)
+            if unpacked > min_limit + ratio * size:
+                raise UserError(
+                    f"{path}: unpacks to {unpacked >> 20} MiB from {size >> 10} KiB, as only archives built to do "
+                    "harm do; export the log as text"
+                )
+            for member in members:
+                if member.filename.lower().endswith((".xml", ".rels", ".vml")):
+                    _check_xml(path, archive, member)
+    except UserError:
+        raise
+    except _DAMAGE:
+        raise UserError(f"{path}: the archive is damaged or cut; copy or export it again") from None
+    return [member.filename for member in members]
+
+
+def _check_directory(path: Path, limit: int, allow_zip64: bool) -> None:
+    """Refuse a directory of members so long that listing it alone would fill the memory."""
     with path.open("rb") as file:
         file.seek(0, 2)
-        size = file.tell()
-        file.seek(max(0, size - 2**16 - 64))
+        file.seek(max(0, file.tell() - 2**16 - 64))
         tail = file.read()
     end = tail.rfind(_END)
     if end < 0 or len(tail) - end < 22:
         raise zipfile.BadZipFile
-    directory = int.from_bytes(tail[end + 12 : end + 16], "little")
-    if directory > LARGEST_DIRECTORY or tail[max(0, end - 20) : end].startswith(_END64):
-        raise UserError(f"{path}: the archive has more members than a measurement; export single scans")
+    size = int.from_bytes(tail[end + 12 : end + 16], "little")
+    is_zip64 = tail[max(0, end - 20) : end].startswith(_END_64)  # then the true size stands elsewhere
+    if size > limit or (is_zip64 and not allow_zip64):
+        raise UserError(f"{path}: the archive has more members than a measurement; export single scans or logs")
 
 
-def member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
-    """One member, unpacked.
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    for name in names:
+        if name.startswith(("/", "\\")) or ".." in PurePosixPath(name.replace("\\", "/")).parts or ":" in name:
+            raise UserError(f"{path}: the archive names {name[:60]!r}, which leads out of it; do not trust this file")
+    if len(set(names)) != len(names):
+        raise UserError(f"{path}: the archive holds two members of one name; export it again")
+
+
+def _check_xml(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    """Read one member through, keeping nothing."""
+    overlap, bytes_since_row = b"", 0
+    with archive.open(member) as stream:
+        while chunk := stream.read(_SCAN_CHUNK):
+            window = (overlap + chunk).replace(b"\x00", b"")  # UTF-16 must not hide a declaration
+            if _DECLARATION.search(window):
+                raise UserError(f"{path}: {member.filename[:60]} declares entities, as no log does; export it again")
+            bytes_since_row = 0 if _ROW_START.search(window) else bytes_since_row + len(chunk)
+            if bytes_since_row > MAX_ROW_BYTES:
+                raise UserError(f"{path}: {member.filename[:60]} is no table of rows; export the log as text")
+            overlap = chunk[-64:]
+
+
+def read_member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
+    """Unpack one member.
 
     Raises:
       UserError: missing, damaged, encrypted, or too large.
     """
-    with _opened(archive, name, path) as stream:
+    with _open_member(archive, name, path) as stream:
         try:
-            return stream.read(LARGEST_MEMBER + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError):
+            return stream.read(MAX_MEMBER_BYTES + 1)
+        except _DAMAGE:
             raise UserError(f"{path}: {name} cannot be unpacked; copy or export the file again") from None
 
 
-def xml_member(archive: zipfile.ZipFile, name: str, path: Path) -> ElementTree.Element:
-    """Root of one XML member; raises `UserError` as `member` and `parse_xml`."""
-    with _opened(archive, name, path) as stream:
-        return parse_xml(stream, f"{path}: {name}", LARGEST_MEMBER)
+def read_xml_member(archive: zipfile.ZipFile, name: str, path: Path) -> ElementTree.Element:
+    """Return the root of one XML member; raise `UserError` as `read_member` and `parse_xml`."""
+    with _open_member(archive, name, path) as stream:
+        return parse_xml(stream, f"{path}: {name}", MAX_MEMBER_BYTES)
 
 
-def _opened(archive: zipfile.ZipFile, name: str, path: Path) -> BinaryIO:
+def _open_member(archive: zipfile.ZipFile, name: str, path: Path) -> io.BufferedIOBase:
     try:
         info = archive.getinfo(name)
-        if info.file_size > LARGEST_MEMBER:
-            raise UserError(
-                f"{path}: {name} would unpack to {info.file_size >> 20} MiB, more than {LARGEST_MEMBER >> 20} MiB; "
-                "export single scans as text"
-            )
-        return archive.open(info)  # type: ignore[return-value]
-    except UserError:
-        raise
+        if info.file_size <= MAX_MEMBER_BYTES:
+            return archive.open(info)  # type: ignore[return-value]
     except KeyError:
         raise UserError(f"{path}: the archive lacks {name}; export the file again") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError):
+    except _DAMAGE:
         raise UserError(f"{path}: {name} is encrypted or damaged; export the file again") from None
+    raise UserError(
+        f"{path}: {name} would unpack to {info.file_size >> 20} MiB, more than {MAX_MEMBER_BYTES >> 20} MiB; "
+        "export single scans as text"
+    )

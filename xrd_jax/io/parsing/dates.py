@@ -1,11 +1,13 @@
-"""Durations and dates as cyclers write them, and the two ways to read 01/06/2026."""
+"""Dates and durations as instruments and cyclers write them.
+
+`parse_date` reads a cell of a column and leaves the order of day and month open where it is, for
+`timestamps.resolve` to settle with the other rows. `parse_datetime` reads a line of a header, which stands alone.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import re
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,30 +19,20 @@ _DATE = re.compile(
     r"(?:[T,\s]+(\d{1,2}):(\d{2})(?::(\d{2}(?:[.,]\d*)?))?(?:\s*([AaPp])\.?[Mm]\.?)?)?"
     r"\s*(Z|UTC|[+-]\d{2}:?\d{2})?\s*"
 )
-# Longer text is no date, and the patterns take their time over such.
-_LONGEST = 64
+# Longer text is no date, and the regular expressions take their time over such.
+_MAX_CELL, _MAX_HEADER_TEXT = 64, 80
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 # Day 0 of spreadsheet serials, and the range (1982 to 2119) in which a bare number is taken for one.
 _SERIAL_EPOCH = datetime.date(1899, 12, 30)
-_SERIALS = (30000.0, 80000.0)
-EPOCH = datetime.datetime(1970, 1, 1)
+_MIN_SERIAL, _MAX_SERIAL = 30000.0, 80000.0
+# Of a date in a header: a time of day, a day of three numbers, a day with the name of its month.
+_CLOCK = re.compile(r"(?<![\d:])(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?(?:\s*([ap])\.?m\b\.?)?", re.IGNORECASE)
+_DAY = re.compile(r"(?<![\d:])(\d{1,4})([-/.:])(\d{1,2})\2(\d{1,4})(?![\d:])")
+_NAMED_DAY = re.compile(
+    rf"(?<!\w)(?:(\d{{1,2}})[-. ]+)?({'|'.join(_MONTHS)})[a-z]*[-., ]+(?:(\d{{1,2}}),?[ ]+)?(?:.*?\s)?(\d{{4}})(?!\d)",
+    re.IGNORECASE,
+)
 NO_ZONE = -(10**6)
-
-
-def duration(text: str) -> float | None:
-    """Seconds of 'h:mm:ss(.fff)', with or without days before, or None."""
-    found = _DURATION.fullmatch(text) if len(text) <= _LONGEST else None
-    if not found:
-        return None
-    days, hours, minutes, seconds = found.groups()
-    if int(minutes) > 59 or float(seconds.replace(",", ".")) >= 60:
-        return None
-    return int(days or 0) * 86400.0 + int(hours) * 3600.0 + int(minutes) * 60.0 + float(seconds.replace(",", "."))
-
-
-def is_date(text: str) -> bool:
-    """True for text that holds a calendar date."""
-    return len(text) <= _LONGEST and bool(_DATE.fullmatch(text))
 
 
 class Date(NamedTuple):
@@ -60,42 +52,62 @@ RECORD = np.dtype(
 )
 
 
-def parse(text: str) -> Date | None:
-    """One date with or without a time of day, or a spreadsheet's serial number, or None."""
-    found = _DATE.fullmatch(text) if len(text) <= _LONGEST else None
-    if not found:
-        return _serial(text)
-    first, separator, middle, last, hour, minute, second, half, zone = found.groups()
-    of_day = _of_day(int(hour or 0), int(minute or 0), float((second or "0").replace(",", ".")), half)
-    if of_day is None:
+def parse_duration(text: str) -> float | None:
+    """Return the seconds of 'h:mm:ss(.fff)', with or without days before, or None."""
+    match = _DURATION.fullmatch(text) if len(text) <= _MAX_CELL else None
+    if not match:
         return None
-    offset = _offset(zone)
-    if offset is None:
+    days, hours, minutes, seconds = match.groups()
+    if int(minutes) > 59 or float(seconds.replace(",", ".")) >= 60:
+        return None
+    return int(days or 0) * 86400.0 + int(hours) * 3600.0 + int(minutes) * 60.0 + float(seconds.replace(",", "."))
+
+
+def is_date(text: str) -> bool:
+    """Return whether the text is a calendar date."""
+    return len(text) <= _MAX_CELL and bool(_DATE.fullmatch(text))
+
+
+def separator_of(text: str) -> str:
+    """Return what parts year, month and day of a date: '-', '/', '.', or '' for text that is no date."""
+    match = _DATE.fullmatch(text)
+    return match.group(2) if match else ""
+
+
+def parse_date(text: str) -> Date | None:
+    """Read one date with or without a time of day, or a spreadsheet's serial number; None for anything else."""
+    match = _DATE.fullmatch(text) if len(text) <= _MAX_CELL else None
+    if not match:
+        return _parse_serial(text)
+    first, separator, middle, last, hour, minute, second, half, zone = match.groups()
+    seconds = _seconds_of_day(int(hour or 0), int(minute or 0), float((second or "0").replace(",", ".")), half)
+    offset = _offset_of(zone)
+    if seconds is None or offset is None:
         return None
     if middle.isalpha():
         if middle.lower() not in _MONTHS:
             return None
-        return Date(_year(last), _MONTHS.index(middle.lower()) + 1, int(first), of_day, True, offset)
+        return Date(_full_year(last), _MONTHS.index(middle.lower()) + 1, int(first), seconds, True, offset)
     if len(first) == 4:
-        return Date(int(first), int(middle), int(last), of_day, True, offset)
-    if separator == ".":  # day.month.year wherever dots are written
-        return Date(_year(last), int(middle), int(first), of_day, True, offset)
-    return Date(_year(last), int(first), int(middle), of_day, False, offset)
+        return Date(int(first), int(middle), int(last), seconds, True, offset)
+    if separator == ".":  # cyclers write day.month.year wherever they write dots
+        return Date(_full_year(last), int(middle), int(first), seconds, True, offset)
+    return Date(_full_year(last), int(first), int(middle), seconds, False, offset)
 
 
-def _serial(text: str) -> Date | None:
+def _parse_serial(text: str) -> Date | None:
     try:
         value = float(text.replace(",", "."))
     except ValueError:
         return None
-    if not _SERIALS[0] <= value <= _SERIALS[1]:
+    if not _MIN_SERIAL <= value <= _MAX_SERIAL:
         return None
     day = _SERIAL_EPOCH + datetime.timedelta(days=int(value))
     # Serials are rounded to some 1e-11 of a day; a microsecond is what they hold.
     return Date(day.year, day.month, day.day, round((value - int(value)) * 86400, 6), True)
 
 
-def _of_day(hour: int, minute: int, second: float, half: str | None) -> float | None:
+def _seconds_of_day(hour: int, minute: int, second: float, half: str | None) -> float | None:
     if half is not None:
         if not 1 <= hour <= 12:
             return None
@@ -103,13 +115,14 @@ def _of_day(hour: int, minute: int, second: float, half: str | None) -> float | 
     return hour * 3600.0 + minute * 60.0 + second if hour < 24 and minute < 60 and second < 60 else None
 
 
-def _year(digits: str) -> int:
+def _full_year(digits: str) -> int:
+    """Two digits are 1970 to 2069."""
     if len(digits) > 2:
         return int(digits)
     return int(digits) + (2000 if int(digits) < 70 else 1900)
 
 
-def _offset(zone: str | None) -> int | None:
+def _offset_of(zone: str | None) -> int | None:
     """Seconds east of UTC, `NO_ZONE` where none is written, None where there is no such zone."""
     if zone is None:
         return NO_ZONE
@@ -119,108 +132,66 @@ def _offset(zone: str | None) -> int | None:
     return (1 if zone[0] == "+" else -1) * (hours * 3600 + minutes * 60) if hours <= 14 and minutes < 60 else None
 
 
-@dataclasses.dataclass(frozen=True)
-class Timestamps:
-    """[R] seconds since 1970 on the file's own clock, and what is known about that clock.
+def parse_datetime(text: str) -> datetime.datetime | None:
+    """Read date and time of a header; None where there is none, or where day and month could change places.
 
-    Attributes:
-      seconds: [R] in UTC where every row states a zone, else as if the file's clock stood at UTC.
-      sure: False where day and month could be swapped, so that only differences count.
-      offset: seconds east of UTC that the first row states, or None.
-      example: the first date where its order is not sure.
+    ISO 8601 keeps its zone; every other spelling is local time without a zone. No separator settles the order.
     """
-
-    seconds: np.ndarray
-    sure: bool
-    offset: int | None
-    example: str = ""
-
-    def start(self, at: float) -> datetime.datetime | None:
-        """The moment `at` (seconds on this clock) as a date, or None where the order of day and month is unknown."""
-        if not self.sure or not 0 <= at < 4e9:
-            return None
-        moment = EPOCH + datetime.timedelta(seconds=round(at, 6))
-        if self.offset is None:
-            return moment
-        zone = datetime.timezone(datetime.timedelta(seconds=self.offset))
-        return moment.replace(tzinfo=datetime.UTC).astimezone(zone)
-
-
-def resolve(dates: np.ndarray, elapsed: np.ndarray | None = None, order: str | None = None) -> Timestamps | None:
-    """Puts the dates of a column, [R] of `RECORD`, on one clock, or None where they fit no calendar.
-
-    A number over 12 settles whether day or month comes first; so does a log of several days, since its dates must
-    advance as `elapsed` [R] (s) does. `order` ('month' or 'day' first) is for programs that always write one.
-    """
-    fixed, offsets = dates["fixed"], dates["offset"]
-    stated = offsets != NO_ZONE
-    if fixed.any() != fixed.all() or stated.any() != stated.all():
+    text = text.strip().strip("\"'")
+    if len(text) > _MAX_HEADER_TEXT:
         return None
-    offset = int(offsets[0]) if stated.all() else None
-    if fixed.all():
-        seconds = _on_calendar(dates, False)
-        return None if seconds is None else Timestamps(seconds, True, offset)
-    month, day = _on_calendar(dates, False), _on_calendar(dates, True)
-    if order is not None:
-        wanted, other = (month, day) if order == "month" else (day, month)
-        month, day = (wanted, None) if wanted is not None else (None, other)
-    if month is not None and day is not None:
-        month, day, sure = _by_lapse(month, day, elapsed)
-    else:
-        sure = True
-    seconds = month if month is not None else day
-    example = f"{dates['first'][0]}/{dates['second'][0]}/{dates['year'][0]}"
-    return None if seconds is None else Timestamps(seconds, sure, offset, example)
-
-
-def _by_lapse(
-    month: np.ndarray, day: np.ndarray, elapsed: np.ndarray | None
-) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
-    """Keeps the order in which the dates never fall and advance as the log does, if only one does."""
-    steps = np.diff(month), np.diff(day)
-    if np.array_equal(steps[0], steps[1]):  # all on one day: differences are right in either order
-        return month, None, (month == day).all()
-    falls = [bool((step < 0).any()) for step in steps]
-    if falls[0] != falls[1]:
-        return (None, day, True) if falls[0] else (month, None, True)
-    if elapsed is None:
-        # Only the start is in doubt where the shorter of the two logs is the log.
-        return (month, None, False) if np.ptp(month) <= np.ptp(day) else (None, day, False)
-    off = [float(np.abs(clock - clock[0] - (elapsed - elapsed[0])).max()) for clock in (month, day)]
-    if min(off) < 3600 < max(off):
-        return (month, None, True) if off[0] < off[1] else (None, day, True)
-    return month, None, False
-
-
-def _on_calendar(dates: np.ndarray, swap: bool) -> np.ndarray | None:
-    """[R] seconds since 1970, or None where some row has no such day."""
-    year = dates["year"].astype(np.int64)
-    month, day = (dates[name].astype(np.int64) for name in (("second", "first") if swap else ("first", "second")))
-    if ((year < 1970) | (year > 2100) | (month < 1) | (month > 12) | (day < 1)).any():
+    is_iso = re.match(r"\d{4}-\d\d-\d\d[T ]\d", text)
+    try:
+        time = datetime.datetime.fromisoformat(text) if is_iso else _find_datetime(text)
+    except ValueError:
         return None
-    begin = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
-    length = ((begin + 1).astype("datetime64[D]") - begin.astype("datetime64[D]")).astype(np.int64)
-    if (day > length).any():
+    return time if time is not None and time.year >= 1900 else None  # programs write year 1 for 'not known'
+
+
+def seconds_between(start: datetime.datetime | None, end: datetime.datetime | None) -> float | None:
+    """Return the time from start to end in s, or None where either is unknown or they do not follow one another."""
+    if start is None or end is None or (start.tzinfo is None) != (end.tzinfo is None):
         return None
-    of_day = dates["seconds"] - np.where(dates["offset"] == NO_ZONE, 0, dates["offset"])
-    return (begin.astype("datetime64[D]").astype(np.int64) + day - 1) * 86400.0 + of_day
+    seconds = (end - start).total_seconds()
+    return seconds if seconds > 0 else None
 
 
-def stamp(text: str, others: Sequence[str] = (), order: str | None = None) -> datetime.datetime | None:
-    """One date and time as a header states it, or None where day and month could be swapped.
-
-    `others` are dates of the same header: one with a number over 12 settles the order for all with its separator.
-    """
-    dates = [(found, written) for written in (text, *others) if (found := parse(written)) is not None]
-    if not dates or dates[0][1] != text:
+def _find_datetime(text: str) -> datetime.datetime | None:
+    clock = _CLOCK.search(text)
+    if clock is None:
         return None
-    one = dates[0][0]
-    same = [found for found, written in dates if found.fixed == one.fixed and _separator(written) == _separator(text)]
-    stamped = [found for found in same if (found.offset == NO_ZONE) == (one.offset == NO_ZONE)]
-    clock = resolve(np.array(stamped, dtype=RECORD), order=order)
-    return None if clock is None else clock.start(float(clock.seconds[0]))
+    hour, minute, second = int(clock[1]), int(clock[2]), int(clock[3] or 0)
+    if clock[5]:
+        hour = hour % 12 + (12 if clock[5].lower() == "p" else 0)
+    microsecond = int((clock[4] or "0").ljust(9, "0")) // 1000
+    days = _possible_days(text[: clock.start()] + " " + text[clock.end() :])
+    if len(days) != 1:
+        return None
+    return datetime.datetime.combine(days.pop(), datetime.time(hour, minute, second, microsecond))
 
 
-def _separator(text: str) -> str:
-    found = _DATE.fullmatch(text)
-    return found.group(2) if found else ""
+def _possible_days(text: str) -> set[datetime.date]:
+    """Every date that the text can mean."""
+    if named := _NAMED_DAY.search(text):
+        day, month = named[1] or named[3], named[2].lower()
+        return _valid_days([(named[4], str(_MONTHS.index(month) + 1), day)]) if day else set()
+    if (match := _DAY.search(text)) is None:
+        return set()
+    a, b, c = match[1], match[3], match[4]
+    if len(a) == 4:
+        return _valid_days([(a, b, c)])
+    if len(c) == 4:
+        return _valid_days([(c, a, b), (c, b, a)])
+    return _valid_days([(a, b, c), (c, a, b), (c, b, a)])
+
+
+def _valid_days(candidates: list[tuple[str, str, str]]) -> set[datetime.date]:
+    """The candidates (year, month, day) that are in the calendar."""
+    days = set()
+    for year, month, day in candidates:
+        if len(year) in (2, 4):
+            try:
+                days.add(datetime.date(_full_year(year), int(month), int(day)))
+            except ValueError:  # month 13, 30 February
+                continue
+    return days

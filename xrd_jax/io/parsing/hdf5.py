@@ -13,39 +13,33 @@ import numpy as np
 from xrd_jax.errors import UserError
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-MARK = "::"
-_MOST_OBJECTS = 5000
-_PIECE = 1 << 24
+_MARK = "::"
+_MAX_MEMBERS = 5000
+_MAX_LINK_DEPTH = 50
+_MAX_NAMES = 8  # in a list of axes
+_CHUNK_BYTES = 1 << 24
 _HEAP = b"GCOL\x01\x00\x00\x00"  # signature, version 1 and reserved bytes of a global heap collection
-_DAMAGE = (
-    OSError,
-    RuntimeError,
-    KeyError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    IndexError,
-    OverflowError,
-    MemoryError,
-)
+_HEAP_HEADER = _OBJECT_HEADER = 16  # bytes
+# What h5py raises for damage.
+_DAMAGE = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
 
 
-def split(path: Path) -> tuple[Path, str]:
-    """The file, and what is written after `::`."""
-    file, _, inner = str(path).partition(MARK)
+def split_inner_path(path: Path) -> tuple[Path, str]:
+    """Return the file, and what is written after `::`."""
+    file, _, inner = str(path).partition(_MARK)
     return Path(file), inner.replace("\\", "/")
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[h5py.File]:
-    """The open file; whatever HDF5 stumbles over while it is open becomes one line.
+def open_file(path: Path) -> Iterator[h5py.File]:
+    """Open a file; whatever HDF5 stumbles over while it is open becomes one line.
 
     Raises:
       UserError: not HDF5, damaged, or being written.
     """
     try:
-        _check_heaps(split(path)[0])
-        with h5py.File(split(path)[0], "r", locking=False) as file:
+        _check_heaps(split_inner_path(path)[0])
+        with h5py.File(split_inner_path(path)[0], "r", locking=False) as file:
             yield file
     except UserError:
         raise
@@ -55,124 +49,125 @@ def opened(path: Path) -> Iterator[h5py.File]:
 
 
 def _check_heaps(file: Path) -> None:
-    """Walks the heaps that hold texts: an object of no length in a damaged one makes the HDF5 library loop for ever.
+    """Walk the heaps that hold texts: an object of no length in a damaged one makes the HDF5 library loop for ever.
 
     A collection is a header of 16 bytes with its size, then objects of 16 bytes and their data rounded up to 8; object
     0 is the free rest, its size included. HDF5 File Format Specification, version 3, III.E.
     """
-    total = file.stat().st_size
-    with file.open("rb") as looked, file.open("rb") as stream:
-        for start in _heaps(looked):
+    file_size = file.stat().st_size
+    with file.open("rb") as searched, file.open("rb") as stream:
+        for start in find_heaps(searched):
             stream.seek(start + 8)
-            size, at = int.from_bytes(stream.read(8), "little"), 16
-            if start + size > total or size < 16:
+            size, offset = int.from_bytes(stream.read(8), "little"), _HEAP_HEADER
+            if start + size > file_size or size < _HEAP_HEADER:
                 raise OSError("a heap of texts reaches beyond the file")
-            while at + 16 <= size:
-                stream.seek(start + at)
-                header = stream.read(16)
+            while offset + _OBJECT_HEADER <= size:
+                stream.seek(start + offset)
+                header = stream.read(_OBJECT_HEADER)
                 length = int.from_bytes(header[8:], "little")
-                step = 16 + (length + 7) // 8 * 8 if header[:2] != b"\x00\x00" else length
-                if step < 16 or at + step > size:
+                is_free = header[:2] == b"\x00\x00"
+                step = length if is_free else _OBJECT_HEADER + (length + 7) // 8 * 8
+                if step < _OBJECT_HEADER or offset + step > size:
                     raise OSError("a heap of texts is damaged")
-                at += step
+                offset += step
 
 
-def _heaps(stream: BinaryIO) -> Iterator[int]:
-    """Where heaps begin, looked for piece by piece, since the file may be larger than the memory."""
-    begin, kept = 0, b""
-    while piece := stream.read(_PIECE):
-        data = kept + piece
-        at = data.find(_HEAP)
-        while at >= 0:
-            yield begin + at
-            at = data.find(_HEAP, at + 16)
-        kept = data[-(len(_HEAP) - 1) :]
-        begin += len(data) - len(kept)
+def find_heaps(stream: BinaryIO, chunk_bytes: int = _CHUNK_BYTES) -> Iterator[int]:
+    """Yield where heaps begin, searched piece by piece, since the file may be larger than the memory."""
+    begin, rest = 0, b""
+    while chunk := stream.read(chunk_bytes):
+        data = rest + chunk
+        position = data.find(_HEAP)
+        while position >= 0:
+            yield begin + position
+            position = data.find(_HEAP, position + _HEAP_HEADER)
+        rest = data[-(len(_HEAP) - 1) :]
+        begin += len(data) - len(rest)
 
 
-def get(group: h5py.Group, name: str, path: Path) -> Any:
-    """A member of the same file, or None; links that lead out of the file are refused."""
-    at: Any = group.file if name.startswith("/") else group
+def get_member(group: h5py.Group, name: str, path: Path) -> Any:
+    """Return a member of the same file, or None.
+
+    Raises:
+      UserError: a link or a dataset that leads out of the file, or a filter that is not installed.
+    """
+    member: Any = group.file if name.startswith("/") else group
     for part in filter(None, name.split("/")):
-        if not isinstance(at, h5py.Group) or (link := at.get(part, getlink=True)) is None:
+        if not isinstance(member, h5py.Group) or (link := member.get(part, getlink=True)) is None:
             return None
         if isinstance(link, h5py.ExternalLink):
-            raise UserError(
-                f"{path}: {at.name.rstrip('/')}/{part} lies in another file ({link.filename[:60]}); name that file"
-            )
-        if isinstance(link, h5py.SoftLink) and link.path.count("/") > 50:
+            place = f"{member.name.rstrip('/')}/{part}"
+            raise UserError(f"{path}: {place} lies in another file ({link.filename[:60]}); name that file")
+        if isinstance(link, h5py.SoftLink) and link.path.count("/") > _MAX_LINK_DEPTH:
             return None
-        at = at.get(part)
-    if isinstance(at, h5py.Dataset) and (at.external or at.is_virtual):
-        raise UserError(f"{path}: {at.name} keeps its values in other files; write them into one file")
-    if isinstance(at, h5py.Dataset):
-        _need_filters(at, path)
-    return at
+        member = member.get(part)
+    if isinstance(member, h5py.Dataset):
+        if member.external or member.is_virtual:
+            raise UserError(f"{path}: {member.name} keeps its values in other files; write them into one file")
+        _register_filters(member, path)
+    return member
 
 
-def _need_filters(data: h5py.Dataset, path: Path) -> None:
-    """Registers the compression filters of the extra, where a dataset needs one that HDF5 lacks."""
+def _register_filters(data: h5py.Dataset, path: Path) -> None:
+    """Register the compression filters of the extra, where a dataset needs one that HDF5 lacks."""
     stored = data.id.get_create_plist()
     missing = [n for i in range(stored.get_nfilters()) if not h5py.h5z.filter_avail(n := stored.get_filter(i)[0])]
     if not missing:
         return
+    problem = f"{path}: {data.name} is compressed by filter {missing[0]}, which"
     try:
         import hdf5plugin  # noqa: F401 - importing it registers its filters
     except ImportError:
-        raise UserError(
-            f"{path}: {data.name} is compressed by filter {missing[0]}, which needs pip install 'xrd_jax[beamline]'"
-        ) from None
+        raise UserError(f"{problem} needs pip install 'xrd_jax[beamline]'") from None
     if not all(map(h5py.h5z.filter_avail, missing)):
-        raise UserError(
-            f"{path}: {data.name} is compressed by filter {missing[0]}, which is not known; write it with gzip"
-        )
+        raise UserError(f"{problem} is not known; write it with gzip")
 
 
-def groups(file: h5py.File, path: Path) -> Iterator[h5py.Group]:
-    """Groups of the file from the top down, each once, without following links out of it."""
-    waiting, seen, looked = [file], set(), 0
+def walk_groups(file: h5py.File, path: Path) -> Iterator[h5py.Group]:
+    """Yield the groups of the file from the top down, each once, without following links out of it."""
+    waiting, visited, members = [file], set(), 0
     while waiting:
         group = waiting.pop(0)
-        key = h5py.h5o.get_info(group.id).addr
-        if key in seen:
+        address = h5py.h5o.get_info(group.id).addr
+        if address in visited:
             continue
-        seen.add(key)
+        visited.add(address)
         yield group
         for name in group:
-            looked += 1
-            if looked > _MOST_OBJECTS:
-                raise UserError(f"{path}: has over {_MOST_OBJECTS} members; name one as {path.name}::/path/to/data")
+            members += 1
+            if members > _MAX_MEMBERS:
+                raise UserError(f"{path}: has over {_MAX_MEMBERS} members; name one as {path.name}::/path/to/data")
             link = group.get(name, getlink=True)
             if isinstance(link, h5py.HardLink) and isinstance(child := group.get(name), h5py.Group):
                 waiting.append(child)
 
 
-def scalar(item: h5py.Dataset) -> str:
-    """The text or number of a dataset of one element, unless its stated length cannot be.
+def read_scalar(data: h5py.Dataset) -> str:
+    """Return the text or number of a dataset of one element, unless its stated length cannot be.
 
     A text of variable length is a length and an address; the library takes that much memory before it looks.
     """
-    if h5py.check_string_dtype(item.dtype) is not None and item.dtype.kind == "O":
-        offset, size = item.id.get_offset(), Path(item.file.filename).stat().st_size
+    if h5py.check_string_dtype(data.dtype) is not None and data.dtype.kind == "O":
+        offset, file_size = data.id.get_offset(), Path(data.file.filename).stat().st_size
         if offset is not None:
-            with open(item.file.filename, "rb") as stream:
+            with open(data.file.filename, "rb") as stream:
                 stream.seek(offset)
-                if int.from_bytes(stream.read(4), "little") > size:
+                if int.from_bytes(stream.read(4), "little") > file_size:
                     raise OSError("a text longer than the file")
-    return word(item[()])
+    return to_text(data[()])
 
 
-def word(value: Any) -> str:
-    """The text of an attribute or a scalar, whatever type it was written as; '' for None."""
+def to_text(value: Any) -> str:
+    """Return the text of an attribute or a scalar, whatever type it was written as; '' for None."""
     value = value.ravel()[0] if isinstance(value, np.ndarray) and value.size == 1 else value
     if isinstance(value, np.ndarray) or value is None or isinstance(value, Mapping):
         return ""
     return value.decode("utf-8", "replace").strip() if isinstance(value, bytes) else str(value).strip()
 
 
-def words(value: Any) -> list[str]:
-    """A list of names; older files part them by colons or commas in one text."""
+def to_names(value: Any) -> list[str]:
+    """Return a list of names; older files part them by colons or commas in one text."""
     if isinstance(value, np.ndarray) and value.size != 1:
-        return [word(item) for item in value.ravel()[:8]]
-    text = word(value).strip("[]")
+        return [to_text(item) for item in value.ravel()[:_MAX_NAMES]]
+    text = to_text(value).strip("[]")
     return [part.strip() for part in text.replace(",", ":").split(":")] if text else []

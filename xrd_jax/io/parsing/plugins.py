@@ -1,6 +1,6 @@
-"""Readers of other packages: entry points of the group `xrd_jax.readers`, each giving a `Reader`.
+"""Readers of other packages: entry points, each giving a `Reader`.
 
-[project.entry-points."xrd_jax.readers"]
+[project.entry-points."xrd_jax.readers"]  # or "xrd_jax.cyclers"
 my-format = "my_package:READER"
 """
 
@@ -11,28 +11,33 @@ import importlib.metadata
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from xrd_jax.errors import UserError
-from xrd_jax.io.patterns.pattern import Pattern
 
-GROUP = "xrd_jax.readers"
 _LOG = logging.getLogger(__name__)
 
 
 class Reader(NamedTuple):
-    """`recognises(head, path)` sees the first bytes and the name; `read(path, allow_negative)` gives every scan."""
+    """`recognises(head, path)` sees the first bytes and the name; `read` does the work.
+
+    A reader of patterns is called as `read(path, allow_negative)` and gives every scan; one of logs as `read(path)`.
+    """
 
     name: str
     recognises: Callable[[bytes, Path], bool]
-    read: Callable[[Path, bool], tuple[Pattern, ...]]
+    read: Callable[..., Any]
 
 
 @functools.cache
-def installed() -> tuple[Reader, ...]:
-    """The readers that installed packages add; one that cannot be loaded is reported once and left out."""
-    found = []
-    for point in importlib.metadata.entry_points(group=GROUP):
+def load_readers(group: str, convert: Callable[[Any], Any]) -> tuple[Reader, ...]:
+    """Load what installed packages add to a group of entry points.
+
+    One that cannot be loaded is reported once and left out. `convert` makes the result of `read` what the caller
+    expects, or raises `TypeError`.
+    """
+    readers = []
+    for point in importlib.metadata.entry_points(group=group):
         try:
             reader = point.load()
             if not (isinstance(reader.name, str) and callable(reader.recognises) and callable(reader.read)):
@@ -40,24 +45,22 @@ def installed() -> tuple[Reader, ...]:
         except Exception as error:  # a stranger's import may raise anything and must not stop the others
             _LOG.warning("reader '%s' of %s is left out: %s", point.name, point.value, error)
             continue
-        found.append(Reader(reader.name, _guarded(reader), functools.partial(_read, reader)))
-    return tuple(found)
+        recognises = functools.partial(_recognises, reader)
+        readers.append(Reader(reader.name, recognises, functools.partial(_read, reader, convert)))
+    return tuple(readers)
 
 
-def _guarded(reader: Reader) -> Callable[[bytes, Path], bool]:
-    def recognises(head: bytes, path: Path) -> bool:
-        try:
-            return bool(reader.recognises(head, path))
-        except Exception as error:
-            _LOG.warning("reader '%s' failed to look at %s: %s", reader.name, path, error)
-            return False
-
-    return recognises
-
-
-def _read(reader: Reader, path: Path, allow_negative: bool) -> tuple[Pattern, ...]:
+def _recognises(reader: Reader, head: bytes, path: Path) -> bool:
     try:
-        return tuple(reader.read(path, allow_negative))
+        return bool(reader.recognises(head, path))
+    except Exception as error:
+        _LOG.warning("reader '%s' failed to look at %s: %s", reader.name, path, error)
+        return False
+
+
+def _read(reader: Reader, convert: Callable[[Any], Any], path: Path, *options: Any) -> Any:
+    try:
+        return convert(reader.read(path, *options))
     except UserError:
         raise
     except Exception as error:

@@ -8,18 +8,20 @@ from pathlib import Path
 from xrd_jax.errors import UserError
 
 _PRINTABLE = bytes(range(0x20, 0x100)) + b"\t\n\r\f\x1a"
-HEAD = 4096
+HEAD_BYTES = 4096
+# A file that is read whole may be as long as this; the longest scans known have a hundredth of it.
+MAX_BYTES = 64 * 2**20
 
 
-def head(path: Path) -> bytes:
-    """The first bytes of a file, by which readers recognise it.
+def read_head(path: Path) -> bytes:
+    """Return the first bytes of a file, by which readers recognise it.
 
     Raises:
       UserError: the file is missing, empty or may not be read.
     """
     try:
         with path.open("rb") as file:
-            start = file.read(HEAD)
+            start = file.read(HEAD_BYTES)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; check the name and --data_root") from None
     except OSError as error:
@@ -29,15 +31,33 @@ def head(path: Path) -> bytes:
     return start
 
 
+def read_whole(path: Path, limit: int = MAX_BYTES) -> bytes:
+    """Return all bytes of a file.
+
+    Raises:
+      UserError: the file cannot be read, or is longer than `limit`.
+    """
+    try:
+        size = path.stat().st_size
+        if size > limit:
+            raise UserError(
+                f"{path}: has {size / 2**20:.0f} MiB where files of this format are read up to {limit >> 20} MiB; "
+                "write one scan per file, or a stack as HDF5"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); name a file that you may read") from None
+
+
 def is_text(head: bytes) -> bool:
-    """True where the bytes hold no control characters, or start with a UTF-16 mark, and are not XML."""
+    """Return whether the bytes hold no control characters, or start with a UTF-16 mark, and are not XML."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return True
     return not head.translate(None, delete=_PRINTABLE) and not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<?xml")
 
 
-def decode(data: bytes) -> str:
-    """Text with '\\n' line ends; numbers are ASCII, so a wrong guess of the code page can only spoil words."""
+def decode_text(data: bytes) -> str:
+    """Decode to lines that end in '\\n'; numbers are ASCII, so a wrong guess of the code page only spoils words."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         text = data.decode("utf-16", errors="replace")
     else:
@@ -48,13 +68,13 @@ def decode(data: bytes) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\x1a")
 
 
-def ends_short(rows: list[str], separator: str | None) -> bool:
-    """True where the last number of the last row has fewer decimals than all the (many) rows before it share."""
+def ends_within_number(rows: list[str], separator: str | None) -> bool:
+    """Return whether the last number has fewer decimals than the (many) rows before it share."""
     fields = [row.strip().split(separator)[-1] for row in rows]
     decimals = [len(field.replace(",", ".").partition(".")[2]) for field in fields]
     return len(rows) >= 20 and len(set(decimals[:-1])) == 1 and decimals[-1] < decimals[0]
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:
-    """Sort key that puts 'a_2' before 'a_10'."""
+    """Return a sort key that puts 'a_2' before 'a_10'."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -9,51 +9,55 @@ _SUPERSCRIPTS = str.maketrans(
     {"⁻": "-", "−": "-", "–": "-", "¹": "1", "Å": "a", "å": "a", "\u212b": "a", "µ": "u", "μ": "u"}
 )
 _TWO_THETA = re.compile(r"(2|two)[\s_*-]*(theta|th\b|th(?=[_.\s(\[/])|θ|ϑ|θ)|(?<![a-z])tth(?![a-z])|2θ|2th\.")
-_INVERSE_A = re.compile(
+_INVERSE_ANGSTROM = re.compile(
     r"(1|i)\s*/\s*a(ng(strom)?s?)?\b|(?<![a-z])a(ng(strom)?s?)?\s*\^?\s*\(?-1\)?|inv(erse)?[\s_]*a(ng)?"
 )
 _INVERSE_NM = re.compile(r"1\s*/\s*nm\b|nm\s*\^?\s*\(?-1\)?|inv(erse)?[\s_]*nm")
 _ANGSTROM = re.compile(r"(?<![a-z])a(ng(strom)?s?)?\b(?!\s*\^?\s*\(?-)")
-_WORD = {
-    "q": re.compile(r"(?<![a-z])q(?![a-z])|scattering[\s_]*vector|momentum[\s_]*transfer"),
-    "d": re.compile(r"(?<![a-z0-9])d(?![a-z0-9])|d[\s_-]*spacing"),
-    "energy": re.compile(r"energy"),
-    "wavenumber": re.compile(r"wave[\s_-]*numbers?|raman[\s_]*shift"),
-    "wavelength": re.compile(r"wave[\s_-]*length|lambda|λ"),
-    "ppm": re.compile(r"(?<![a-z])ppm(?![a-z])"),
-    "velocity": re.compile(r"velocity"),
-    "channel": re.compile(r"^\W*channels?\W*$"),
-}
-_UNITS: dict[str, tuple[tuple[re.Pattern[str], float], ...]] = {
-    "q": ((_INVERSE_NM, 0.1), (_INVERSE_A, 1.0)),
-    "d": ((re.compile(r"nm\b"), 10.0), (_ANGSTROM, 1.0)),
-    "energy": ((re.compile(r"kev"), 1000.0), (re.compile(r"(?<![mkg])ev\b"), 1.0)),
-    "wavenumber": ((re.compile(r"cm\s*\^?\s*\(?-1|1\s*/\s*cm"), 1.0),),
-    "wavelength": (
-        (re.compile(r"(?<![a-z])nm\b|nanomet"), 1.0),
-        (re.compile(r"(?<![a-z])um\b|micromet|micron"), 1000.0),
-        (_ANGSTROM, 0.1),
+_ANYTHING = re.compile("")
+# Kind: what names it, and its units with the factor to the one of the series.
+_KINDS: dict[str, tuple[re.Pattern[str], tuple[tuple[re.Pattern[str], float], ...]]] = {
+    "q": (
+        re.compile(r"(?<![a-z])q(?![a-z])|scattering[\s_]*vector|momentum[\s_]*transfer"),
+        ((_INVERSE_NM, 0.1), (_INVERSE_ANGSTROM, 1.0)),
     ),
-    "ppm": ((re.compile(""), 1.0),),
-    "velocity": ((re.compile(r"mm\s*/\s*s|mm\s*s\s*\^?-1"), 1.0),),
-    "channel": ((re.compile(""), 1.0),),
+    "d": (
+        re.compile(r"(?<![a-z0-9])d(?![a-z0-9])|d[\s_-]*spacing"),
+        ((re.compile(r"nm\b"), 10.0), (_ANGSTROM, 1.0)),
+    ),
+    "energy": (re.compile(r"energy"), ((re.compile(r"kev"), 1000.0), (re.compile(r"(?<![mkg])ev\b"), 1.0))),
+    "wavenumber": (
+        re.compile(r"wave[\s_-]*numbers?|raman[\s_]*shift"),
+        ((re.compile(r"cm\s*\^?\s*\(?-1|1\s*/\s*cm"), 1.0),),
+    ),
+    "wavelength": (
+        re.compile(r"wave[\s_-]*length|lambda|λ"),
+        (
+            (re.compile(r"(?<![a-z])nm\b|nanomet"), 1.0),
+            (re.compile(r"(?<![a-z])um\b|micromet|micron"), 1000.0),
+            (_ANGSTROM, 0.1),
+        ),
+    ),
+    "ppm": (re.compile(r"(?<![a-z])ppm(?![a-z])"), ((_ANYTHING, 1.0),)),
+    "velocity": (re.compile(r"velocity"), ((re.compile(r"mm\s*/\s*s|mm\s*s\s*\^?-1"), 1.0),)),
+    "channel": (re.compile(r"^\W*channels?\W*$"), ((_ANYTHING, 1.0),)),
 }
 
 
 def kind_of(label: str) -> tuple[str | None, float]:
-    """Kind in `series.AXIS_UNITS` and the factor that converts to its unit; (None, 1.0) where the label leaves doubt.
+    """Return the kind in `series.AXIS_UNITS` and the factor to its unit; (None, 1.0) where the label leaves doubt.
 
     2θ is in degrees unless the label says radians; everything else but ppm, channel and wavenumber needs its unit.
     """
     text = label[:200].translate(_SUPERSCRIPTS).lower().translate(_SUPERSCRIPTS)
-    if _TWO_THETA.search(text):
-        return "two_theta", math.degrees(1.0) if re.search(r"(?<![a-z])rad", text.replace("_", " ")) else 1.0
     spaced = text.replace("_", " ")
-    for kind, word in _WORD.items():
-        if word.search(spaced):
-            for unit, factor in _UNITS[kind]:
+    if _TWO_THETA.search(text):
+        return "two_theta", math.degrees(1.0) if re.search(r"(?<![a-z])rad", spaced) else 1.0
+    for kind, (name, units) in _KINDS.items():
+        if name.search(spaced):
+            for unit, factor in units:
                 if unit.search(spaced):
                     return kind, factor
-            bare = kind == "wavenumber" and not re.search(r"[(\[/]", spaced)
-            return (kind, 1.0) if bare else (None, 1.0)
+            has_no_unit = not re.search(r"[(\[/]", spaced)
+            return (kind, 1.0) if kind == "wavenumber" and has_no_unit else (None, 1.0)
     return None, 1.0

@@ -1,4 +1,4 @@
-"""What the words above the numbers of a text file say: columns, kind of axis, wavelength, times."""
+"""What the header of a text file says: columns, kind of axis, wavelength, times."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from xrd_jax.io.patterns import axes, pattern, times
+from xrd_jax.io.parsing.dates import parse_datetime
+from xrd_jax.io.patterns import axes
+from xrd_jax.io.patterns.pattern import parse_positive
+from xrd_jax.series.axis import ANGSTROM_PER_UNIT
 
 MARKS = " \t#'!;%/*\""
-_LONGEST, _MOST_LINES = 2000, 1000
+_MAX_LINE, _MAX_LINES = 2000, 1000  # characters, lines
 _QUOTED_PAIR = re.compile(r'(\w[\w ]{0,60}): "([^"]*)"')
 _PAIR = re.compile(r"^([^=:]{1,60}?)\s*[=:]\s*(\S.*)$")
 _LABEL = re.compile(r"[^,;\t]+")
 _INTENSITY = re.compile(
     r"(?i)^\W*(i|y|y[\s_]?obs\w*|i[\s_]?obs\w*|counts?|cps|signal|detector)\b|intens|absorb|transmi|count", re.ASCII
 )
-_UNCERTAIN = re.compile(r"(?i)err|sigma|σ|e\.?s\.?d\b|std|uncert|^\W*(e|dy|di|s)\W*$")
+_UNCERTAINTY = re.compile(r"(?i)err|sigma|σ|e\.?s\.?d\b|std|uncert|^\W*(e|dy|di|s)\W*$")
 _TWO_THETA_SCAN = re.compile(r"(?i)^(locked |unlocked )?coupled|2 ?theta|two ?theta")
 _TWO_THETA_KEY = re.compile(
     r"(?i)(start|first|begin|min|step|range|end).{0,20}(2|two)[ _-]?theta|(2|two)[ _-]?theta.{0,20}(start|step|range)"
@@ -26,17 +29,7 @@ _WAVELENGTH = re.compile(
     r"(?i)^\W*((calibrated|incident|x-?ray|neutron|used)[ _])?(wave[ _]?length|lambda|λ)\W*"
     r"([(\[ ]\s*(?P<unit>[^)\]\s]+)\s*[)\]]?)?\W*$"
 )
-_LENGTHS = {
-    "å": 1.0,
-    "a": 1.0,
-    "ang": 1.0,
-    "ang.": 1.0,
-    "angstrom": 1.0,
-    "angstroms": 1.0,
-    "nm": 10.0,
-    "m": 1e10,
-    "pm": 0.01,
-}
+_MAX_METRES = 1e-7  # a wavelength without a unit below this can only be in m
 _VALUE = re.compile(r"^[^\w+-]*([+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)\s*([^\s,;)]*)")
 _NOT_START = re.compile(r"(?i)end|stop|finish|sav|writ|export|creat|print|file|version|per step|zone|process")
 _START = re.compile(r"(?i)start|began|date|acquir|measured|\bscan time\b|^time(stamp)?$|recorded")
@@ -53,86 +46,90 @@ class Columns(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def metadata(lines: Sequence[str]) -> dict[str, str]:
-    """'key: value' and 'key = value' of header lines; the lines themselves under 'header'."""
-    found: dict[str, str] = {}
-    lines = [line[:_LONGEST].strip() for line in lines[:_MOST_LINES]]
+def parse_metadata(lines: Sequence[str]) -> dict[str, str]:
+    """Return 'key: value' and 'key = value' of header lines, and the lines themselves under 'header'."""
+    metadata: dict[str, str] = {}
+    lines = [line[:_MAX_LINE].strip() for line in lines[:_MAX_LINES]]
     for line in lines:
         pairs: list[tuple[str, ...]] = _QUOTED_PAIR.findall(line)
         if not pairs and (match := _PAIR.match(line.lstrip(MARKS))):
             pairs = [match.groups()]
-        found |= {key.strip(' \t"'): value.strip(" \t,") for key, value in pairs if value.strip()}
+        metadata |= {key.strip(' \t"'): value.strip(" \t,") for key, value in pairs if value.strip()}
     header = "\n".join(lines)
-    return found | {"header": header} if header.strip() else found
+    return metadata | {"header": header} if header.strip() else metadata
 
 
-def labels(lines: Sequence[str], count: int) -> list[str]:
-    """The headings of `count` columns, from the last header line if it has as many words; else nothing.
+def parse_labels(lines: Sequence[str], count: int) -> list[str]:
+    """Return the headings of `count` columns, from the last header line if it has as many words; else nothing.
 
     A sentence may have as many words as there are columns, so at least one word must be one that heads columns.
     """
-    line = next((line for line in reversed(lines) if line.strip(MARKS)), "")[:_LONGEST].strip().lstrip(MARKS)
-    tight = re.sub(r"\s+(?=[(\[])", "_", line.rstrip("*/ "))  # a unit in brackets belongs to the word before it
-    ways = (_LABEL.findall(line), re.split(r"\s{2,}", line), tight.split())
-    words = [part.strip(" \t\"'") for part in next((parts for parts in ways if len(parts) > 1), [])]
-    if len(words) != count or "=" in line or not all(re.search(r"[^\W\d]|[°Åθ]", word) for word in words):
+    line = next((line for line in reversed(lines) if line.strip(MARKS)), "")[:_MAX_LINE].strip().lstrip(MARKS)
+    joined = re.sub(r"\s+(?=[(\[])", "_", line.rstrip("*/ "))  # a unit in brackets belongs to the word before it
+    splits = (_LABEL.findall(line), re.split(r"\s{2,}", line), joined.split())
+    labels = [part.strip(" \t\"'") for part in next((parts for parts in splits if len(parts) > 1), [])]
+    if len(labels) != count or "=" in line or not all(re.search(r"[^\W\d]|[°Åθ]", label) for label in labels):
         return []
-    known = axes.kind_of(words[0])[0] or any(_INTENSITY.search(word) or _UNCERTAIN.search(word) for word in words[1:])
-    return words if known else []
+    has_kind = axes.kind_of(labels[0])[0] is not None
+    has_names = any(_INTENSITY.search(label) or _UNCERTAINTY.search(label) for label in labels[1:])
+    return labels if has_kind or has_names else []
 
 
-def columns(names: Sequence[str], count: int) -> Columns | None:
-    """Intensity and uncertainty among `count` columns; None where over three columns have no names that tell."""
-    if not names:
+def choose_columns(labels: Sequence[str], count: int) -> Columns | None:
+    """Find intensity and uncertainty among `count` columns; None where over three columns have no names that tell."""
+    if not labels:
         return Columns(1, 2 if count == 3 else None) if count in (2, 3) else None
-    errors = next((i for i in range(2, count) if _UNCERTAIN.search(names[i])), None)
-    named = [i for i in range(1, count) if i != errors and _INTENSITY.search(names[i])]
+    errors = next((i for i in range(2, count) if _UNCERTAINTY.search(labels[i])), None)
+    named = [i for i in range(1, count) if i != errors and _INTENSITY.search(labels[i])]
     if count > 3 and not named:
         return None
-    chosen = named[0] if named else 1
-    left = [names[i] for i in range(1, count) if i not in (chosen, errors)]
-    notes = (f"of its columns {', '.join(left)} {'was' if len(left) == 1 else 'were'} left out",) if left else ()
-    return Columns(chosen, errors, notes)
+    intensity = named[0] if named else 1
+    left_out = [labels[i] for i in range(1, count) if i not in (intensity, errors)]
+    verb = "was" if len(left_out) == 1 else "were"
+    notes = (f"of its columns {', '.join(left_out)} {verb} left out",) if left_out else ()
+    return Columns(intensity, errors, notes)
 
 
-def kind(names: Sequence[str], found: Mapping[str, str], title: str = "") -> tuple[str | None, float]:
-    """Kind of the axis and factor to its unit, from the first heading, a .chi axis title, or what was scanned."""
-    for label in (*names[:1], title):
-        if label and (said := axes.kind_of(label))[0]:
-            return said
-    if names and not any(mark in names[0] for mark in "{}"):
+def find_kind(labels: Sequence[str], metadata: Mapping[str, str], title: str = "") -> tuple[str | None, float]:
+    """Return kind and factor of the axis from the first heading, a .chi axis title, or what was scanned."""
+    for label in filter(None, (*labels[:1], title)):
+        kind, factor = axes.kind_of(label)
+        if kind is not None:
+            return kind, factor
+    if labels and not any(mark in labels[0] for mark in "{}"):
         return None, 1.0
-    scanned = _TWO_THETA_SCAN.match(found.get("Scantype", ""))
-    return ("two_theta", 1.0) if scanned or any(_TWO_THETA_KEY.search(key) for key in found) else (None, 1.0)
+    is_two_theta = _TWO_THETA_SCAN.match(metadata.get("Scantype", "")) or any(map(_TWO_THETA_KEY.search, metadata))
+    return ("two_theta", 1.0) if is_two_theta else (None, 1.0)
 
 
-def wavelength(found: Mapping[str, str]) -> tuple[float | None, tuple[str, ...]]:
-    """Å where value and unit are stated; a note where the unit is missing. Below 1e-7 only metres make sense."""
-    for key, text in found.items():
+def find_wavelength(metadata: Mapping[str, str]) -> tuple[float | None, tuple[str, ...]]:
+    """Return Å where value and unit are stated, and a note where the unit is missing."""
+    for key, text in metadata.items():
         if not (match := _WAVELENGTH.match(key)) or not (value := _VALUE.match(text)):
             continue
-        number = pattern.positive(value[1])
+        number = parse_positive(value[1])
         unit = (match["unit"] or value[2]).strip("()[]").lower()
-        if number is not None and unit in _LENGTHS:
-            return number * _LENGTHS[unit], ()
-        if number is not None and number < 1e-7:
+        if number is not None and unit in ANGSTROM_PER_UNIT:
+            return number * ANGSTROM_PER_UNIT[unit], ()
+        if number is not None and number < _MAX_METRES:
             return number * 1e10, ()
         return None, (f"the header gives a wavelength of {value[1]} without a unit, which was not used",)
     return None, ()
 
 
-def clock(found: Mapping[str, str]) -> tuple[datetime.datetime | None, datetime.datetime | None, float | None]:
-    """Start, end and exposure in s, each where the header states it beyond doubt."""
+def find_times(
+    metadata: Mapping[str, str],
+) -> tuple[datetime.datetime | None, datetime.datetime | None, float | None]:
+    """Return start, end and exposure in s, each where the header states it beyond doubt."""
     start = end = exposure = None
-    for key, text in found.items():
+    for key, text in metadata.items():
         if key == "header":
             continue
         if end is None and _END.match(key):
-            end = times.parse(text)
+            end = parse_datetime(text)
         elif start is None and _START.search(key) and not _NOT_START.search(key):
-            start = times.parse(text)
+            start = parse_datetime(text)
         elif exposure is None and _EXPOSURE.search(key) and (value := _VALUE.match(text)):
-            unit = re.search(r"[(\[]\s*(\w+)\.?\s*[)\]]", key)
-            said = unit[1] if unit else value[2]
-            exposure = pattern.positive(value[1]) if _SECONDS.match(said) else None
+            bracketed = re.search(r"[(\[]\s*(\w+)\.?\s*[)\]]", key)
+            exposure = parse_positive(value[1]) if _SECONDS.match(bracketed[1] if bracketed else value[2]) else None
     return start, end, exposure

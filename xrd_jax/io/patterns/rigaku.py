@@ -10,101 +10,85 @@ import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from xml.etree.ElementTree import Element
 
 import numpy as np
 
 from xrd_jax.errors import UserError
-from xrd_jax.io.parsing import archives
-from xrd_jax.io.patterns import pattern, times
+from xrd_jax.io.parsing.archives import open_zip, read_member, read_xml_member
+from xrd_jax.io.parsing.dates import parse_datetime, seconds_between
+from xrd_jax.io.parsing.text import MAX_BYTES, read_whole
+from xrd_jax.io.patterns.pattern import Pattern, collect_scans, line_wavelength, make_pattern, parse_numbers
 
 _TWO_THETA = ("TwoTheta", "TwoThetaTheta", "TwoThetaOmega")
 _PROFILE = re.compile(r"Data(\d{1,6})/Profile(\d{1,6})\.txt")
 _PAIR = re.compile(r'^\*(\S+)\s+"([^"\n]*)"', re.MULTILINE)
-_KEPT = re.compile(r"FILE_|HW_XG|HW_COUNTER|MEAS_SCAN|MEAS_COND_XG|MEAS_COND_COUNTER|MEAS_DATA|DISP_UNIT")
+_METADATA = re.compile(r"FILE_|HW_XG|HW_COUNTER|MEAS_SCAN|MEAS_COND_XG|MEAS_COND_COUNTER|MEAS_DATA|DISP_UNIT")
 
 
 def recognises_ras(head: bytes) -> bool:
-    """True for the markers that open the file or its first header."""
+    """Return whether a marker opens the file or its first header."""
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     return start.startswith((b"*RAS_DATA_START", b"*RAS_HEADER_START"))
 
 
 def recognises_rasx(names: list[str]) -> bool:
-    """True for the members that only this kind of archive has."""
+    """Return whether an archive has the members of .rasx."""
     return any(_PROFILE.fullmatch(name) for name in names)
 
 
-def read_ras(path: Path, allow_negative: bool = False) -> tuple[pattern.Pattern, ...]:
-    """Reads every scan of a .ras file.
-
-    Raises:
-      UserError: a scan without end, or with another number of rows than it announces.
-    """
-    text = pattern.whole_file(path, pattern.LARGEST // 2).decode("cp932", "replace")
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return pattern.collect(_scans(text, path, allow_negative), path)
+def read_ras(path: Path, allow_negative: bool = False) -> tuple[Pattern, ...]:
+    """Read every scan of a .ras file."""
+    text = read_whole(path, MAX_BYTES // 2).decode("cp932", "replace").replace("\r\n", "\n").replace("\r", "\n")
+    return collect_scans(_ras_scans(text, path, allow_negative), path)
 
 
-def _scans(text: str, path: Path, allow_negative: bool) -> Iterator[pattern.Pattern]:
-    at, number = 0, 0
-    while (start := text.find("*RAS_INT_START", at)) >= 0:
+def _ras_scans(text: str, path: Path, allow_negative: bool) -> Iterator[Pattern]:
+    position, number = 0, 0
+    while (start := text.find("*RAS_INT_START", position)) >= 0:
         number += 1
         place = f"{path}: scan {number}"
-        header = dict(_PAIR.findall(text, at, start))
+        header = dict(_PAIR.findall(text, position, start))
         stop = text.find("*RAS_INT_END", start)
         if stop < 0:
             raise UserError(f"{place}: has no *RAS_INT_END; the file is cut: copy or export it again")
-        table = _table(text[start + len("*RAS_INT_START") : stop], place)
+        table = _parse_table(text[start + len("*RAS_INT_START") : stop], place)
         _check_count(header.get("MEAS_DATA_COUNT"), len(table), place)
-        yield _scan(table, header, place, allow_negative)
-        at = stop + 1
+        yield _make_scan(table, place, allow_negative, _ras_facts(header))
+        position = stop + 1
 
 
-def _scan(table: np.ndarray, header: dict[str, str], place: str, allow_negative: bool) -> pattern.Pattern:
-    name = header.get("MEAS_SCAN_AXIS_X_INTERNAL") or header.get("MEAS_SCAN_AXIS_X", "").replace("/", "").replace(
-        "-", ""
-    )
-    unit = header.get("MEAS_SCAN_UNIT_X", "deg")
-    start, end = (times.parse(header.get(f"MEAS_SCAN_{key}_TIME", "")) for key in ("START", "END"))
-    wavelength = pattern.line_wavelength(
-        header.get("MEAS_COND_XG_WAVE_TYPE", ""),
-        header.get("HW_XG_WAVE_LENGTH_ALPHA1"),
-        header.get("HW_XG_WAVE_LENGTH_ALPHA2"),
-        None,
-        header.get("HW_XG_WAVE_LENGTH_BETA"),
-    )
-    metadata = {key: value for key, value in header.items() if value and _KEPT.match(key)}
+def _ras_facts(header: dict[str, str]) -> dict[str, Any]:
+    """Fields of `Pattern` from the header of a scan."""
+    axis = header.get("MEAS_SCAN_AXIS_X_INTERNAL") or re.sub("[/-]", "", header.get("MEAS_SCAN_AXIS_X", ""))
+    is_two_theta = axis in (*_TWO_THETA, "ThetaTwoTheta", "2Theta") and header.get("MEAS_SCAN_UNIT_X", "deg") == "deg"
+    metadata = {key: value for key, value in header.items() if value and _METADATA.match(key)}
     if anode := header.get("HW_XG_TARGET_NAME") or header.get("MEAS_COND_XG_TARGET_NAME"):
         metadata["Anode"] = anode
-    known = _TWO_THETA if name != "" else ()
-    kind = "two_theta" if unit == "deg" and name in (*known, "ThetaTwoTheta", "2Theta") else None
-    return _finish(table, place, allow_negative, kind, wavelength, start, end, metadata | {"axis": name})
+    alpha1, alpha2, beta = (header.get(f"HW_XG_WAVE_LENGTH_{line}") for line in ("ALPHA1", "ALPHA2", "BETA"))
+    return {
+        "kind": "two_theta" if is_two_theta else None,
+        "wavelength": line_wavelength(header.get("MEAS_COND_XG_WAVE_TYPE", ""), alpha1, alpha2, None, beta),
+        "start_time": parse_datetime(header.get("MEAS_SCAN_START_TIME", "")),
+        "end_time": parse_datetime(header.get("MEAS_SCAN_END_TIME", "")),
+        "metadata": metadata | {"axis": axis},
+    }
 
 
-def _finish(table, place, allow_negative, kind, wavelength, start, end, metadata) -> pattern.Pattern:
+def _make_scan(table: np.ndarray, place: str, allow_negative: bool, facts: dict[str, Any]) -> Pattern:
     factors = table[:, 2] if table.shape[1] == 3 else np.ones(len(table))
     notes = ("the intensities were multiplied by the attenuator's factors",) if (factors != 1).any() else ()
-    return pattern.finish(
-        place,
-        table[:, 0],
-        table[:, 1] * factors,
-        allow_negative,
-        notes=notes,
-        kind=kind,
-        wavelength=wavelength,
-        start_time=start,
-        end_time=end,
-        exposure=times.seconds(start, end),
-        metadata={key: value for key, value in metadata.items() if value},
-    )
+    facts["exposure"] = seconds_between(facts["start_time"], facts["end_time"])
+    facts["metadata"] = {key: value for key, value in facts["metadata"].items() if value}
+    return make_pattern(place, table[:, 0], table[:, 1] * factors, allow_negative, notes=notes, **facts)
 
 
-def _table(text: str, place: str) -> np.ndarray:
+def _parse_table(text: str, place: str) -> np.ndarray:
     """Positions, intensities and, if present, attenuator factors [N, 2 or 3]."""
     rows = text.strip()
     width = len(rows.partition("\n")[0].split())
-    values = pattern.numbers(rows, place)
+    values = parse_numbers(rows, place)
     if width not in (2, 3) or values.size % width or rows.count("\n") + 1 != values.size // width:
         raise UserError(f"{place}: its rows do not hold two or three numbers each; copy or export the file again")
     return values.reshape(-1, width)
@@ -115,40 +99,39 @@ def _check_count(announced: str | None, count: int, place: str) -> None:
         raise UserError(f"{place}: the header announces {announced} rows but there are {count}; copy the file again")
 
 
-def read_rasx(path: Path, allow_negative: bool = False) -> tuple[pattern.Pattern, ...]:
-    """Reads every profile of a .rasx archive, with start and end in UTC.
-
-    Raises:
-      UserError: a damaged archive, or a profile with another number of rows than its conditions announce.
-    """
-    with archives.open_zip(path) as opened:
-        names = opened.namelist()
-        profiles = sorted(
-            filter(_PROFILE.fullmatch, names), key=lambda name: [int(n) for n in re.findall(r"\d+", name)]
-        )
-        return pattern.collect((_profile(opened, name, path, allow_negative) for name in profiles), path)
+def read_rasx(path: Path, allow_negative: bool = False) -> tuple[Pattern, ...]:
+    """Read every profile of a .rasx archive, with start and end in UTC."""
+    with open_zip(path) as archive:
+        profiles = sorted(filter(_PROFILE.fullmatch, archive.namelist()), key=_sort_key)
+        return collect_scans((_rasx_scan(archive, name, path, allow_negative) for name in profiles), path)
 
 
-def _profile(opened: zipfile.ZipFile, name: str, path: Path, allow_negative: bool) -> pattern.Pattern:
+def _sort_key(name: str) -> list[int]:
+    return [int(digits) for digits in re.findall(r"\d+", name)]
+
+
+def _rasx_scan(archive: zipfile.ZipFile, name: str, path: Path, allow_negative: bool) -> Pattern:
     place = f"{path}: {name}"
-    table = _table(archives.member(opened, name, path).decode("utf-8-sig", "replace"), place)
+    table = _parse_table(read_member(archive, name, path).decode("utf-8-sig", "replace"), place)
     folder, number = name.partition("/")[0], re.findall(r"\d+", name)[1]
-    known = opened.NameToInfo
-    described = [n for s in ("Mesurement", "Measurement") if (n := f"{folder}/{s}Conditions{number}.xml") in known]
-    root = archives.xml_member(opened, described[0], path) if described else Element("none")
-    scan = {child.tag: (child.text or "").strip() for child in root.iterfind("ScanInformation/*")}
-    tube = {child.tag: (child.text or "").strip() for child in root.iterfind(".//XrayGenerator/*")}
-    general = {child.tag: (child.text or "").strip() for child in root.iterfind("GeneralInformation/*")}
+    # The maker's own spelling lacks a letter.
+    members = [f"{folder}/{stem}Conditions{number}.xml" for stem in ("Mesurement", "Measurement")]
+    conditions = next((member for member in members if member in archive.NameToInfo), None)
+    root = read_xml_member(archive, conditions, path) if conditions else Element("none")
+    scan, tube = _texts(root, "ScanInformation/*"), _texts(root, ".//XrayGenerator/*")
     _check_count(scan.get("DataCount"), len(table), place)
-    wavelength = pattern.line_wavelength(
-        tube.get("WaveType", ""),
-        tube.get("WavelengthKalpha1"),
-        tube.get("WavelengthKalpha2"),
-        None,
-        tube.get("WavelengthKbeta"),
-    )
-    moved = scan.get("AxisName", "")
-    kind = "two_theta" if moved in _TWO_THETA and scan.get("PositionUnit") == "deg" else None
-    start, end = times.parse(scan.get("StartTime", "")), times.parse(scan.get("EndTime", ""))
-    metadata = general | tube | scan | {"Anode": tube.get("TargetName", ""), "axis": moved}
-    return _finish(table, place, allow_negative, kind, wavelength, start, end, metadata)
+    axis = scan.get("AxisName", "")
+    names = {"Anode": tube.get("TargetName", ""), "axis": axis}
+    alpha1, alpha2, beta = (tube.get(f"WavelengthK{line}") for line in ("alpha1", "alpha2", "beta"))
+    facts = {
+        "kind": "two_theta" if axis in _TWO_THETA and scan.get("PositionUnit") == "deg" else None,
+        "wavelength": line_wavelength(tube.get("WaveType", ""), alpha1, alpha2, None, beta),
+        "start_time": parse_datetime(scan.get("StartTime", "")),
+        "end_time": parse_datetime(scan.get("EndTime", "")),
+        "metadata": _texts(root, "GeneralInformation/*") | tube | scan | names,
+    }
+    return _make_scan(table, place, allow_negative, facts)
+
+
+def _texts(root: Element, path: str) -> dict[str, str]:
+    return {child.tag: (child.text or "").strip() for child in root.iterfind(path)}

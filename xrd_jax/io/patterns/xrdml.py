@@ -14,101 +14,80 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from xrd_jax.errors import UserError
-from xrd_jax.io.parsing import archives
-from xrd_jax.io.patterns import pattern, times
+from xrd_jax.io.parsing.archives import read_xml
+from xrd_jax.io.parsing.dates import parse_datetime, seconds_between
+from xrd_jax.io.patterns.pattern import Pattern, collect_scans, line_wavelength, make_pattern, parse_numbers
 
-_FACTORS = ("beamAttenuationFactors", "commonBeamAttenuationFactor")
+_ATTENUATION = ("beamAttenuationFactors", "commonBeamAttenuationFactor")
 _DIVERGENCE = ("divergenceCorrections", "commonDivergenceCorrection")
 
 
 def recognises(head: bytes) -> bool:
-    """True for the root element that only this format has, in UTF-8 or UTF-16."""
+    """Return whether the root element is that of this format, in UTF-8 or UTF-16."""
     return b"<xrdMeasurement" in head.replace(b"\x00", b"")
 
 
-def read(path: Path, allow_negative: bool = False) -> tuple[pattern.Pattern, ...]:
-    """Reads every scan: 2θ in degrees where 2θ moves, the wavelength that the measurement is said to have used.
-
-    Raises:
-      UserError: broken XML, no finished scan, or a scan whose lists do not fit together.
-    """
-    return pattern.collect(_scans(archives.xml_file(path), path, allow_negative), path)
+def read(path: Path, allow_negative: bool = False) -> tuple[Pattern, ...]:
+    """Read every scan: 2θ in degrees where 2θ moves, the wavelength that the measurement is said to have used."""
+    return collect_scans(_read_scans(read_xml(path), path, allow_negative), path)
 
 
-def _scans(root: Element, path: Path, allow_negative: bool) -> Iterator[pattern.Pattern]:
+def _read_scans(root: Element, path: Path, allow_negative: bool) -> Iterator[Pattern]:
     number = 0
     for measurement in root.iter("xrdMeasurement"):
-        shared = _wavelengths(measurement) | _described(root, measurement)
-        wavelength = pattern.line_wavelength(
-            shared.get("intended wavelength", ""),
-            shared.get("kAlpha1"),
-            shared.get("kAlpha2"),
-            shared.get("ratioKAlpha2KAlpha1"),
-            shared.get("kBeta"),
-        )
+        metadata = _wavelengths(measurement) | _describe(root, measurement)
+        lines = (metadata.get(key) for key in ("kAlpha1", "kAlpha2", "ratioKAlpha2KAlpha1", "kBeta"))
+        wavelength = line_wavelength(metadata.get("intended wavelength", ""), *lines)
         for scan in measurement.iter("scan"):
             number += 1
-            yield _scan(scan, f"{path}: scan {number}", allow_negative, wavelength, shared)
+            yield _read_scan(scan, f"{path}: scan {number}", allow_negative, wavelength, metadata)
 
 
-def _scan(
-    scan: Element, place: str, allow_negative: bool, wavelength: float | None, shared: dict[str, str]
-) -> pattern.Pattern:
+def _read_scan(
+    scan: Element, place: str, allow_negative: bool, wavelength: float | None, metadata: dict[str, str]
+) -> Pattern:
     points = scan.find("dataPoints")
     if points is None:
         raise UserError(f"{place} has no data points (status {scan.get('status', '?')}); remove the unfinished scan")
-    values, notes, raw = _intensities(points, place)
-    axis, name, kind = _positions(points, scan.get("scanAxis", ""), values.size, place)
-    start, end = (times.parse(scan.findtext(f"header/{key}TimeStamp") or "") for key in ("start", "end"))
-    metadata = shared | {key: value for key, value in scan.attrib.items() if value} | {"axis": name, "values": raw}
-    step = points.findtext("commonCountingTime")
-    if step:
-        metadata["seconds per step"] = step.strip()
-    return pattern.finish(
-        place,
-        axis,
-        values,
-        allow_negative,
-        notes=notes,
-        kind=kind,
-        wavelength=wavelength,
-        start_time=start,
-        end_time=end,
-        exposure=times.seconds(start, end),
-        metadata=metadata,
-    )
+    intensity, notes, tag = _read_intensities(points, place)
+    axis, name, kind = _read_axis(points, scan.get("scanAxis", ""), intensity.size, place)
+    start, end = (parse_datetime(scan.findtext(f"header/{key}TimeStamp") or "") for key in ("start", "end"))
+    metadata = metadata | {key: value for key, value in scan.attrib.items() if value} | {"axis": name, "values": tag}
+    if step_seconds := points.findtext("commonCountingTime"):
+        metadata["seconds per step"] = step_seconds.strip()
+    return make_pattern(
+        place, axis, intensity, allow_negative, notes=notes, kind=kind, wavelength=wavelength,
+        start_time=start, end_time=end, exposure=seconds_between(start, end), metadata=metadata,
+    )  # fmt: skip
 
 
-def _intensities(points: Element, place: str) -> tuple[np.ndarray, tuple[str, ...], str]:
+def _read_intensities(points: Element, place: str) -> tuple[np.ndarray, tuple[str, ...], str]:
     """Intensities [N], notes, and which of the two elements they come from."""
-    for name in ("intensities", "counts"):
-        text = points.findtext(name)
-        if text is not None:
-            break
-    else:
+    if (text := points.findtext("intensities")) is not None:
+        return parse_numbers(text, f"{place}: intensities"), (), "intensities"
+    if (text := points.findtext("counts")) is None:
         raise UserError(f"{place} has no intensities; export it again")
-    values = pattern.numbers(text, f"{place}: {name}")
+    values = parse_numbers(text, f"{place}: counts")
     notes: tuple[str, ...] = ()
-    if name == "counts":
-        for factor in _FACTORS:
-            if (stated := points.findtext(factor)) is not None:
-                factors = pattern.numbers(stated, f"{place}: {factor}")
-                if factors.size not in (1, values.size):
-                    raise UserError(f"{place}: {factors.size} {factor} for {values.size} counts; export it again")
-                if (factors != 1).any():
-                    notes = ("the counts were multiplied by the beam attenuation factors",)
-                    values = values * factors
-        if any(points.find(name) is not None for name in _DIVERGENCE):
-            notes = (*notes, "the counts are as measured, without the divergence correction that the file lists")
-    return values, notes, name
+    for name in _ATTENUATION:
+        if (stated := points.findtext(name)) is not None:
+            factors = parse_numbers(stated, f"{place}: {name}")
+            if factors.size not in (1, values.size):
+                raise UserError(f"{place}: {factors.size} {name} for {values.size} counts; export it again")
+            if (factors != 1).any():
+                notes = ("the counts were multiplied by the beam attenuation factors",)
+                values = values * factors
+    if any(points.find(name) is not None for name in _DIVERGENCE):
+        notes = (*notes, "the counts are as measured, without the divergence correction that the file lists")
+    return values, notes, "counts"
 
 
-def _positions(points: Element, scan_axis: str, size: int, place: str) -> tuple[np.ndarray, str, str | None]:
+def _read_axis(points: Element, scan_axis: str, size: int, place: str) -> tuple[np.ndarray, str, str | None]:
     """Positions [N] of the moving axis, its name, and 'two_theta' where it is that; 2θ goes before all others."""
     moving: dict[str, tuple[np.ndarray, str]] = {}
     for element in points.iter("positions"):
         name, unit = element.get("axis", ""), element.get("unit", "")
-        values = _listed(element, size, f"{place}: positions of {name or 'an unnamed axis'}")
+        values = _read_positions(element, size, f"{place}: positions of {name or 'an unnamed axis'}")
         if values is not None and values.size > 1 and (values[0] != values[-1] or name == scan_axis):
             moving[name] = values, unit
     if not moving:
@@ -120,16 +99,17 @@ def _positions(points: Element, scan_axis: str, size: int, place: str) -> tuple[
     return values, f"{name} ({unit})" if unit else name, "two_theta" if name == "2Theta" and unit == "deg" else None
 
 
-def _listed(element: Element, size: int, place: str) -> np.ndarray | None:
+def _read_positions(element: Element, size: int, place: str) -> np.ndarray | None:
+    """Positions [size], or None for an axis at rest."""
     if (text := element.findtext("listPositions")) is not None:
-        values = pattern.numbers(text, place)
+        values = parse_numbers(text, place)
         if values.size != size:
             raise UserError(f"{place}: {values.size} values for {size} intensities; export it again")
         return values
     ends = [element.findtext(name) for name in ("startPosition", "endPosition")]
     if None in ends:
         return None
-    first, last = (pattern.numbers(text or "", place) for text in ends)
+    first, last = (parse_numbers(text or "", place) for text in ends)
     if first.size != 1 or last.size != 1:
         raise UserError(f"{place}: start and end must be one number each; export it again")
     return np.linspace(first[0], last[0], size)
@@ -139,18 +119,20 @@ def _wavelengths(measurement: Element) -> dict[str, str]:
     used = measurement.find("usedWavelength")
     if used is None:
         return {}
-    found = {child.tag: (child.text or "").strip() for child in used if (child.text or "").strip()}
-    wrong = [child.get("unit") for child in used if child.tag.startswith("k") and child.get("unit") != "Angstrom"]
-    intended = {} if wrong else {"intended wavelength": used.get("intended", "")}
-    return found | intended
+    values = {child.tag: (child.text or "").strip() for child in used if (child.text or "").strip()}
+    in_angstrom = all(child.get("unit") == "Angstrom" for child in used if child.tag.startswith("k"))
+    return values | ({"intended wavelength": used.get("intended", "")} if in_angstrom else {})
 
 
-def _described(root: Element, measurement: Element) -> dict[str, str]:
+def _describe(root: Element, measurement: Element) -> dict[str, str]:
     """Sample, tube and comments: what a person would look for in the header."""
-    paths = {"Anode": ".//anodeMaterial", "tension kV": ".//tension", "current mA": ".//current"}
-    found = {key: measurement.findtext(where) for key, where in paths.items()}
-    found |= {"sample": root.findtext("sample/name"), "sample id": root.findtext("sample/id")}
-    found["comment"] = "; ".join(
-        entry.text.strip() for entry in root.iter("entry") if entry.text and entry.text.strip()
-    )
-    return {key: value.strip() for key, value in found.items() if value and value.strip()}
+    comments = (entry.text.strip() for entry in root.iter("entry") if entry.text)
+    metadata = {
+        "Anode": measurement.findtext(".//anodeMaterial"),
+        "tension kV": measurement.findtext(".//tension"),
+        "current mA": measurement.findtext(".//current"),
+        "sample": root.findtext("sample/name"),
+        "sample id": root.findtext("sample/id"),
+        "comment": "; ".join(filter(None, comments)),
+    }
+    return {key: value.strip() for key, value in metadata.items() if value and value.strip()}

@@ -1,4 +1,4 @@
-"""Reads many pattern files: side by side in processes of their own, and from the cache what was read before."""
+"""Many pattern files: read side by side in processes of their own, and from the cache what was read before."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from tqdm import tqdm
 from xrd_jax.errors import UserError
 from xrd_jax.io import patterns
 from xrd_jax.io.patterns.pattern import Pattern
-from xrd_jax.io.reading import pattern_cache as caches
-from xrd_jax.io.reading import worker
+from xrd_jax.io.reading import pattern_cache, worker
 from xrd_jax.runtime.process import cores
 
-Result = tuple[Pattern, ...] | UserError
-MANY = 200  # below this, starting processes and looking into a cache takes longer than reading
-AHEAD = 8  # names sent to a worker ahead of its answers: they must fit into a pipe
-ROOT = Path(__file__).resolve().parents[3]
+ReadResult = tuple[Pattern, ...] | UserError
+MIN_PARALLEL_FILES = 200  # below this, starting processes and looking into a cache takes longer than reading
+MIN_FILES_PER_WORKER = 50
+NAMES_AHEAD = 8  # names sent to a worker ahead of its replies: they must fit into a pipe
+_PACKAGE_ROOT = Path(__file__).resolve().parents[3]
 
 
 @dataclasses.dataclass(frozen=True)
-class Reading:
-    """How many files are read.
+class BatchReader:
+    """Reads lists of files.
 
     Attributes:
       cache: keep what the files held, and take it from there the next time.
@@ -43,83 +43,83 @@ class Reading:
     progress: bool = False
     workers: int = 0
 
-    def read_all(self, files: Sequence[Path], allow_negative: bool = False) -> list[Result]:
-        """The scans of each file, or the error that it gives."""
-        if len(files) < MANY:
-            return [read_one(file, allow_negative) for file in files]
-        store = caches.open_store(files, allow_negative) if self.cache else None
-        results: list[Result | None] = list(store.take()) if store else [None] * len(files)
+    def read_all(self, files: Sequence[Path], allow_negative: bool = False) -> list[ReadResult]:
+        """Return the scans of each file, or the error that it gives."""
+        if len(files) < MIN_PARALLEL_FILES:
+            return [read_file(file, allow_negative) for file in files]
+        cache = pattern_cache.open_cache(files, allow_negative) if self.cache else None
+        results: list[ReadResult | None] = list(cache.get_all()) if cache else [None] * len(files)
         missing = [i for i, result in enumerate(results) if result is None]
         with tqdm(total=len(files), initial=len(files) - len(missing), unit=" files", desc="reading",
                   disable=not self.progress or not missing, mininterval=0.2) as bar:  # fmt: skip
             for i, result in self._read([files[i] for i in missing], allow_negative, bar.update):
                 results[missing[i]] = result
-        found = _one_axis([result for result in results if result is not None])
-        if store and missing:
-            store.keep(found, missing)
-        return found
+        complete = _share_axes([result for result in results if result is not None])
+        if cache and missing:
+            cache.store(complete, missing)
+        return complete
 
     def _read(
-        self, files: Sequence[Path], allow_negative: bool, tick: Callable[[int], object]
-    ) -> Iterator[tuple[int, Result]]:
-        """(place, result) of every file, in any order."""
-        count = min(self.workers or cores(), len(files) // (MANY // 4))
+        self, files: Sequence[Path], allow_negative: bool, advance: Callable[[int], object]
+    ) -> Iterator[tuple[int, ReadResult]]:
+        """(index, result) of every file, in any order."""
+        count = min(self.workers or cores(), len(files) // MIN_FILES_PER_WORKER)
         if count < 2:
             for i, file in enumerate(files):
-                yield i, read_one(file, allow_negative)
-                tick(1)
+                yield i, read_file(file, allow_negative)
+                advance(1)
             return
-        pool = _Pool(files, allow_negative, tick)
+        pool = _WorkerPool(files, allow_negative, advance)
         try:
             pool.run(count)
         finally:
             pool.stop()
-        for i, found in enumerate(pool.results):
-            # A worker that has gone says nothing; whatever it left is read here.
-            yield i, read_one(files[i], allow_negative) if found is None else found
+        for i, result in enumerate(pool.results):
+            # A worker that has died sends nothing; whatever it left is read here.
+            yield i, read_file(files[i], allow_negative) if result is None else result
 
 
-def read_one(file: Path, allow_negative: bool) -> Result:
-    """The scans of one file, or the error that it gives; a fault in a reader is an error too."""
+def read_file(file: Path, allow_negative: bool) -> ReadResult:
+    """Return the scans of one file, or the error that it gives; a fault in a reader is an error too."""
     try:
         return patterns.read_scans(file, allow_negative)
     except UserError as error:
         return error
     except Exception as error:
-        return _fault(file, f"{type(error).__name__}: {error}")
+        return _fault_error(file, f"{type(error).__name__}: {error}")
 
 
-def _fault(file: Path, what: str) -> UserError:
-    return UserError(f"{file}: cannot be read ({' '.join(what.split())[:200]}); copy or export it again")
+def _fault_error(file: Path, fault: str) -> UserError:
+    return UserError(f"{file}: cannot be read ({' '.join(fault.split())[:200]}); copy or export it again")
 
 
-def _one_axis(results: list[Result]) -> list[Result]:
+def _share_axes(results: list[ReadResult]) -> list[ReadResult]:
     """The same results with equal axes held in memory once."""
-    last, found = np.zeros(0), []
+    previous, shared = np.zeros(0), []
     for result in results:
         if isinstance(result, tuple):
             scans = []
-            for one in result:
-                if one.axis is not last and one.axis.shape == last.shape and np.array_equal(one.axis, last):
-                    one = dataclasses.replace(one, axis=last)
-                last = one.axis
-                scans.append(one)
+            for scan in result:
+                if scan.axis is not previous and np.array_equal(scan.axis, previous):
+                    scan = dataclasses.replace(scan, axis=previous)
+                previous = scan.axis
+                scans.append(scan)
             result = tuple(scans)
-        found.append(result)
-    return found
+        shared.append(result)
+    return shared
 
 
-class _Pool:
+class _WorkerPool:
     """Workers and the threads that talk to them; files are dealt out a few at a time."""
 
-    def __init__(self, files: Sequence[Path], allow_negative: bool, tick: Callable[[int], object]):
-        self.results: list[Result | None] = [None] * len(files)
-        self._files, self._allow_negative, self._tick = files, allow_negative, tick
+    def __init__(self, files: Sequence[Path], allow_negative: bool, advance: Callable[[int], object]):
+        self.results: list[ReadResult | None] = [None] * len(files)
+        self._files, self._allow_negative, self._advance = files, allow_negative, advance
         self._next, self._lock = 0, threading.Lock()
         self._workers: list[subprocess.Popen[bytes]] = []
 
     def run(self, count: int) -> None:
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        path = os.pathsep.join(filter(None, [str(_PACKAGE_ROOT), os.environ.get("PYTHONPATH")]))
         # One thread each, and the plain allocator: the parent's is tuned for training.
         settings = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "GLIBC_TUNABLES": ""}
         for _ in range(count):
@@ -133,38 +133,39 @@ class _Pool:
                     start_new_session=True,  # an interrupt is for this process, which stops its workers
                 )
             )
-        threads = [threading.Thread(target=self._talk, args=(one,), daemon=True) for one in self._workers]
+        threads = [threading.Thread(target=self._talk, args=(process,), daemon=True) for process in self._workers]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
 
     def stop(self) -> None:
-        for one in self._workers:
-            one.kill()
-            one.wait()
-            for stream in (one.stdin, one.stdout):
+        for process in self._workers:
+            process.kill()
+            process.wait()
+            for stream in (process.stdin, process.stdout):
                 if stream:
                     with contextlib.suppress(OSError):
                         stream.close()
 
-    def _talk(self, one: subprocess.Popen[bytes]) -> None:
-        assert one.stdin and one.stdout
-        answers = worker.Answers(typing.cast(typing.BinaryIO, one.stdout))
+    def _talk(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin and process.stdout
+        replies = worker.Replies(typing.cast(typing.BinaryIO, process.stdout))
         with contextlib.suppress(EOFError, OSError):
-            one.stdin.write(json.dumps({"allow_negative": self._allow_negative}).encode() + b"\n")
-            while mine := self._deal():
-                one.stdin.writelines(json.dumps(str(self._files[i])).encode() + b"\n" for i in mine)
-                one.stdin.flush()
-                for i in mine:
+            process.stdin.write(json.dumps({"allow_negative": self._allow_negative}).encode() + b"\n")
+            while indices := self._deal():
+                process.stdin.writelines(json.dumps(str(self._files[i])).encode() + b"\n" for i in indices)
+                process.stdin.flush()
+                for i in indices:
                     try:
-                        self.results[i] = answers.next()
+                        self.results[i] = replies.next()
                     except RuntimeError as fault:
-                        self.results[i] = _fault(self._files[i], str(fault))
+                        self.results[i] = _fault_error(self._files[i], str(fault))
                 with self._lock:
-                    self._tick(len(mine))
+                    self._advance(len(indices))
 
     def _deal(self) -> list[int]:
+        """Indices of the next files."""
         with self._lock:
-            begin, self._next = self._next, min(self._next + AHEAD, len(self._files))
+            begin, self._next = self._next, min(self._next + NAMES_AHEAD, len(self._files))
             return list(range(begin, self._next))

@@ -14,6 +14,7 @@ import dataclasses
 import datetime
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,79 +28,91 @@ _DATES = ("start_time", "end_time")
 _ARRAYS = ("axis", "intensity", "errors")
 
 
-def facts(one: Pattern) -> dict[str, Any]:
-    """All of a pattern but its arrays, as JSON."""
-    found = {field.name: getattr(one, field.name) for field in dataclasses.fields(one) if field.name not in _ARRAYS}
-    found |= {name: None if found[name] is None else found[name].isoformat() for name in _DATES}
-    return found | {"metadata": dict(one.metadata), "notes": list(one.notes)}
+def facts_to_json(pattern: Pattern) -> dict[str, Any]:
+    """Return all of a pattern but its arrays, as JSON."""
+    facts = {
+        field.name: getattr(pattern, field.name)
+        for field in dataclasses.fields(pattern)
+        if field.name not in _ARRAYS
+    }  # fmt: skip
+    facts |= {name: None if facts[name] is None else facts[name].isoformat() for name in _DATES}
+    return facts | {"metadata": dict(pattern.metadata), "notes": list(pattern.notes)}
 
 
-def pattern(found: dict[str, Any], axis: np.ndarray, intensity: np.ndarray, errors: np.ndarray | None) -> Pattern:
-    """The inverse of `facts`."""
-    dates = {name: found[name] and datetime.datetime.fromisoformat(found[name]) for name in _DATES}
-    return Pattern(axis, intensity, errors, **(found | dates | {"notes": tuple(found["notes"])}))
+def pattern_from_json(
+    facts: dict[str, Any], axis: np.ndarray, intensity: np.ndarray, errors: np.ndarray | None
+) -> Pattern:
+    """Return the pattern of `facts_to_json` and its arrays."""
+    dates = {name: facts[name] and datetime.datetime.fromisoformat(facts[name]) for name in _DATES}
+    return Pattern(axis, intensity, errors, **(facts | dates | {"notes": tuple(facts["notes"])}))
 
 
 def serve(source: BinaryIO, sink: BinaryIO) -> None:
-    """Reads files until the input ends."""
+    """Read files until the input ends."""
     allow_negative = json.loads(source.readline())["allow_negative"]
-    last = np.zeros(0)
+    axis = np.zeros(0)
     for line in source:
         try:
             scans = patterns.read_scans(Path(json.loads(line)), allow_negative)
         except UserError as error:
             _send(sink, {"error": str(error)}, [])
-            continue
         except Exception as error:  # a fault in a reader concerns one file, not the other ten thousand
             _send(sink, {"fault": f"{type(error).__name__}: {error}"}, [])
-            continue
-        heads, arrays = [], []
-        for one in scans:
-            again = one.axis.shape == last.shape and np.array_equal(one.axis, last)
-            last = one.axis
-            heads.append({"points": one.axis.size, "axis": not again, "errors": one.errors is not None, **facts(one)})
-            arrays += [*([] if again else [one.axis]), one.intensity, *([] if one.errors is None else [one.errors])]
-        _send(sink, {"scans": heads}, arrays)
+        else:
+            axis = send_scans(sink, scans, axis)
 
 
-def _send(sink: BinaryIO, head: dict[str, Any], arrays: list[np.ndarray]) -> None:
+def send_scans(sink: BinaryIO, scans: Sequence[Pattern], axis: np.ndarray) -> np.ndarray:
+    """Send the scans of a file; `axis` is the one sent last. Return the one that is so now."""
+    heads, arrays = [], []
+    for scan in scans:
+        is_new_axis, has_errors = not np.array_equal(scan.axis, axis), scan.errors is not None
+        axis = scan.axis
+        head = {"points": axis.size, "axis": is_new_axis, "errors": has_errors}
+        heads.append(head | facts_to_json(scan))
+        arrays += [*([axis] if is_new_axis else []), scan.intensity, *([scan.errors] if has_errors else [])]
+    _send(sink, {"scans": heads}, arrays)
+    return axis
+
+
+def _send(sink: BinaryIO, head: dict[str, Any], arrays: Sequence[np.ndarray | None]) -> None:
     sink.write(json.dumps(head).encode() + b"\n")
     for array in arrays:
         sink.write(np.ascontiguousarray(array, "<f8").tobytes())
     sink.flush()
 
 
-class Answers:
-    """The other end: reads what `serve` sends, one file at a time."""
+class Replies:
+    """The other end: receives what `serve` sends, one file at a time."""
 
     def __init__(self, stream: BinaryIO):
         self._stream, self._axis = stream, np.zeros(0)
 
     def next(self) -> tuple[Pattern, ...] | UserError:
-        """The next file's scans, or the error that it gave.
+        """Return the next file's scans, or the error that it gave.
 
         Raises:
-          EOFError: the worker has gone.
+          EOFError: the worker has died.
           RuntimeError: a fault in a reader.
         """
         line = self._stream.readline()
         if not line.endswith(b"\n"):
             raise EOFError
-        head = json.loads(line)
-        if "error" in head:
-            return UserError(head["error"])
-        if "fault" in head:
-            raise RuntimeError(head["fault"])
+        reply = json.loads(line)
+        if "error" in reply:
+            return UserError(reply["error"])
+        if "fault" in reply:
+            raise RuntimeError(reply["fault"])
         scans = []
-        for one in head["scans"]:
-            points, sent, uncertain = (one.pop(name) for name in ("points", "axis", "errors"))
-            if sent:
-                self._axis = self._floats(points)
-            intensity = self._floats(points)
-            scans.append(pattern(one, self._axis, intensity, self._floats(points) if uncertain else None))
+        for head in reply["scans"]:
+            points, is_new_axis, has_errors = (head.pop(name) for name in ("points", "axis", "errors"))
+            if is_new_axis:
+                self._axis = self._receive(points)
+            intensity = self._receive(points)
+            scans.append(pattern_from_json(head, self._axis, intensity, self._receive(points) if has_errors else None))
         return tuple(scans)
 
-    def _floats(self, count: int) -> np.ndarray:
+    def _receive(self, count: int) -> np.ndarray:
         data = self._stream.read(8 * count)
         if len(data) != 8 * count:
             raise EOFError

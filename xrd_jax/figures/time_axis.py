@@ -1,0 +1,82 @@
+"""The time axis of figures: its unit, its gaps, and rows of a map that leave gaps blank."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+from jaxtyping import Float, Int, Num
+
+from xrd_jax.series.record import PatternSeries
+
+GAP_FACTOR = 2.5  # a step this many times the usual one is a gap: nothing was measured, so nothing is drawn
+MAX_ROWS = 400  # about the pixels of a printed panel; more would only be dropped by the renderer
+
+
+def median_step(time: Num[np.ndarray, " T"]) -> float:
+    """Return the median step between successive times, ignoring repeated ones; 1 where there is none."""
+    steps = np.diff(time)
+    steps = steps[steps > 0]
+    return float(np.median(steps)) if steps.size else 1.0
+
+
+def gap_starts(time: Num[np.ndarray, " T"]) -> Int[np.ndarray, " G"]:
+    """Return the indices of the patterns that come first after a gap."""
+    return np.flatnonzero(np.diff(time) > GAP_FACTOR * median_step(time)) + 1
+
+
+def break_at_gaps(time: Num[np.ndarray, " T"], values: Num[np.ndarray, " T"]) -> tuple[np.ndarray, np.ndarray]:
+    """Return a curve (time, values) with NaN put into its gaps, so that a line drawn through it stops there."""
+    starts = gap_starts(time)
+    return np.insert(time, starts, np.nan), np.insert(values.astype(float), starts, np.nan)
+
+
+@dataclasses.dataclass(frozen=True)
+class TimeBins:
+    """Patterns in time order gathered into rows of a map.
+
+    Attributes:
+      edges: [R + 1] times at which rows begin and end.
+      starts: first pattern of every row that is not blank.
+      blank: positions among the starts before which a blank row stands.
+      total: number of patterns.
+    """
+
+    edges: np.ndarray
+    starts: np.ndarray
+    blank: np.ndarray
+    total: int
+
+    def average(self, values: Num[np.ndarray, "T C"]) -> Float[np.ndarray, "R C"]:
+        """Return the mean of each row's patterns, NaN in gaps."""
+        counts = np.diff(np.append(self.starts, self.total))
+        means = np.add.reduceat(values, self.starts, axis=0, dtype=np.float64) / counts[:, None]
+        return np.insert(means, self.blank, np.nan, axis=0)
+
+
+def time_bins(time: Num[np.ndarray, " T"], limit: int = MAX_ROWS) -> TimeBins:
+    """Gather increasing times into about `limit` rows at most, none of which reaches across a gap."""
+    half_step, size = median_step(time) / 2, math.ceil(time.size / limit)
+    bounds = [0, *gap_starts(time).tolist(), time.size]
+    edges: list[np.ndarray] = []
+    starts: list[np.ndarray] = []
+    blank: list[int] = []
+    for begin, end in itertools.pairwise(bounds):
+        firsts = np.arange(begin, end, size)
+        inner = (time[firsts[1:] - 1] + time[firsts[1:]]) / 2
+        edges.append(np.concatenate([[time[begin] - half_step], inner, [time[end - 1] + half_step]]))
+        blank.append(sum(row_starts.size for row_starts in starts))
+        starts.append(firsts)
+    return TimeBins(np.concatenate(edges), np.concatenate(starts), np.array(blank[1:], int), time.size)
+
+
+def time_unit(time: np.ndarray) -> tuple[float, str]:
+    """Return (seconds, label) of the unit that suits a span: hours, or minutes for short series."""
+    return (3600.0, "Time (h)") if np.ptp(time) >= 900 else (60.0, "Time (min)")
+
+
+def series_time_unit(series: PatternSeries, indices: np.ndarray) -> tuple[float, str]:
+    """Return (seconds, label) of the unit for the patterns `indices`, which may have no times but numbers."""
+    return time_unit(series.time[indices]) if series.timed else (1.0, "Pattern number")

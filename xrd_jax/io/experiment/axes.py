@@ -1,0 +1,110 @@
+"""The axis of a session, the one axis of all sessions, and what is masked on it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from xrd_jax.errors import UserError
+from xrd_jax.io.experiment.schema import ExperimentFile, MaskTable
+from xrd_jax.io.experiment.stack import AXIS_TOLERANCE, Stack
+from xrd_jax.io.patterns.pattern import KALPHA_MEAN
+from xrd_jax.series import lazy
+from xrd_jax.series.axis import DIFFRACTION_KINDS, Axis
+
+WAVELENGTH_TOLERANCE = 0.01  # Kα1 and the mean of both Kα lines differ by less; more is another source
+
+
+def session_axis(experiment: ExperimentFile, stack: Stack, messages: list[str]) -> Axis:
+    """Return the axis of a session, by the experiment file or else by what the pattern files state.
+
+    Raises UserError where neither says what it is, they contradict each other, or a wavelength is missing.
+    """
+    table, place, name = experiment.axis, experiment.place("axis"), stack.names[0]
+    kind = table.kind or stack.kind
+    if kind is None:
+        raise UserError(f'{place} kind is missing and {name} does not say it; add one such as "two_theta"')
+    if stack.kind not in (None, kind):
+        raise UserError(f"{place} kind = '{kind}', but {name} states {stack.kind}; mend it or leave it out")
+    values = stack.axis * (table.scale if stack.kind is None else 1.0)
+    if table.first is not None and table.last is not None:
+        values = np.linspace(table.first * table.scale, table.last * table.scale, values.size)
+    wavelength = table.wavelength or stack.wavelength
+    if wavelength is None and kind in DIFFRACTION_KINDS:
+        raise UserError(f"{place} wavelength is missing; give it in Å, such as wavelength = 1.5406: none is assumed")
+    if kind == "two_theta" and not -180 <= values[0] < values[-1] <= 180:
+        raise UserError(f"{name}: positions {values[0]:g} to {values[-1]:g} are no 2θ in degrees; mend [axis]")
+    messages += _wavelength_warnings(table.wavelength, stack)
+    return Axis(values, kind, wavelength)
+
+
+def _wavelength_warnings(given: float | None, stack: Stack) -> list[str]:
+    if given is None:
+        return []
+    warnings, opening = [], f"Check the wavelength: {given:g} Å is given, but"
+    anode = stack.metadata.get("Anode", "")
+    usual = KALPHA_MEAN.get(anode)
+    if usual is not None and abs(given / usual - 1) >= WAVELENGTH_TOLERANCE:
+        warnings.append(f"{opening} the patterns name a {anode} anode (Kα {usual:g} Å).")
+    if stack.wavelength is not None and abs(given / stack.wavelength - 1) > WAVELENGTH_TOLERANCE:
+        warnings.append(f"{opening} the files state {stack.wavelength:g} Å.")
+    return warnings
+
+
+def common_axis(experiment: ExperimentFile, axes: Sequence[Axis]) -> Axis:
+    """Return the axis of the first session. Raises UserError where another session differs from it."""
+    first = axes[0]
+    for session, axis in zip(experiment.sessions, axes, strict=True):
+        place = f"{experiment.place(session.label)} '{session.name}'"
+        is_alike = axis.values.size == first.values.size and axis.kind == first.kind
+        tolerance = AXIS_TOLERANCE * np.median(np.diff(first.values))
+        if not is_alike or np.abs(axis.values - first.values).max() > tolerance:
+            extents = [f"{a.values.size} channels of {a.kind} from {a.values[0]:g} to {a.values[-1]:g}"
+                       for a in (axis, first)]  # fmt: skip
+            raise UserError(f"{place} has {extents[0]}, the first session {extents[1]}; export all on one axis")
+        if axis.wavelength != first.wavelength and first.kind == "two_theta":
+            raise UserError(f"{place} was measured at another wavelength, {axis.wavelength} Å instead of "
+                            f"{first.wavelength} Å; export all sessions as q")  # fmt: skip
+    return first
+
+
+def refuse_windows_off_axis(experiment: ExperimentFile, axis: Axis) -> None:
+    """Raise UserError for an entry of [windows] that holds no part of the axis."""
+    first, last = axis.values[[0, -1]]
+    for name, (low, high) in experiment.windows.items():
+        if high < first or low > last:
+            raise UserError(
+                f"{experiment.place('windows')} {name} = [{low:g}, {high:g}] lies off the axis, which runs from "
+                f"{first:g} to {last:g}; mend it"
+            )
+
+
+def apply_mask(
+    mask: MaskTable, axis: Axis, intensity: np.ndarray | lazy.LazyRows
+) -> tuple[Axis, np.ndarray | lazy.LazyRows]:
+    """Return axis and intensities [T, N] without the masked channels, or with straight lines across them."""
+    positions = axis.values
+    hidden = np.zeros(positions.size, bool)
+    for low, high in mask.channels:
+        is_inside = (positions >= low) & (positions <= high)
+        if not is_inside.any():
+            raise UserError(f"[mask] channels [{low:g}, {high:g}] hides no channel of {positions[0]:g} to "
+                            f"{positions[-1]:g}; mend it")  # fmt: skip
+        hidden |= is_inside
+    if not hidden.any():
+        return axis, intensity
+    shown = np.flatnonzero(~hidden)
+    if shown.size < 2:
+        raise UserError("[mask] channels hides all but one channel; mend it")
+    if not mask.fill:
+        return dataclasses.replace(axis, values=positions[shown]), lazy.columns(intensity, shown)
+    if isinstance(intensity, lazy.LazyRows):
+        raise UserError("[mask] fill = true changes patterns, and these are so many that they stay on disk; remove it")
+    filled = intensity.astype(np.float64)
+    right = np.clip(np.searchsorted(shown, np.arange(positions.size)), 1, shown.size - 1)[hidden]
+    left, right = shown[right - 1], shown[right]
+    share = np.clip((positions[hidden] - positions[left]) / (positions[right] - positions[left]), 0.0, 1.0)
+    filled[:, hidden] = (1 - share) * intensity[:, left] + share * intensity[:, right]
+    return axis, np.round(filled).astype(intensity.dtype) if intensity.dtype.kind == "i" else filled
