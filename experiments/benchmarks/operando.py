@@ -143,7 +143,7 @@ def main(argv: Sequence[str]) -> None:
     compilation.enable_compilation_cache()  # seeds of one split share their programs
     series, config = load()
     results: dict[str, dict[str, Any]] = {target: {} for target in TARGETS}
-    heads = ["target", "split", "trained / verified", "network", "mean of networks", "PLS", "3-NN", "line in time"]
+    heads = ["target", "split", "trained / tested", "network", "mean of networks", "PLS", "3-NN", "line in time"]
     heads.append("constant")
     print("| " + " | ".join([*heads, "state: network / 3-NN (%)"]) + " |\n|" + "---|" * 10, flush=True)
     for target, names in TARGETS.items():

@@ -33,7 +33,7 @@ from xrd_jax.series.axis import AXIS_UNITS
 
 _INPUTS = flags.DEFINE_integer("inputs", 2000, "How many files to try.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the first input; input i uses seed + i.")
-_DATA = flags.DEFINE_string("data", "", "Folder of real files to harm as well.")
+_DATA = flags.DEFINE_string("data", "", "Folder of real files to damage as well.")
 _JSON = flags.DEFINE_string("json", "", "Where to write the figures.")
 _KEEP = flags.DEFINE_string("keep", "", "Folder for inputs that failed.")
 

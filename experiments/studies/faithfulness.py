@@ -35,8 +35,7 @@ from xrd_jax.explain.methods import CONTROLS
 from xrd_jax.explain.verdict import Evidence, judge
 from xrd_jax.figures import explanations, style
 from xrd_jax.files import write_bytes
-from xrd_jax.information.shapley import default_windows
-from xrd_jax.information.shapley import shapley_of_windows
+from xrd_jax.information.shapley import default_windows, shapley_of_windows
 
 PLAIN, SHUFFLED = "plain", "shuffled"
 BESIDE_SHAPLEY = ("own_attention", "ensemble_noise", "gradient_noise", "contrast_gradients", "vaw", *CONTROLS)
@@ -182,8 +181,7 @@ def draw_precisions(explained: Mapping[str, Any]) -> Figure:
 
 def blind_verdicts(record: Mapping[str, Mapping[str, Any]]) -> str:
     """Return how verdicts that know nothing of the truth compare with those that do."""
-    # (whether the verdict without the truth supports the map, whether that with it does, the map)
-    verdicts = [
+    verdicts = [  # (is the map supported without the truth, is it with the truth, the map)
         (judge(_blind_evidence(scores, method)).word == "supported", scores[method]["verdict"] == "supported", method)
         for scores in (target["methods"] for run in record.values() for target in run["explained"]["targets"].values())
         for method in scores if method not in CONTROLS

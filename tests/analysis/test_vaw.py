@@ -9,10 +9,15 @@ import pytest
 
 from xrd_jax.analysis.metrics import mean_and_std
 from xrd_jax.analysis.neighbours import baseline_scores, nearest_indices
-from xrd_jax.analysis.vaw import register, standardise, window_shares
+from xrd_jax.analysis.vaw import max_over_keys, register, standardise, window_shares
 from xrd_jax.commands.report import experiment_name
 from xrd_jax.preprocessing.prepare import prepare
 from xrd_jax.preprocessing.targets import target_specs
+
+
+def test_raw_vaw_is_the_largest_weight_of_each_query():
+    attention = np.array([[[0.1, 0.8, 0.1], [0.5, 0.2, 0.3], [0.3, 0.1, 0.6]]])
+    np.testing.assert_allclose(max_over_keys(attention), [[0.8, 0.5, 0.6]])
 
 
 def test_standardised_maps_span_zero_to_one_and_ignore_scale():

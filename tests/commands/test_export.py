@@ -10,6 +10,7 @@ import subprocess
 import sys
 import typing
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -136,7 +137,7 @@ def test_every_choice_of_network_is_covered():
 def test_one_seed_is_that_seed(tmp_path):
     run, sample = runs.trained(), runs.series().subset(np.arange(9))
     alone = export.select_seed(run, 4)
-    exported = export.program(alone)(sample.intensity.astype(np.float32))
+    exported = export.program(alone)(jnp.asarray(sample.intensity, jnp.float32))
     for name, values in run.predict(sample).items():
         np.testing.assert_allclose(exported[name], values[1], atol=1e-5)
         np.testing.assert_array_equal(exported[f"{name}_std"], 0.0)
@@ -173,7 +174,7 @@ def test_refusals_are_one_line(tmp_path, monkeypatch):
         ({"model": ModelConfig(precision="bfloat16")}, "use --format=jax"),
     ):
         with pytest.raises(UserError, match=message):
-            export._refuse(dataclasses.replace(run, config=dataclasses.replace(run.config, **part)), "onnx")
+            export.refuse_unsupported(dataclasses.replace(run, config=dataclasses.replace(run.config, **part)), "onnx")
 
     def without(name, *rest):
         if name == "onnxruntime":

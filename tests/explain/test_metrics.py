@@ -60,9 +60,8 @@ def test_scores_ignore_the_scale_and_ranks_any_monotone_map():
     for score in (metrics.auprc, metrics.overlap):
         assert score(curve, TRUTH) == score(np.exp(5 * curve), TRUTH)
     assert metrics.spearman(curve, other) == metrics.spearman(curve**3, np.exp(other))
-    curves = rng.random((4, 20))
-    scaled = curves * rng.uniform(1, 9, (4, 1))
-    np.testing.assert_array_equal(metrics.unstable_channels(curves), metrics.unstable_channels(scaled))
+    curves, scale = rng.random((4, 20)), rng.uniform(1, 9, (4, 1))
+    np.testing.assert_array_equal(metrics.unstable_channels(curves), metrics.unstable_channels(scale * curves))
     assert metrics.stability(curves) == pytest.approx(metrics.stability(curves**3))
 
 
@@ -102,7 +101,7 @@ def test_interval_is_that_of_scipy():
 
 
 def test_channels_that_seeds_do_not_share_are_unstable():
-    curves = np.tile(np.array([4.0, 4.0, 4.0, 4.0]), (5, 1))
+    curves = np.full((5, 4), 4.0)
     curves[:, 2] = [0.0, 9.0, 0.0, 9.0, 1.0]
     assert metrics.unstable_channels(curves).tolist() == [False, False, True, False]
     assert metrics.unstable_channels(curves[:1]).all()
@@ -142,8 +141,7 @@ GOOD = Evidence(
 )
 def test_verdicts(changes, word):
     verdict = judge(dataclasses.replace(GOOD, **changes))
-    assert verdict.word == word and verdict.reason
-    assert "\n" not in verdict.reason and "nan" not in verdict.reason
+    assert verdict.word == word and verdict.reason and "\n" not in verdict.reason and "nan" not in verdict.reason
 
 
 def sparse_run(series):

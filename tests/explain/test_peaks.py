@@ -14,11 +14,7 @@ from xrd_jax.config.cell import Cell
 from xrd_jax.errors import UserError
 from xrd_jax.explain import importance, peak_tracking, peak_windows
 from xrd_jax.explain.peak_windows import find_windows
-from xrd_jax.physics import forward_model
-from xrd_jax.physics import peak_positions
-from xrd_jax.physics import profile
-from xrd_jax.physics import sessions
-from xrd_jax.physics import simulate
+from xrd_jax.physics import forward_model, peak_positions, profile, sessions, simulate
 from xrd_jax.physics.reflections import Reflection, Track
 from xrd_jax.series import axis as series_axis
 from xrd_jax.series.axis import Axis, Target
@@ -73,8 +69,8 @@ def test_positions_obey_bragg_on_every_axis():
     np.testing.assert_allclose(q, 4 * np.pi * np.sin(np.radians(angle) / 2) / CU, rtol=1e-12)
     np.testing.assert_array_equal(series_axis.bragg_positions(d, Axis(np.array([1.0, 2.0]), "d")), d)
     assert np.isnan(series_axis.bragg_positions(0.7, AXIS))
-    for axis, words in ((Axis(np.array([1.0, 2.0])), "wavelength"), (Axis(np.array([1.0, 2.0]), "energy"), "energy")):
-        with pytest.raises(UserError, match=words):
+    for axis, message in ((Axis(np.array([1.0, 2.0])), "wavelength"), (Axis(np.array([1.0, 2.0]), "energy"), "energy")):
+        with pytest.raises(UserError, match=message):
             series_axis.bragg_positions(d, axis)
 
 
@@ -221,17 +217,15 @@ def some_rows(seeds: int) -> list[importance.ImportanceRow]:
     windows = peak_windows._disjoint(peak_windows._group_overlapping(make_tracks(32.0, 36.0, 36.2)), axis)
     change = np.linspace(-0.02, 0.02, seeds) if seeds > 1 else np.zeros(1)
     values = {"P 001": 0.25 + change, "P 002 + 003": 0.525 - change, "elsewhere": np.full(seeds, 0.225)}
-    return importance.importance_rows(
-        {"voltage": values, "mode": values}, windows, {"voltage": "supported", "mode": "unstable"}
-    )
+    verdicts = {"voltage": "supported", "mode": "unstable"}
+    return importance.importance_rows(dict.fromkeys(verdicts, values), windows, verdicts)
 
 
 @pytest.mark.parametrize("seeds", [1, 5])
 def test_file_says_what_the_rows_say(tmp_path, seeds):
     rows, path = some_rows(seeds), tmp_path / "importance.csv"
     importance.write(path, rows)
-    with open(path, newline="") as file:
-        lines = list(csv.DictReader(file))
+    lines = list(csv.DictReader(path.read_text().splitlines()))
     assert tuple(lines[0]) == importance.COLUMNS
     for line, row in zip(lines, rows, strict=True):
         assert (line["target"], line["phase"], line["hkl"], line["peak"]) == row[:4]

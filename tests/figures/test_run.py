@@ -137,7 +137,7 @@ def test_spread_keeps_order_distance_and_limits():
     np.testing.assert_allclose(placed[:4], [0.1, 0.41, 0.51, 0.61])
 
 
-def test_confusion_counts_every_verification_pattern_of_every_seed():
+def test_confusion_counts_every_held_out_pattern_of_every_seed():
     series = make(sessions=2)
     outputs, specs, _ = learnt(series, 3)
     outputs["mode"] = np.broadcast_to(np.eye(4)[series.targets["mode"].values], outputs["mode"].shape)
@@ -147,13 +147,13 @@ def test_confusion_counts_every_verification_pattern_of_every_seed():
     assert axes.get_title(loc="right").startswith("accuracy 100 ± 0 %")
 
 
-def test_other_axes_and_sessions_without_verification_patterns():
+def test_other_axes_and_sessions_without_held_out_patterns():
     series = make(sessions=2)
     series = dataclasses.replace(series, axis=Axis(np.geomspace(1, 5, 100), "d"), reflections={"a": 1.2, "far": 9.0})
     assert run.patterns_and_curves(series).axes[0].get_xlabel() == "d (Å)"
     outputs, specs, _ = learnt(series, 1)
     figure = run.predictions(series, np.arange(20), outputs, specs)
-    assert "no verification patterns" in [a.get_title(loc="right") for a in figure.axes]
+    assert "no held-out patterns" in [a.get_title(loc="right") for a in figure.axes]
 
 
 def test_saved_files_are_deterministic_and_carry_their_labels(tmp_path):

@@ -16,22 +16,15 @@ from xrd_jax.series.axis import Axis, bragg_positions
 
 CU = 1.540593
 WIDE = Axis(np.linspace(10.0, 90.0, 800), "two_theta", CU)
+HEXAGONAL = (90.0, 90.0, 120.0)
 CELLS = {
     # name -> (a, b, c, alpha, beta, gamma), space group, atoms (element, x, y, z)
     "Al": ((4.0494,) * 3 + (90.0,) * 3, "F m -3 m", [("Al", 0, 0, 0)]),
     "Si": ((5.4309,) * 3 + (90.0,) * 3, "F d -3 m :1", [("Si", 0, 0, 0)]),
     "NaCl": ((5.6402,) * 3 + (90.0,) * 3, "F m -3 m", [("Na", 0, 0, 0), ("Cl", 0.5, 0.5, 0.5)]),
     "Fe": ((2.8665,) * 3 + (90.0,) * 3, "I m -3 m", [("Fe", 0, 0, 0)]),
-    "graphite": (
-        (2.464, 2.464, 6.711, 90.0, 90.0, 120.0),
-        "P 63/m m c",
-        [("C", 0, 0, 0.25), ("C", 1 / 3, 2 / 3, 0.25)],
-    ),
-    "NMC": (
-        (2.870, 2.870, 14.240, 90.0, 90.0, 120.0),
-        "R -3 m :H",
-        [("Li", 0, 0, 0.5), ("Ni", 0, 0, 0), ("O", 0, 0, 0.2412)],
-    ),
+    "graphite": ((2.464, 2.464, 6.711, *HEXAGONAL), "P 63/m m c", [("C", 0, 0, 0.25), ("C", 1 / 3, 2 / 3, 0.25)]),
+    "NMC": ((2.870, 2.870, 14.240, *HEXAGONAL), "R -3 m :H", [("Li", 0, 0, 0.5), ("Ni", 0, 0, 0), ("O", 0, 0, 0.2412)]),
 }
 
 
@@ -55,14 +48,9 @@ def read(folder: Path, name: str, axis: Axis = WIDE, **options) -> dict[str, Ref
 @pytest.mark.parametrize(
     ("name", "hkl", "two_theta"),
     # Analytic: 2 arcsin(λ √(h² + k² + l²)/2a), and with 1/d² = 4/3 (h² + hk + k²)/a² + l²/c².
-    [
-        ("Al", "111", 38.473),
-        ("Al", "200", 44.720),
-        ("Si", "111", 28.443),
-        ("Si", "220", 47.304),
-        ("graphite", "002", 26.543),
-    ],
-)
+    [("Al", "111", 38.473), ("Al", "200", 44.720), ("Si", "111", 28.443), ("Si", "220", 47.304),
+     ("graphite", "002", 26.543)],
+)  # fmt: skip
 def test_lines_lie_where_bragg_puts_them(tmp_path, name, hkl, two_theta):
     line = read(tmp_path, name)[hkl]
     assert line.phase == name

@@ -42,19 +42,10 @@ def test_presets_survive_json(name):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [
-        ("source", "Fe"),
-        ("channels", 0),
-        ("exposure_s", -1.0),
-        ("hysteresis", 1.5),
-        ("flux_sigma", float("nan")),
-        ("rates", ()),
-        ("rates", ("1C", "1C")),
-        ("session_offset_deg", (0.01,)),
-        ("lattice", NMC811[::-1]),
-        ("start_deg", 170.0),
-    ],
-)
+    [("source", "Fe"), ("channels", 0), ("exposure_s", -1.0), ("hysteresis", 1.5), ("flux_sigma", float("nan")),
+     ("rates", ()), ("rates", ("1C", "1C")), ("session_offset_deg", (0.01,)), ("lattice", NMC811[::-1]),
+     ("start_deg", 170.0)],
+)  # fmt: skip
 def test_bad_fields_are_named_in_one_line(field, value):
     with pytest.raises(UserError) as caught:
         dataclasses.replace(CELL, **{field: value})
@@ -126,15 +117,9 @@ def test_012_crosses_aluminium():
 
 @pytest.mark.parametrize(
     ("stage", "first", "last"),
-    [
-        ("1'", 26.5, 26.4),
-        ("4L", 26.0, 25.9),
-        ("3L", 25.8, 25.7),
-        ("2L", 25.5, 25.4),
-        ("2", 25.3, 25.3),
-        ("1", 24.0, 24.0),
-    ],
-)
+    [("1'", 26.5, 26.4), ("4L", 26.0, 25.9), ("3L", 25.8, 25.7), ("2L", 25.5, 25.4), ("2", 25.3, 25.3),
+     ("1", 24.0, 24.0)],
+)  # fmt: skip
 def test_graphite_positions_with_copper(stage, first, last):
     assert layer_positions(CELL)[stage] == pytest.approx((first, last), abs=0.1)
 
@@ -195,14 +180,10 @@ def test_sine_of_the_angle_is_proportional_to_the_wavelength(source):
     assert float(back) == pytest.approx(2.338, rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    "cell",
-    [
-        *PRESETS.values(),
-        Cell(source="Mo", start_deg=5.0, step_deg=0.01),
-        Cell(source="Co", start_deg=14.0, step_deg=0.025),
-    ],
-)
+OTHER_SOURCES = (Cell(source="Mo", start_deg=5.0, step_deg=0.01), Cell(source="Co", start_deg=14.0, step_deg=0.025))
+
+
+@pytest.mark.parametrize("cell", [*PRESETS.values(), *OTHER_SOURCES])
 def test_windows_do_not_overlap_and_hold_their_reflections(cell):
     windows = named_windows(cell)
     spans = sorted(windows.values())

@@ -60,7 +60,7 @@ def trained() -> Run:
     step_config = step.make_step_config(model, specs, config.prepare, config.train, prepared.train.size)
     initialise = step.over_seeds(lambda seed: step.init_state(step_config, seed), config.seeds, shared=0)
     store = Checkpoints(path / "checkpoints")
-    store.save(1, initialise(jnp.asarray(config.seed_list(), jnp.int32)), {"loss": 1.0})
+    store.save(1, jax.jit(initialise)(jnp.asarray(config.seed_list(), jnp.int32)), {"loss": 1.0})
     store.close()
     return xrd_jax.open_run(path)
 
@@ -74,7 +74,7 @@ def untrained(data: PatternSeries, config: Config) -> Run:
     def perturb(leaf):
         return np.asarray(leaf) + random.uniform(0.0, 0.3, leaf.shape).astype(np.float32)
 
-    variables = jax.vmap(model.init)(jax.random.split(jax.random.key(1), config.seeds))
+    variables = jax.jit(jax.vmap(model.init))(jax.random.split(jax.random.key(1), config.seeds))
     variables = {name: jax.tree.map(perturb, part) for name, part in variables.items()}
     return Run(Path("memory"), config, specs, prepared.statistics, model, variables)
 

@@ -8,8 +8,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
+
+
+def max_over_keys(attention: Float[jax.Array | np.ndarray, "*B L L"]) -> Float[jax.Array, "*B L"]:
+    """Return the raw VAW: for every query the largest weight that it gives to any key.
+
+    Predictions take the same numbers from `models.attention_kernel`, which never writes the matrix.
+
+    Args:
+      attention: [B, L (query), L (key)], as `Run.attention` gives it.
+    """
+    return jnp.max(jnp.asarray(attention), axis=-1)
 
 
 def standardise(vaw: Float[np.ndarray, "*S L"]) -> Float[np.ndarray, "*S L"]:

@@ -61,7 +61,7 @@ def export(
     for name in EXTRAS[form]:
         _import_extra(name)
     run = select_seed(open_run(workdir), seed)
-    _refuse(run, form)
+    refuse_unsupported(run, form)
     folder = Path(out) if out else run.path / "export"
     files.claim_directory(folder, FILE_NAMES[form], overwrite, "--out")
     reference = novelty.load(run, console)
@@ -71,7 +71,7 @@ def export(
     differences = largest_differences(run, load_artefact(form, content), patterns)
     record["sha256"] = hashlib.sha256(content).hexdigest()
     record["largest_difference"] = differences
-    record["checked_on"] = f"{len(patterns)} {'verification patterns' if reference else 'made-up patterns'}"
+    record["checked_on"] = f"{len(patterns)} {'held-out patterns' if reference else 'made-up patterns'}"
     file = folder / FILE_NAMES[form]
     files.write_bytes(file, content)
     files.write_json(folder / f"model.{form}.json", record)
@@ -147,7 +147,7 @@ def largest_differences(run: Run, call: Call, patterns: Float[np.ndarray, "b N"]
     return differences
 
 
-def _refuse(run: Run, form: str) -> None:
+def refuse_unsupported(run: Run, form: str) -> None:
     if run.config.prepare.baseline != "none":
         raise UserError(
             f"{run.path}: prepare.baseline={run.config.prepare.baseline} calls a library for every pattern and cannot "

@@ -45,21 +45,12 @@ class TargetErrors(NamedTuple):
             return None
         return (self.neighbours - self.network) / (self.neighbours - self.posterior)
 
-    def as_json(self) -> dict[str, float | None]:
-        return {
-            "lookup": self.neighbours, "network": self.network, "posterior": self.posterior, "bound": self.bound,
-            "way": self.progress,
-        }  # fmt: skip
-
 
 def report(config: Config, workdir: str, echo: Callable[[str], None]) -> Path:
     """Write what is known about the simulated cell of `config`, or of the run that `workdir` holds.
 
     Files: curves.csv, table.md, information.json and figures/information.png, .svg; in a run's directory they lie in
-    its folder 'information'.
-
-    Returns:
-      the folder with the files.
+    its folder 'information', which is returned.
 
     Raises:
       UserError: the run was not trained on the simulated cell, or a file cannot be read or written.
@@ -77,7 +68,8 @@ def report(config: Config, workdir: str, echo: Callable[[str], None]) -> Path:
     lines = [*_error_table(errors), "", *_window_table(windows, information, shares, shapley)]
     files.write_bytes(folder / "table.md", ("\n".join(lines) + "\n").encode())
     files.write_csv(folder / "curves.csv", _curve_rows(information))
-    standing = {target: error.as_json() for target, error in errors.items()}
+    keys = ("lookup", "network", "posterior", "bound", "way")
+    standing = {target: dict(zip(keys, (*error, error.progress), strict=True)) for target, error in errors.items()}
     files.write_json(folder / "information.json", {"standing": standing, "shapley": shapley, "shares": shares})
     style.save(figure(cell, information), folder / "figures", "information")
     messages = [describe_errors(target, error) for target, error in errors.items()]
@@ -107,25 +99,20 @@ def target_errors(
     """Return target -> errors of nearest neighbours, network, posterior and bound, in mV or %."""
     errors = {}
     for target, posterior in scores.items():
-        is_voltage = target == "voltage"
-        key = "mae" if is_voltage else "accuracy"
-        error = _millivolts if is_voltage else _percent_wrong
+        key = "mae" if target == "voltage" else "accuracy"
         network = neighbours = None
         if metrics is not None and target in metrics["targets"]:
-            network = error(metrics["targets"][target][key]["mean"])
+            network = _error(target, metrics["targets"][target][key]["mean"])
             baseline = metrics.get("baseline_3nn", {}).get(metrics["split"])
-            neighbours = error(baseline[target][key]) if baseline is not None else None
-        bound = 1e3 * float(np.nanmean(information.bound)) if is_voltage else None
-        errors[target] = TargetErrors(neighbours, network, error(posterior), bound)
+            neighbours = _error(target, baseline[target][key]) if baseline is not None else None
+        bound = 1e3 * float(np.nanmean(information.bound)) if target == "voltage" else None
+        errors[target] = TargetErrors(neighbours, network, _error(target, posterior), bound)
     return errors
 
 
-def _millivolts(mae: float) -> float:
-    return 1e3 * mae
-
-
-def _percent_wrong(accuracy: float) -> float:
-    return 100.0 * (1.0 - accuracy)
+def _error(target: str, score: float) -> float:
+    """A mean absolute error in V as mV, an accuracy as % wrong."""
+    return 1e3 * score if target == "voltage" else 100.0 * (1.0 - score)
 
 
 def describe_errors(target: str, error: TargetErrors) -> str:

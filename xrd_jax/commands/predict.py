@@ -96,7 +96,7 @@ def _findings(run: Run, reference: novelty.Reference | None, predicted: Predicti
     if reference is not None:
         count = int(np.count_nonzero(predicted.distance > 1))
         line = f"{count} of {len(batch)} patterns are unlike all training patterns"
-        usual = f"(distance above 1, as for {100 * novelty.FALSE_ALARM_RATE:g} % of the verification patterns)"
+        usual = f"(distance above 1, as for {100 * novelty.FALSE_ALARM_RATE:g} % of the held-out patterns)"
         is_doubtful = count > max(2, 5 * novelty.FALSE_ALARM_RATE * len(batch))
         median = f"; median distance {np.median(predicted.distance):.2g}. Doubt their predictions."
         yield f"{batch.title}: {'WARNING: ' if is_doubtful else ''}{line} {usual}{median if is_doubtful else '.'}"

@@ -60,7 +60,7 @@ def train_and_report(
         create_or_resume(path, config, prepared, make_model(config, prepared)[1], overwrite)
     distributed.barrier("run directory")
     train_count, test_count = prepared.train.size, prepared.test.size
-    console.echo(f"{train_count} patterns to train on, {test_count} to verify (split: {config.prepare.split})")
+    console.echo(f"{train_count} patterns to train on, {test_count} held out (split: {config.prepare.split})")
     if distributed.is_primary():
         run, result = _train_as_primary(path, series, prepared, config, console, started)
     else:

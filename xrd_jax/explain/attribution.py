@@ -50,9 +50,8 @@ class _BlockInputs(NamedTuple):
 
 def untrained(run: Run) -> Run:
     """Return the same networks before their first step: a map that they share owes nothing to what was learnt."""
-    keys = [jax.random.fold_in(jax.random.key(seed), step.INIT) for seed in run.config.seed_list()]
-    variables = [run.model.init(key) for key in keys]
-    return dataclasses.replace(run, variables=jax.tree.map(lambda *leaves: jnp.stack(leaves), *variables))
+    keys = jnp.stack([jax.random.fold_in(jax.random.key(seed), step.INIT) for seed in run.config.seed_list()])
+    return dataclasses.replace(run, variables=jax.jit(jax.vmap(run.model.init))(keys))
 
 
 def offset_of_method(run: Run, method: str) -> float:

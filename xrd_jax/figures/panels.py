@@ -199,7 +199,7 @@ def draw_curve_beside(
 def score_text(per_seed: Float[np.ndarray, " S"], name: str, unit: str) -> str:
     """Return a score over seeds as text, such as 'MAE 10.2 ± 0.3 mV (3 seeds)'."""
     if not per_seed.size:
-        return "no verification patterns"
+        return "no held-out patterns"
     mean = abs(float(per_seed.mean()))
     digits = max(0, 2 - math.floor(math.log10(mean))) if mean > 0 else 1
     text = f"{name} {per_seed.mean():.{digits}f}"

@@ -1,18 +1,12 @@
-"""What every channel can tell: the information of a simulated cell about voltage, mode and rate, known exactly.
+"""The information of every channel of a simulated cell about voltage, mode and rate, known exactly.
 
-A frame has the expected channels y and their noise covariance C (photons, carried through the resizing). With the
-derivative by the voltage along the cell's own path, y', and those by flux, zero shift, background and the position of a
-decoy, Z, all whitened by the symmetric C^-1/2,
+    J = |r|²,  r = (1 - Z (Zᵀ Z)⁻¹ Zᵀ) y'
 
-    J = |r|²,  r = (1 - Z (Zᵀ Z)⁻¹ Zᵀ) y',
-
-is the Fisher information about the voltage when mode and rate are known and nothing else is, and r_l² is what channel
-l brings to it. For a class, y' is replaced by the difference from the nearest state s of another class, y(s) - y: r_l²
-is then the channel's part of the divergence that separates the two. A mean absolute error of an unbiased Gaussian
-estimate cannot fall below √(2/π) J^-1/2 [1].
-
-Whitening by the symmetric root keeps every channel what it is, and changes next to nothing: bins that share a channel,
-or samples of a spline, are correlated by a few percent.
+is the Fisher information about the voltage when mode and rate are known, and r_l² the part of channel l. y' is the
+derivative of the expected channels y by the voltage along the cell's path, Z those by flux, zero shift, background and
+decoy, all whitened by the symmetric C^-1/2 of the photons' covariance C. For a class, y' is y(s) - y with the nearest
+state s of another class, and J a divergence. The mean absolute error of an unbiased Gaussian estimate cannot fall below
+√(2/π) J^-1/2 [1].
 
 Reference:
   [1] S. M. Kay, Fundamentals of Statistical Signal Processing: Estimation Theory, Prentice Hall (1993), chapter 3.
@@ -56,13 +50,11 @@ class ChannelInformation:
     Attributes:
       centres: [L] positions in degrees.
       is_analysed: [T] whether a frame lies in the window.
-      shares: target -> [T, L], float32: each channel's share of the frame's information; a row sums to 1 or is 0.
-      total: target -> [T]: Fisher information about 'voltage' in 1/V²; divergence, in variances of the noise, from the
-        nearest state of another class.
-      bound: [T] V, the least mean absolute error of the voltage, √(2/π) J^-1/2; NaN outside the window.
-      bits: target -> [L] mutual information of one channel alone and the target (the voltage in equally frequent
-        levels).
-      expected: [T, L], float32: expected channels, without drifts of flux and zero.
+      shares: target -> [T, L] float32, each channel's share of the frame's information; a row sums to 1 or is 0.
+      total: target -> [T] J: in 1/V² for 'voltage', in variances of the noise for classes.
+      bound: [T] V, the least mean absolute error of the voltage; NaN outside the window.
+      bits: target -> [L] mutual information of one channel alone and the target (the voltage in levels).
+      expected: [T, L] float32, expected channels without drifts of flux and zero shift.
     """
 
     centres: np.ndarray

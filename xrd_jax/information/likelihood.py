@@ -18,8 +18,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float
 
-from xrd_jax.physics import forward_model
-from xrd_jax.physics.forward_model import FrameState
+from xrd_jax.physics.forward_model import CHUNK, FrameState, shift_pattern, unshifted_pattern
 from xrd_jax.physics.profile import Dictionaries
 
 NODES = np.array([-3.0, -1.5, 0.0, 1.5, 3.0])  # shifts in standard deviations, between which there are polynomials
@@ -42,18 +41,18 @@ class Expansion(NamedTuple):
 
 
 class Likelihood(NamedTuple):
-    """What groups of channels (G) say of test frames (B) and candidate states (C), for any shift; it adds up over G.
+    """Sums over groups of channels (G) for test frames (B) and candidate states (C), at any shift; they add up over G.
 
     Attributes:
       photons: [G, B] Σ n.
-      level: [P, G, C] coefficients of Σ μ - reference as a polynomial in the shift, in its standard deviations.
-      match: [P, G, B, C] the same of Σ n log(μ / reference).
-      reference: [G] Σ of the reference pattern.
+      levels: [P, G, C] coefficients of Σ μ - reference.
+      matches: [P, G, B, C] coefficients of Σ n log(μ / reference).
+      reference: [G] Σ reference.
     """
 
     photons: Float[Array, "G B"]
-    level: Float[Array, "P G C"]
-    match: Float[Array, "P G B C"]
+    levels: Float[Array, "P G C"]
+    matches: Float[Array, "P G B C"]
     reference: Float[Array, " G"]
 
 
@@ -72,14 +71,12 @@ def expand_in_shift(dictionaries: Dictionaries, states: FrameState, sigma: Array
 
 @jax.jit
 def _unshifted_patterns(dictionaries: Dictionaries, states: FrameState) -> Float[Array, "C M"]:
-    pattern = lambda state: forward_model.unshifted_pattern(dictionaries, state)  # noqa: E731
-    return jax.lax.map(pattern, states, batch_size=forward_model.CHUNK)
+    return jax.lax.map(lambda state: unshifted_pattern(dictionaries, state), states, batch_size=CHUNK)
 
 
 @jax.jit
 def _shifted_patterns(patterns: Float[Array, "C M"], shift: Array, step: Array) -> Float[Array, "C N"]:
-    shifted = lambda pattern: forward_model.shift_pattern(pattern, shift, step)  # noqa: E731
-    return jax.lax.map(shifted, patterns, batch_size=forward_model.CHUNK)
+    return jax.lax.map(lambda pattern: shift_pattern(pattern, shift, step), patterns, batch_size=CHUNK)
 
 
 @jax.jit
@@ -97,14 +94,12 @@ def split_groups(expansion: Expansion, groups: Bool[np.ndarray, "G N"]) -> list[
 @jax.jit
 def group_likelihood(counts: list[Float[Array, "B _"]], expansions: list[Expansion]) -> Likelihood:
     """Return sums over the channels of each group, from the counts and the expansion of each."""
-    matches = [
-        jnp.einsum("bn,pcn->pbc", photons, expansion.logs)
-        for photons, expansion in zip(counts, expansions, strict=True)
-    ]
+    pairs = zip(counts, expansions, strict=True)
+    matches = [jnp.einsum("bn,pcn->pbc", photons, expansion.logs) for photons, expansion in pairs]
     return Likelihood(
         photons=jnp.stack([photons.sum(axis=1) for photons in counts]),
-        level=jnp.stack([expansion.levels.sum(axis=2) for expansion in expansions], axis=1),
-        match=jnp.stack(matches, axis=1),
+        levels=jnp.stack([expansion.levels.sum(axis=2) for expansion in expansions], axis=1),
+        matches=jnp.stack(matches, axis=1),
         reference=jnp.stack([expansion.reference.sum() for expansion in expansions]),
     )
 
@@ -115,8 +110,8 @@ def state_posterior(likelihood: Likelihood, is_chosen: Float[Array, " G"], flux_
     stiff = 1.0 / flux_sigma**2
     photons = (is_chosen @ likelihood.photons)[:, None]
     # Sums, not dot products: over so short an axis those are many times slower.
-    levels = (likelihood.level * is_chosen[None, :, None]).sum(axis=1)[:, None, :]
-    matches = (likelihood.match * is_chosen[None, :, None, None]).sum(axis=1)
+    levels = (likelihood.levels * is_chosen[None, :, None]).sum(axis=1)[:, None, :]
+    matches = (likelihood.matches * is_chosen[None, :, None, None]).sum(axis=1)
     base = is_chosen @ likelihood.reference
     e, x = jnp.zeros_like(matches[0]), jnp.zeros_like(matches[0])  # f = 1 + e, d = x σ_d
     for step in range(NEWTON_STEPS + 1):

@@ -1,7 +1,4 @@
-"""For every frame the state of another class that is hardest to tell from it, whatever flux, shift and background are.
-
-Near a frame, counts are compared as 2 √counts, in which the noise is 1; what nuisances can imitate is left out.
-"""
+"""For every frame the state of another class that is hardest to tell from it when flux and zero shift are unknown."""
 
 from __future__ import annotations
 

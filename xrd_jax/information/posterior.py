@@ -1,7 +1,6 @@
 """The best that anybody could do with a set of channels: the exact posterior over the states of the cell.
 
-The posterior of a measured frame runs over all states that the cell passes through and that are not tested, every one
-of them equally likely beforehand; the drifts of flux and zero shift are integrated out (`likelihood`).
+Candidates are all states that the cell passes through and that are not tested, equally likely beforehand.
 """
 
 from __future__ import annotations
@@ -61,9 +60,9 @@ def draw_sample(cell: Cell, frames: int, prepare: PrepareConfig = ANALYSED) -> t
     candidates = candidates[np.argsort(path.voltage[candidates], kind="stable")]
     if tested.size < 1 or candidates.size < 2:
         raise UserError("the analysed window has too few frames for an exact posterior; widen prepare.window_low")
-    shift = cell.shift_sigma_deg * rng.standard_normal(tested.size)
-    flux = 1.0 + cell.flux_sigma * rng.standard_normal(tested.size)
-    states = take_frames(path.states, tested)._replace(flux=flux.astype(np.float32), shift=shift.astype(np.float32))
+    shift = jnp.asarray(cell.shift_sigma_deg * rng.standard_normal(tested.size), jnp.float32)
+    flux = jnp.asarray(1.0 + cell.flux_sigma * rng.standard_normal(tested.size), jnp.float32)
+    states = take_frames(path.states, tested)._replace(flux=flux, shift=shift)
     expected = np.asarray(expected_series(profile.dictionaries(cell), states), np.float64)
     return Sample(rng.poisson(expected), take_frames(path.states, candidates), tested, candidates), path
 
@@ -72,10 +71,7 @@ def score_group_sets(
     cell: Cell, groups: Bool[np.ndarray, "G N"], sets: Bool[np.ndarray, "J G"], frames: int = 800,
     prepare: PrepareConfig = ANALYSED, estimate: Estimate = "median",
 ) -> dict[str, Float[np.ndarray, " J"]]:  # fmt: skip
-    """Return what the exact posterior achieves with each set of groups of channels.
-
-    The position of a decoy says nothing and can be read off to a thousandth of a degree: the posterior is given it, as
-    if there were no decoy.
+    """Return what the exact posterior achieves with each set of groups of channels, as if there were no decoy.
 
     Args:
       estimate: of the voltage; the posterior's median has the least mean absolute error, its mean the least square.
@@ -83,7 +79,7 @@ def score_group_sets(
     Returns:
       'voltage': mean absolute error in V of that estimate; 'mode' and, with several rates, 'rate': accuracy.
     """
-    cell = dataclasses.replace(cell, decoy=False)
+    cell = dataclasses.replace(cell, decoy=False)  # its position can be read off, and says nothing
     sample, path = draw_sample(cell, frames, prepare)
     flux_sigma, shift_sigma = (jnp.float32(max(sigma, MIN_SIGMA)) for sigma in (cell.flux_sigma, cell.shift_sigma_deg))
     expansions = split_groups(expand_in_shift(profile.dictionaries(cell), sample.states, shift_sigma), groups)

@@ -37,8 +37,8 @@ def shapley_of_windows(
         them are the window 'rest'.
 
     Returns:
-      target -> window -> decrease of the mean absolute error in V ('voltage') or increase of the accuracy; the values
-      of a target sum to what all channels achieve beyond none. Computed once per cell and windows.
+      target -> window -> decrease of the mean absolute error in V ('voltage') or increase of the accuracy; they sum to
+      what all channels achieve beyond none. Computed once per cell and windows.
 
     Raises:
       UserError: more than `MAX_WINDOWS` windows, or an empty or overlapping one.

@@ -57,8 +57,8 @@ def cell_state_path(cell: Cell) -> StatePath:
         parts.append((states, direction, run.voltage, half_cycle_modes(run), np.full(frames.size, number)))
         path_index.append(first + np.tile(frames, cell.repeats))
         first += frames.size
-    joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-    return StatePath(*joined, np.concatenate(path_index))
+    states, direction, voltage, mode, rates = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+    return StatePath(states, direction, voltage, mode, rates, np.concatenate(path_index))
 
 
 def _slope_by_voltage(run: trajectories.Trajectory, quantiles: np.ndarray) -> np.ndarray:

@@ -1,8 +1,4 @@
-"""Crystal structures from CIF files: which powder lines a phase has on an axis (extra `phases`, gemmi).
-
-Reference:
-  H. M. Rietveld, J. Appl. Crystallogr. 2, 65 (1969): a powder line is the sum over its equivalent reflections.
-"""
+"""Crystal structures from CIF files: which powder lines a phase has on an axis (extra `phases`, gemmi)."""
 
 from __future__ import annotations
 
@@ -23,17 +19,12 @@ MAX_REFLECTIONS = 200_000  # a cell of more is no powder phase with peaks that h
 MIN_INTENSITY = 0.01  # lines weaker than this share of the strongest are left out
 
 
-def read(
-    path: str | os.PathLike[str], axis: Axis, phase: str = "", min_intensity: float = MIN_INTENSITY
-) -> tuple[Reflection, ...]:
+def read(path: str | os.PathLike[str], axis: Axis, min_intensity: float = MIN_INTENSITY) -> tuple[Reflection, ...]:
     """Read the powder lines of a CIF file within `axis`, by rising position, without those that symmetry forbids.
 
-    Intensity is the sum of |F|² over equivalent reflections times the Lorentz-polarisation factor; the strongest line
-    in range is 1. Without atoms in the file it is NaN, and every line that symmetry allows is returned.
-
-    Args:
-      phase: name to use; by default the file's name without its ending.
-      min_intensity: lines weaker than this are left out.
+    The phase has the file's name without its ending. Intensity is the sum of |F|² over equivalent reflections times the
+    Lorentz-polarisation factor; the strongest line in range is 1, weaker ones than `min_intensity` are left out.
+    Without atoms in the file it is NaN, and every line that symmetry allows is returned.
 
     Raises:
       UserError: gemmi is missing; the file cannot be read or lacks cell or space group; the axis has no wavelength or
@@ -41,7 +32,6 @@ def read(
     """
     path = Path(path)
     structure = _structure(path)
-    name = phase or path.stem
     d_range = _spacing_range(path, axis)
     low, high = axis.values[[0, -1]]
     lines = [
@@ -53,7 +43,7 @@ def read(
         reason = _empty_range(structure, axis, d_range)
         raise UserError(f"{path}: {reason}; check the file and the wavelength or leave it out")
     strongest = max(power for *_, power in lines)
-    reflections = [Reflection(name, hkl, d, power / strongest) for _, hkl, d, power in lines]
+    reflections = [Reflection(path.stem, hkl, d, power / strongest) for _, hkl, d, power in lines]
     return tuple(line for line in reflections if not line.intensity < min_intensity)  # NaN stays
 
 
@@ -126,9 +116,8 @@ def _powder_lines(path: Path, structure: Any, d_min: float, d_max: float) -> lis
 
     # Half the reciprocal lattice points of the sphere, a lower bound of the work.
     if 2.0 / 3.0 * math.pi * structure.cell.volume / d_min**3 > MAX_REFLECTIONS:
-        raise UserError(
-            f"{path}: its cell has more than {MAX_REFLECTIONS} reflections down to {d_min:.3g} Å; narrow the axis"
-        )
+        limit = f"{MAX_REFLECTIONS} reflections down to {d_min:.3g} Å"
+        raise UserError(f"{path}: its cell has more than {limit}; narrow the axis")
     hkls = gemmi.make_miller_array(structure.cell, structure.spacegroup, d_min * (1 - 1e-9), d_max * (1 + 1e-9))
     spacings = structure.cell.calculate_d_array(hkls)
     calculator = gemmi.StructureFactorCalculatorX(structure.cell)

@@ -61,14 +61,10 @@ def pseudo_voigt(delta: Float[Array, "X M"], fwhm: Float[Array, "X 1"], eta: flo
 
 
 def width(cell: Cell, angle: Float[Array, "*X"], size: float, extra: Array | float = 0.0) -> Float[Array, "*X"]:
-    """Return the full width at half maximum in degrees: instrument, size, strain, disorder added in quadrature.
+    """Return the full width at half maximum at 2θ = `angle`; all in degrees, `size` of the crystallites in Å.
 
-    Caglioti H² = U tan²θ + W [1]; Scherrer 0.9 λ/(L cosθ); strain 4 e tanθ [2].
-
-    Args:
-      angle: 2θ in degrees.
-      size: of the crystallites in Å.
-      extra: width by disorder in degrees.
+    Instrument, size, strain and `extra` (disorder) are added in quadrature: Caglioti H² = U tan²θ + W [1]; Scherrer
+    0.9 λ/(L cosθ); strain 4 e tanθ [2].
     """
     theta = jnp.radians(angle) / 2.0
     instrument = cell.caglioti_tan2 * jnp.tan(theta) ** 2 + cell.caglioti_0
@@ -97,13 +93,9 @@ def doublet(
 
 
 def sum_of_reflections(
-    cell: Cell,
-    axis: Float[Array, " M"],
-    d: Float[Array, "R X"],
-    area: Float[Array, "R X"],
-    size: float,
+    cell: Cell, axis: Float[Array, " M"], d: Float[Array, "R X"], area: Float[Array, "R X"], size: float,
     extra: Float[Array, " R"],
-) -> Float[Array, "X M"]:
+) -> Float[Array, "X M"]:  # fmt: skip
     """Return the sum over reflections R of `doublet` times its integrated counts `area`."""
 
     def add(pattern: Array, line: tuple[Array, Array, Array]) -> tuple[Array, None]:

@@ -12,7 +12,7 @@ PAD_WIDTHS = 1.5  # a window reaches this many full widths at half maximum beyon
 
 
 class Reflection(NamedTuple):
-    """A powder line: the sum over its equivalent reflections.
+    """A powder line, the sum over its equivalent reflections (Rietveld, J. Appl. Crystallogr. 2, 65, 1969).
 
     Attributes:
       phase: name of the phase, such as 'NMC'.

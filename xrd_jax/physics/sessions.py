@@ -36,14 +36,7 @@ def random_streams(cell: Cell, rate: str) -> RandomStreams:
 
 @dataclasses.dataclass(frozen=True)
 class Session:
-    """One rate of a cell with its drifts drawn (T frames), before any photon is counted.
-
-    Attributes:
-      trajectory: what the frames follow.
-      flux, shift: [T] as in `FrameState`.
-      background: the same in every frame.
-      decoy: [T] as in `FrameState`, or None.
-    """
+    """One rate of a cell with its drifts drawn (T frames), before any photon is counted; fields as in `FrameState`."""
 
     trajectory: trajectories.Trajectory
     flux: np.ndarray
@@ -79,10 +72,8 @@ def draw_session(cell: Cell, rate: str) -> Session:
     shift = offset + draw_drift(streams.shift, time, cell.shift_sigma_deg, cell.shift_tau_s)
     if flux.min() < 0:
         raise UserError(f"flux_sigma {cell.flux_sigma} makes the flux negative; choose a smaller one")
-    if np.abs(shift).max() > MAX_SHIFT_CHANNELS * cell.step_deg:
-        raise UserError(
-            f"2θ shifts reach {np.abs(shift).max():.3f} degrees; {MAX_SHIFT_CHANNELS} channels are the limit"
-        )
+    if (reach := np.abs(shift).max()) > MAX_SHIFT_CHANNELS * cell.step_deg:
+        raise UserError(f"2θ shifts reach {reach:.3f} degrees; {MAX_SHIFT_CHANNELS} channels are the limit")
     decoy = draw_decoy(streams.decoy, time.size, cell.decoy_frames) if cell.decoy else None
     return Session(trajectory, flux, shift, background, decoy)
 
@@ -101,12 +92,10 @@ def draw_drift(
 
 
 def draw_decoy(rng: np.random.Generator, frames: int, smooth: float) -> Float[np.ndarray, " T"]:
-    """Draw a random path through 0…1 that is equally often everywhere: Φ of white noise, smoothed where asked.
+    """Draw a random path through 0…1 that is equally often everywhere: Φ of white noise, smoothed.
 
-    Its pace is counted in frames, so that it does not distinguish a slow session from a fast one.
-
-    Args:
-      smooth: standard deviation of the smoothing kernel in frames; 0 for independent positions.
+    `smooth` is the standard deviation of the kernel in frames, 0 for independent positions. The pace is counted in
+    frames, so that it does not distinguish a slow session from a fast one.
     """
     if smooth == 0:
         return scipy.special.ndtr(rng.standard_normal(frames))

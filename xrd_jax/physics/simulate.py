@@ -46,10 +46,7 @@ def simulate(cell: Cell) -> PatternSeries:
 
 
 def simulate_to_file(cell: Cell, path: str | os.PathLike[str]) -> PatternSeries:
-    """`simulate` into a file, for more frames than memory holds: the same bits as `simulate(cell).save(path)`.
-
-    Returns:
-      the series in the file, which stays there when it is large.
+    """`simulate` into a file, for more frames than memory holds, and load it: the bits of `simulate(cell).save(path)`.
 
     Raises:
       UserError: as `simulate`, or the file cannot be written.

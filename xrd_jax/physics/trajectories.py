@@ -89,14 +89,10 @@ def sha256(name: str) -> str:
 
 
 def load(name: str, rate: str, repeats: int = 1) -> Trajectory:
-    """Read one rate of a trajectory file, passed through `repeats` times.
+    """Read one rate, such as '1C', of a trajectory file (see `path_of`), passed through `repeats` times.
 
     Quantiles are stored on knots: the first, every fourth and the last frame of each half cycle. Between knots they
     are linear in time, so nothing is interpolated across a reversal of the current.
-
-    Args:
-      name: packaged name or path, see `path_of`.
-      rate: such as '1C'.
 
     Raises:
       UserError: no such file, or the file does not hold that rate.

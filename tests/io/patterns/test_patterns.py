@@ -106,12 +106,10 @@ def test_content_not_name_decides(tmp_path, form):
 @pytest.mark.parametrize(
     ("intended", "wavelength"),
     [
-        ("K-Alpha 1", 1.540598),
-        ("K-Alpha 2", 1.544426),
-        ("K-Alpha", (1.540598 + 0.5 * 1.544426) / 1.5),
+        ("K-Alpha 1", 1.540598), ("K-Alpha 2", 1.544426), ("K-Alpha", (1.540598 + 0.5 * 1.544426) / 1.5),
         ("K-Beta", None),
     ],
-)
+)  # fmt: skip
 def test_xrdml_takes_the_intended_line(tmp_path, intended, wavelength):
     pattern = patterns.read_pattern(write_file(tmp_path, synthetic_files.xrdml([SCAN], intended=intended), "a.xrdml"))
     assert pattern.wavelength == (None if wavelength is None else pytest.approx(wavelength, abs=1e-9))
@@ -245,20 +243,13 @@ def test_links_out_of_the_file_are_not_followed(tmp_path):
 @pytest.mark.parametrize(
     ("name", "unit", "kind", "factor"),
     [
-        ("q", "1/nm", "q", 0.1),
-        ("q", "nm^-1", "q", 0.1),
-        ("q", "1/angstrom", "q", 1.0),
-        ("q", "", None, 1.0),
-        ("2th", "deg", "two_theta", 1.0),
-        ("two_theta", "rad", "two_theta", 57.29577951308232),
-        ("two_theta", "", None, 1.0),
-        ("energy", "keV", "energy", 1000.0),
-        ("energy", "eV", "energy", 1.0),
-        ("time_of_flight", "microseconds", None, 1.0),
-        ("d", "angstrom", "d", 1.0),
+        ("q", "1/nm", "q", 0.1), ("q", "nm^-1", "q", 0.1), ("q", "1/angstrom", "q", 1.0), ("q", "", None, 1.0),
+        ("2th", "deg", "two_theta", 1.0), ("two_theta", "rad", "two_theta", 57.29577951308232),
+        ("two_theta", "", None, 1.0), ("energy", "keV", "energy", 1000.0), ("energy", "eV", "energy", 1.0),
+        ("time_of_flight", "microseconds", None, 1.0), ("d", "angstrom", "d", 1.0),
         ("wavenumber", "1/cm", "wavenumber", 1.0),
     ],
-)
+)  # fmt: skip
 def test_axes_of_nexus_by_name_and_unit(tmp_path, name, unit, kind, factor):
     path = tmp_path / "a.nxs"
     with h5py.File(path, "w") as file:

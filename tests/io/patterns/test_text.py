@@ -204,15 +204,11 @@ def test_integrated_text_gives_kind_unit_and_wavelength_from_metres(tmp_path):
 @pytest.mark.parametrize(
     ("line", "wavelength"),
     [
-        ("# Wavelength (Å): 0.7107", 0.7107),
-        ("# wavelength = 0.15406 nm", 1.5406),
-        ("# lambda: 0.4 Angstrom", 0.4),
-        ("# Wavelength: 4.1e-11", 0.41),
-        ("# Wavelength: 1.5406", None),
-        ("# Laser wavelength error: 3 nm", None),
-        ("# Wavelength: -1 nm", None),
+        ("# Wavelength (Å): 0.7107", 0.7107), ("# wavelength = 0.15406 nm", 1.5406),
+        ("# lambda: 0.4 Angstrom", 0.4), ("# Wavelength: 4.1e-11", 0.41), ("# Wavelength: 1.5406", None),
+        ("# Laser wavelength error: 3 nm", None), ("# Wavelength: -1 nm", None),
     ],
-)
+)  # fmt: skip
 def test_a_wavelength_needs_its_unit(tmp_path, line, wavelength):
     found = read(tmp_path, write(COLUMNS[:2], header=line + "\n")).wavelength
     assert found == (None if wavelength is None else pytest.approx(wavelength))

@@ -6,16 +6,17 @@ beforehand.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
 from xrd_jax.errors import UserError
-from xrd_jax.io.parsing.text import MAX_BYTES
+from xrd_jax.io.parsing.text import MAX_BYTES, first_line
 
 MAX_MEMBER_BYTES = 32 * 2**20
 # A directory of members is listed in memory: some 50 bytes and a name each. Logs have a handful, patterns one a scan.
@@ -32,49 +33,48 @@ _DECLARATION = re.compile(rb"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
 
 
-class _Refused(Exception):
-    """Leaves the XML parser with the reason."""
-
-
 class _Builder(ElementTree.TreeBuilder):
     """A tree of bounded size, from documents that declare nothing."""
 
-    def __init__(self):
+    def __init__(self, source: str):
         super().__init__()
-        self.elements = 0
+        self.source, self.elements = source, 0
 
     def doctype(self, name, pubid, system):
-        raise _Refused("declares a document type, which no measurement needs and attacks use")
+        raise _refusal(self.source, "declares a document type, which no measurement needs and attacks use")
 
     def start(self, tag, attrs):
         self.elements += 1
         if self.elements > MAX_ELEMENTS:
-            raise _Refused(f"has over {MAX_ELEMENTS} elements")
+            raise _refusal(self.source, f"has over {MAX_ELEMENTS} elements")
         return super().start(tag, attrs)
 
 
-def parse_xml(stream: io.BufferedIOBase, place: str, limit: int) -> ElementTree.Element:
+def _refusal(source: str, reason: str) -> UserError:
+    return UserError(f"{source}: the XML {reason}; export the scan again as two-column text")
+
+
+def parse_xml(stream: io.BufferedIOBase, source: str, limit: int) -> ElementTree.Element:
     """Read an XML document piece by piece, and take the namespaces off all tags.
 
     Raises:
       UserError: the document is broken, longer than `limit` bytes, or declares a document type or entities.
     """
-    parser = ElementTree.XMLParser(target=_Builder())
+    parser = ElementTree.XMLParser(target=_Builder(source))
     length = 0
     try:
         while chunk := stream.read(_XML_CHUNK):
             length += len(chunk)
             if length > limit:
-                raise _Refused(f"is longer than {limit >> 20} MiB")
+                raise _refusal(source, f"is longer than {limit >> 20} MiB")
             parser.feed(chunk)
         root = parser.close()
-    except _Refused as reason:
-        raise UserError(f"{place}: the XML {reason}; export the scan again as two-column text") from None
+    except UserError:
+        raise
     except (ElementTree.ParseError, ValueError, LookupError) as error:
-        text = str(error).splitlines()[0][:80] if str(error) else "no content"
-        raise UserError(f"{place}: broken XML ({text}); copy or export the file again") from None
+        raise UserError(f"{source}: broken XML ({first_line(error)}); copy or export the file again") from None
     except _DAMAGE:
-        raise UserError(f"{place}: cannot be unpacked; copy or export the file again") from None
+        raise UserError(f"{source}: cannot be unpacked; copy or export the file again") from None
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
     return root
@@ -89,23 +89,24 @@ def read_xml(path: Path) -> ElementTree.Element:
         raise UserError(f"{path}: cannot be read ({error.strerror}); name a file that you may read") from None
 
 
-def open_zip(path: Path) -> zipfile.ZipFile:
-    """Open an archive whose directory is small and whose names stay inside; close it after use.
-
-    Raises:
-      UserError: no archive, a damaged one, or one built to do harm.
-    """
-    archive = None
+@contextlib.contextmanager
+def _one_line(message: str) -> Iterator[None]:
+    """Make damage that zipfile stumbles over one line."""
     try:
-        _check_directory(path, MAX_DIRECTORY_BYTES, allow_zip64=False)
-        archive = zipfile.ZipFile(path)
-        _check_names(path, archive.namelist())
+        yield
     except UserError:
-        if archive is not None:
-            archive.close()
         raise
     except _DAMAGE:
-        raise UserError(f"{path}: the archive is damaged or cut; copy or export it again") from None
+        raise UserError(message) from None
+
+
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """Open an archive; raise `UserError` where it is damaged, has too many members, or names that lead out of it."""
+    with contextlib.ExitStack() as stack, _one_line(f"{path}: the archive is damaged or cut; copy or export it again"):
+        _check_directory(path, MAX_DIRECTORY_BYTES, allow_zip64=False)
+        archive = stack.enter_context(zipfile.ZipFile(path))
+        _check_names(path, archive.namelist())
+        stack.pop_all()  # stays open
     return archive
 
 
@@ -122,7 +123,7 @@ def check_zip(path: Path, min_limit: int, ratio: int) -> list[str]:
       UserError: no archive, a damaged or encrypted one, one that unpacks to too much, has names that lead out of it,
         or holds XML that declares a document type or entities.
     """
-    try:
+    with _one_line(f"{path}: the archive is damaged or cut; copy or export it again"):
         _check_directory(path, MAX_LOG_DIRECTORY_BYTES, allow_zip64=True)
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -131,17 +132,11 @@ def check_zip(path: Path, min_limit: int, ratio: int) -> list[str]:
             _check_names(path, archive.namelist())
             size, unpacked = path.stat().st_size, sum(member.file_size for member in members)
             if unpacked > min_limit + ratio * size:
-                raise UserError(
-                    f"{path}: unpacks to {unpacked >> 20} MiB from {size >> 10} KiB, as only archives built to do "
-                    "harm do; export the log as text"
-                )
+                sizes = f"{unpacked >> 20} MiB from {size >> 10} KiB"
+                raise UserError(f"{path}: unpacks to {sizes}, as only archives built to do harm do; export it as text")
             for member in members:
                 if member.filename.lower().endswith((".xml", ".rels", ".vml")):
                     _check_xml(path, archive, member)
-    except UserError:
-        raise
-    except _DAMAGE:
-        raise UserError(f"{path}: the archive is damaged or cut; copy or export it again") from None
     return [member.filename for member in members]
 
 
@@ -183,34 +178,24 @@ def _check_xml(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) ->
 
 
 def read_member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
-    """Unpack one member.
-
-    Raises:
-      UserError: missing, damaged, encrypted, or too large.
-    """
-    with _open_member(archive, name, path) as stream:
-        try:
-            return stream.read(MAX_MEMBER_BYTES + 1)
-        except _DAMAGE:
-            raise UserError(f"{path}: {name} cannot be unpacked; copy or export the file again") from None
+    """Unpack one member; raise `UserError` where it is missing, damaged, encrypted, or too large."""
+    message = f"{path}: {name} cannot be unpacked; copy or export the file again"
+    with _open_member(archive, name, path) as stream, _one_line(message):
+        return stream.read(MAX_MEMBER_BYTES + 1)
 
 
 def read_xml_member(archive: zipfile.ZipFile, name: str, path: Path) -> ElementTree.Element:
-    """Return the root of one XML member; raise `UserError` as `read_member` and `parse_xml`."""
+    """Unpack one XML member and return its root; raise `UserError` as `read_member` and `parse_xml`."""
     with _open_member(archive, name, path) as stream:
         return parse_xml(stream, f"{path}: {name}", MAX_MEMBER_BYTES)
 
 
 def _open_member(archive: zipfile.ZipFile, name: str, path: Path) -> io.BufferedIOBase:
-    try:
-        info = archive.getinfo(name)
-        if info.file_size <= MAX_MEMBER_BYTES:
-            return archive.open(info)  # type: ignore[return-value]
-    except KeyError:
-        raise UserError(f"{path}: the archive lacks {name}; export the file again") from None
-    except _DAMAGE:
-        raise UserError(f"{path}: {name} is encrypted or damaged; export the file again") from None
-    raise UserError(
-        f"{path}: {name} would unpack to {info.file_size >> 20} MiB, more than {MAX_MEMBER_BYTES >> 20} MiB; "
-        "export single scans as text"
-    )
+    info = archive.NameToInfo.get(name)
+    if info is None:
+        raise UserError(f"{path}: the archive lacks {name}; export the file again")
+    if info.file_size > MAX_MEMBER_BYTES:
+        size, limit = info.file_size >> 20, MAX_MEMBER_BYTES >> 20
+        raise UserError(f"{path}: {name} would unpack to {size} MiB, more than {limit} MiB; export scans as text")
+    with _one_line(f"{path}: {name} is encrypted or damaged; export the file again"):
+        return archive.open(info)  # type: ignore[return-value]

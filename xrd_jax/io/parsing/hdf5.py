@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from xrd_jax.errors import UserError
+from xrd_jax.io.parsing.text import first_line
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MARK = "::"
@@ -32,11 +33,7 @@ def split_inner_path(path: Path) -> tuple[Path, str]:
 
 @contextlib.contextmanager
 def open_file(path: Path) -> Iterator[h5py.File]:
-    """Open a file; whatever HDF5 stumbles over while it is open becomes one line.
-
-    Raises:
-      UserError: not HDF5, damaged, or being written.
-    """
+    """Open a file; whatever HDF5 stumbles over while it is open becomes a `UserError`."""
     try:
         _check_heaps(split_inner_path(path)[0])
         with h5py.File(split_inner_path(path)[0], "r", locking=False) as file:
@@ -44,8 +41,8 @@ def open_file(path: Path) -> Iterator[h5py.File]:
     except UserError:
         raise
     except _DAMAGE as error:
-        text = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
-        raise UserError(f"{path}: damaged HDF5, or being written ({text}); copy or export it again") from None
+        reason = first_line(error)
+        raise UserError(f"{path}: damaged HDF5, or being written ({reason}); copy or export it again") from None
 
 
 def _check_heaps(file: Path) -> None:
@@ -86,18 +83,14 @@ def find_heaps(stream: BinaryIO, chunk_bytes: int = _CHUNK_BYTES) -> Iterator[in
 
 
 def get_member(group: h5py.Group, name: str, path: Path) -> Any:
-    """Return a member of the same file, or None.
-
-    Raises:
-      UserError: a link or a dataset that leads out of the file, or a filter that is not installed.
-    """
+    """Return a member, or None; `UserError` where it leads out of the file, or its filter is not installed."""
     member: Any = group.file if name.startswith("/") else group
     for part in filter(None, name.split("/")):
         if not isinstance(member, h5py.Group) or (link := member.get(part, getlink=True)) is None:
             return None
         if isinstance(link, h5py.ExternalLink):
-            place = f"{member.name.rstrip('/')}/{part}"
-            raise UserError(f"{path}: {place} lies in another file ({link.filename[:60]}); name that file")
+            source = f"{member.name.rstrip('/')}/{part}"
+            raise UserError(f"{path}: {source} lies in another file ({link.filename[:60]}); name that file")
         if isinstance(link, h5py.SoftLink) and link.path.count("/") > _MAX_LINK_DEPTH:
             return None
         member = member.get(part)

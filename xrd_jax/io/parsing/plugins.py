@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from xrd_jax.errors import UserError
+from xrd_jax.io.parsing.text import first_line
 
 _LOG = logging.getLogger(__name__)
 
@@ -64,5 +65,7 @@ def _read(reader: Reader, convert: Callable[[Any], Any], path: Path, *options: A
     except UserError:
         raise
     except Exception as error:
-        text = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        raise UserError(f"{path}: the added reader '{reader.name}' failed ({text}); report it to its authors") from None
+        reason = first_line(error)
+        raise UserError(
+            f"{path}: the added reader '{reader.name}' failed ({reason}); report it to its authors"
+        ) from None

@@ -75,6 +75,11 @@ def ends_within_number(rows: list[str], separator: str | None) -> bool:
     return len(rows) >= 20 and len(set(decimals[:-1])) == 1 and decimals[-1] < decimals[0]
 
 
+def first_line(error: BaseException, length: int = 100) -> str:
+    """Return the first line of an exception's text, or its type."""
+    return (str(error).splitlines() or [""])[0][:length] or type(error).__name__
+
+
 def natural_key(name: str) -> list[tuple[int, str]]:
     """Return a sort key that puts 'a_2' before 'a_10'."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -27,7 +27,7 @@ class Timestamps:
       example: the first date where its order is not known.
     """
 
-    seconds: np.ndarray
+    seconds: Float[np.ndarray, " R"]
     is_order_known: bool
     offset: int | None
     example: str = ""
@@ -49,15 +49,12 @@ def resolve(
     """Put the dates of a column on one clock.
 
     A number over 12 settles whether day or month comes first. So does a log of several days, since its dates must
-    advance as the elapsed time does.
+    advance as the elapsed time does. None where the dates fit no calendar, or only some state a zone.
 
     Args:
       dates: [R] of `RECORD`.
       elapsed: [R] s on the log's own clock, where it has one.
       order: 'month' or 'day' (first), for programs that always write one.
-
-    Returns:
-      None where the dates fit no calendar, or only some state a zone.
     """
     is_fixed, has_zone = dates["fixed"], dates["offset"] != NO_ZONE
     if is_fixed.any() != is_fixed.all() or has_zone.any() != has_zone.all():

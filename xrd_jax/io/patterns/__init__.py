@@ -12,16 +12,30 @@ import numpy as np
 
 from xrd_jax.errors import UserError
 from xrd_jax.io.parsing import hdf5, plugins
+from xrd_jax.io.parsing.archives import open_zip
 from xrd_jax.io.parsing.plugins import Reader
 from xrd_jax.io.parsing.text import is_text, read_head
-from xrd_jax.io.patterns import bruker_raw, frames, listed, nexus, rigaku, text, unsupported, uxd, xrdml, zipped
+from xrd_jax.io.patterns import bruker, bruker_raw, frames, listed, nexus, rigaku, text, unsupported, uxd, xrdml
 from xrd_jax.io.patterns.pattern import Pattern
 
 PLUGIN_GROUP = "xrd_jax.readers"
+
+
+def read_zip(path: Path, allow_negative: bool = False) -> tuple[Pattern, ...]:
+    """Read a .brml or .rasx archive, told apart by its members."""
+    with open_zip(path) as archive:
+        names = archive.namelist()
+    if rigaku.recognises_rasx(names):
+        return rigaku.read_rasx(path, allow_negative)
+    if bruker.recognises(names):
+        return bruker.read(path, allow_negative)
+    unsupported.refuse_zip(path, names)
+
+
 # A text file of unknown make is tried last: any format with a signature of its own goes above it.
 READERS = (
     Reader("xrdml", lambda head, _: xrdml.recognises(head), xrdml.read),
-    Reader("brml or rasx", lambda head, _: zipped.recognises(head), zipped.read),
+    Reader("brml or rasx", lambda head, _: head.startswith(b"PK\x03\x04"), read_zip),
     Reader("ras", lambda head, _: rigaku.recognises_ras(head), rigaku.read_ras),
     Reader("Bruker raw", lambda head, _: bruker_raw.recognises(head), bruker_raw.read),
     Reader("NeXus or HDF5", lambda head, _: nexus.recognises(head), nexus.read),

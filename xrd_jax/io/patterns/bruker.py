@@ -41,12 +41,12 @@ def _sort_key(name: str) -> tuple[str, int]:
 
 
 def _read_member(archive: zipfile.ZipFile, name: str, path: Path, allow_negative: bool) -> list[Pattern]:
-    root, place = read_xml_member(archive, name, path), f"{path}: {name}"
+    root, source = read_xml_member(archive, name, path), f"{path}: {name}"
     routes = [route for route in root.iter("DataRoute") if route.find("Datum") is not None]
     routes = [route for route in routes if route.get("RouteFlag") in ("Measured", None)] or routes
     if not routes:
         raise UserError(
-            f"{place}: holds no points (kept outside the XML, or not measured); export the scan as two-column text"
+            f"{source}: holds no points (kept outside the XML, or not measured); export the scan as two-column text"
         )
     start, end = (parse_datetime(root.findtext(f"TimeStamp{key}") or "") for key in ("Started", "Finished"))
     wavelength, file_metadata = _read_tube(root)
@@ -54,31 +54,31 @@ def _read_member(archive: zipfile.ZipFile, name: str, path: Path, allow_negative
     facts["exposure"] = seconds_between(start, end) if len(routes) == 1 else None
     scans = []
     for route in routes:
-        axis, intensity, kind, metadata = _read_points(route, place)
+        axis, intensity, kind, metadata = _read_points(route, source)
         facts |= {"kind": kind, "metadata": file_metadata | metadata}
-        scans.append(make_pattern(place, axis, intensity, allow_negative, **facts))
+        scans.append(make_pattern(source, axis, intensity, allow_negative, **facts))
     return scans
 
 
-def _read_points(route: Element, place: str) -> tuple[np.ndarray, np.ndarray, str | None, dict[str, str]]:
+def _read_points(route: Element, source: str) -> tuple[np.ndarray, np.ndarray, str | None, dict[str, str]]:
     """Positions [N], intensities [N], kind of axis, and what is said about the scan."""
     rows = [datum.text or "" for datum in route.iter("Datum")]
     try:
         table = np.loadtxt(rows, delimiter=",", comments=None, ndmin=2)
     except ValueError:
-        raise UserError(f"{place}: its rows of data are damaged; copy or export the file again") from None
+        raise UserError(f"{source}: its rows of data are damaged; copy or export the file again") from None
     counters = [view for view in route.iter("RawDataView") if _type_of(view) == "RecordedRawDataView"]
     counter, length = (_to_int(counters[0].get(key), -1) for key in ("Start", "Length")) if counters else (-1, 1)
     if length != 1:
         raise UserError(
-            f"{place}: each step holds {length} detector channels; integrate the scan and export two-column text"
+            f"{source}: each step holds {length} detector channels; integrate the scan and export two-column text"
         )
     axes = [info.get("AxisId") or info.get("AxisName") or "" for info in route.iterfind(".//ScanAxes/ScanAxisInfo")]
     columns = {name: column for column, name in enumerate(dict.fromkeys(axes), _first_axis_column(route))}
     width = table.shape[1]
     moving = [name for name, column in columns.items() if column < width and np.ptp(table[:, column]) > 0]
     if not moving or not -width <= counter < width:
-        raise UserError(f"{place}: no axis moves or no counter is named; this is no pattern: leave it out")
+        raise UserError(f"{source}: no axis moves or no counter is named; this is no pattern: leave it out")
     axis = "TwoTheta" if "TwoTheta" in moving else moving[0]
     kind = "two_theta" if axis == "TwoTheta" else None
     return table[:, columns[axis]], table[:, counter], kind, ({"axis": axis} if axis else {}) | _describe_scan(route)

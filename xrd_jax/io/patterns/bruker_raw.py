@@ -30,25 +30,17 @@ Metadata = dict[str, str | float]
 
 
 class Range(NamedTuple):
-    """One range as its header describes it.
-
-    Attributes:
-      start, step: of the positions.
-      points: how many records follow.
-      data: offset of the first record.
-      record: bytes of each record, which begins with the intensity as float32.
-      fault: why the range cannot be read, or ''.
-    """
+    """One range as its header describes it."""
 
     start: float
     step: float
     points: int
-    data: int
-    record: int
+    data: int  # offset of the first record
+    record: int  # bytes of each record, which begins with the intensity as float32
     kind: str | None
     facts: dict[str, Any]
     metadata: dict[str, str]
-    fault: str = ""
+    fault: str = ""  # why it cannot be read
 
 
 def recognises(head: bytes) -> bool:
@@ -70,22 +62,22 @@ def read(path: Path, allow_negative: bool = False) -> tuple[Pattern, ...]:
         raise UserError(f"{path}: ends within a header; the file is cut: copy it again") from None
 
 
-def _read_range(data: bytes, header: Range, place: str, allow_negative: bool) -> Pattern:
+def _read_range(data: bytes, header: Range, source: str, allow_negative: bool) -> Pattern:
     end = header.data + header.points * header.record
     if end > len(data) or header.record < 4:
         raise UserError(
-            f"{place}: the header announces {header.points} points of {header.record} bytes up to byte {end}, but the "
+            f"{source}: the header announces {header.points} points of {header.record} bytes up to byte {end}, but the "
             f"file has {len(data)}; it is cut: copy it again"
         )
     if header.fault:
-        raise UserError(f"{place}: {header.fault}; export it as two-column text")
+        raise UserError(f"{source}: {header.fault}; export it as two-column text")
     start, step = header.start, header.step
     if not (math.isfinite(start) and math.isfinite(step)) or step == 0:
-        raise UserError(f"{place}: start {start:g} and step {step:g} give no positions; export it again")
+        raise UserError(f"{source}: start {start:g} and step {step:g} give no positions; export it again")
     intensity = np.ndarray((header.points,), "<f4", data, header.data, (header.record,))
     axis = start + step * np.arange(header.points)
     facts = {"kind": header.kind, "metadata": header.metadata} | header.facts
-    return make_pattern(place, axis, intensity, allow_negative, **facts)
+    return make_pattern(source, axis, intensity, allow_negative, **facts)
 
 
 def _text(data: bytes, start: int, length: int) -> str:
@@ -108,20 +100,20 @@ def _drop_empty(metadata: Metadata) -> dict[str, str]:
 
 def _ranges_v1(data: bytes, path: Path) -> Iterator[Range]:
     """A header of 156 bytes before each range; those after the first may lack the signature."""
-    at, has_more = 0, True
+    offset, has_more = 0, True
     while has_more:
-        at += 4 if data[at : at + 4] == b"RAW " else 0
-        points, seconds, step = struct.unpack_from("<Iff", data, at)
-        two_theta, theta = struct.unpack_from("<ff", data, at + 20)
-        alpha1, alpha2 = struct.unpack_from("<ff", data, at + 68)
-        has_more = struct.unpack_from("<I", data, at + 148)[0] > 0
+        offset += 4 if data[offset : offset + 4] == b"RAW " else 0
+        points, seconds, step = struct.unpack_from("<Iff", data, offset)
+        two_theta, theta = struct.unpack_from("<ff", data, offset + 20)
+        alpha1, alpha2 = struct.unpack_from("<ff", data, offset + 68)
+        has_more = struct.unpack_from("<I", data, offset + 148)[0] > 0
         lines = {"kAlpha1": alpha1, "kAlpha2": alpha2}
-        metadata = _drop_empty({"sample": _text(data, at + 36, 32)} | lines | {"seconds per step": seconds})
+        metadata = _drop_empty({"sample": _text(data, offset + 36, 32)} | lines | {"seconds per step": seconds})
         # Without a 2θ start the scan moved something else. Which of the two lines was used is not said.
         kind = "two_theta" if two_theta > _MIN_POSITION else None
         start = _shortest_decimal(two_theta if kind else theta)
-        yield Range(start, _shortest_decimal(step), points, at + 152, 4, kind, {}, metadata)
-        at += 152 + 4 * points
+        yield Range(start, _shortest_decimal(step), points, offset + 152, 4, kind, {}, metadata)
+        offset += 152 + 4 * points
 
 
 def _ranges_v2(data: bytes, path: Path) -> Iterator[Range]:
@@ -135,17 +127,17 @@ def _ranges_v2(data: bytes, path: Path) -> Iterator[Range]:
         "wavelength": line_wavelength("Ka", alpha1, alpha2, ratio),
         "start_time": parse_datetime(f"{_text(data, 168, 10)} {_text(data, 178, 5)}"),
     }
-    at = 256
+    offset = 256
     for _ in range(count):
-        length, points = struct.unpack_from("<HH", data, at)
-        seconds, step, start = struct.unpack_from("<fff", data, at + 8)
+        length, points = struct.unpack_from("<HH", data, offset)
+        seconds, step, start = struct.unpack_from("<fff", data, offset + 8)
         if length < 48:
             raise UserError(f"{path}: a range header of {length} bytes; the file is damaged: copy it again")
         metadata = _drop_empty(shared | {"seconds per step": seconds})
         kind = "two_theta" if start > _MIN_POSITION else None
         start, step = _shortest_decimal(start), _shortest_decimal(step)
-        yield Range(start, step, points, at + length, 4, kind, facts, metadata)
-        at += length + 4 * points
+        yield Range(start, step, points, offset + length, 4, kind, facts, metadata)
+        offset += length + 4 * points
 
 
 def _ranges_v3(data: bytes, path: Path) -> Iterator[Range]:
@@ -155,14 +147,14 @@ def _ranges_v3(data: bytes, path: Path) -> Iterator[Range]:
     shared: Metadata = {"Anode": _text(data, 608, 4), "sample": _text(data, 326, 60)}
     shared |= dict(zip(_LINES, struct.unpack_from("<ddddd", data, 616), strict=True))
     shared |= {"comment": _text(data, 386, 160), "date": date}
-    at = 712
+    offset = 712
     for number in range(1, count + 1):
-        length, points = struct.unpack_from("<II", data, at)
-        theta, two_theta = struct.unpack_from("<dd", data, at + 8)
-        (step,) = struct.unpack_from("<d", data, at + 176)
-        seconds, code = struct.unpack_from("<fI", data, at + 192)
-        (wavelength,) = struct.unpack_from("<d", data, at + 240)
-        varies, record, supplement = struct.unpack_from("<III", data, at + 248)
+        length, points = struct.unpack_from("<II", data, offset)
+        theta, two_theta = struct.unpack_from("<dd", data, offset + 8)
+        (step,) = struct.unpack_from("<d", data, offset + 176)
+        seconds, code = struct.unpack_from("<fI", data, offset + 192)
+        (wavelength,) = struct.unpack_from("<d", data, offset + 240)
+        varies, record, supplement = struct.unpack_from("<III", data, offset + 248)
         if not 260 <= length <= len(data):
             raise UserError(f"{path}: range {number}: a header of {length} bytes; the file is damaged: copy it again")
         kind = "two_theta" if code in _TWO_THETA_CODES and two_theta > _MIN_POSITION else None
@@ -171,46 +163,46 @@ def _ranges_v3(data: bytes, path: Path) -> Iterator[Range]:
         metadata = _drop_empty(shared | {"seconds per step": seconds, "scan type": scan})
         fault = "positions vary from point to point, in columns of their own" if varies else ""
         start = two_theta if kind or theta <= _MIN_POSITION else theta
-        yield Range(start, step, points, at + length + supplement, record or 4, kind, facts, metadata, fault)
-        at += length + supplement + points * (record or 4)
+        yield Range(start, step, points, offset + length + supplement, record or 4, kind, facts, metadata, fault)
+        offset += length + supplement + points * (record or 4)
 
 
 def _ranges_v4(data: bytes, path: Path) -> Iterator[Range]:
     """From byte 61 a chain of (type, length) segments; type 0 or 160 opens a range of 160 bytes, drives and records."""
     day, clock = _text(data, 12, 12), _text(data, 24, 10)
     shared: Metadata = {"date": f"{day} {clock}"}
-    at, ranges, segments = 61, 0, 0
-    while at + 8 <= len(data):
-        segment, length = struct.unpack_from("<II", data, at)
+    offset, ranges, segments = 61, 0, 0
+    while offset + 8 <= len(data):
+        segment, length = struct.unpack_from("<II", data, offset)
         segments += 1
         if segment not in (0, 160):
-            if length < 8 or at + length > len(data) or segments > _MAX_SEGMENTS:
-                raise UserError(f"{path}: byte {at}: a segment of {length} bytes; the file is damaged: copy it again")
-            shared |= _describe_segment(data, at, segment, length)
-            at += length
+            if length < 8 or offset + length > len(data) or segments > _MAX_SEGMENTS:
+                raise UserError(f"{path}: byte {offset}: a segment of {length} bytes; it is damaged: copy it again")
+            shared |= _describe_segment(data, offset, segment, length)
+            offset += length
             continue
-        if at + 160 > len(data):
+        if offset + 160 > len(data):
             return
         ranges += 1
-        scan = _text(data, at + 32, 24)
-        start, step, points, seconds = struct.unpack_from("<ddIf", data, at + 72)
-        wavelength, record, supplement = struct.unpack_from("<d16xII", data, at + 112)
+        scan = _text(data, offset + 32, 24)
+        start, step, points, seconds = struct.unpack_from("<ddIf", data, offset + 72)
+        wavelength, record, supplement = struct.unpack_from("<d16xII", data, offset + 112)
         metadata = _drop_empty(shared | {"scan": scan, "seconds per step": seconds})
         start_time = _parse_american(day, clock) if ranges == 1 else None
         facts = {"wavelength": parse_positive(wavelength), "start_time": start_time}
         kind = "two_theta" if scan.lower() in _TWO_THETA_SCANS else None
-        yield Range(start, step, points, at + 160 + supplement, record, kind, facts, metadata)
-        at += 160 + supplement + points * record
+        yield Range(start, step, points, offset + 160 + supplement, record, kind, facts, metadata)
+        offset += 160 + supplement + points * record
 
 
-def _describe_segment(data: bytes, at: int, segment: int, length: int) -> Metadata:
+def _describe_segment(data: bytes, offset: int, segment: int, length: int) -> Metadata:
     """Key and text of segment 10; tube and lines of segment 30."""
     if segment == 10 and length >= 36:
-        key, value = _text(data, at + 12, 24), _text(data, at + 36, min(length - 36, 500))
+        key, value = _text(data, offset + 12, 24), _text(data, offset + 36, min(length - 36, 500))
         return {key: value} if key and value else {}
     if segment == 30 and length >= 120:
-        lines: Metadata = dict(zip(_LINES, struct.unpack_from("<ddddd", data, at + 72), strict=True))
-        return lines | {"Anode": _text(data, at + 116, 4)}
+        lines: Metadata = dict(zip(_LINES, struct.unpack_from("<ddddd", data, offset + 72), strict=True))
+        return lines | {"Anode": _text(data, offset + 116, 4)}
     return {}
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from xrd_jax.errors import UserError
 from xrd_jax.io.parsing.dates import parse_datetime
 from xrd_jax.io.parsing.hdf5 import split_inner_path
+from xrd_jax.io.parsing.text import first_line
 from xrd_jax.io.patterns.pattern import Pattern, collect_scans, make_pattern, parse_positive
 
 _MAX_PIXELS = 40_000_000
@@ -48,25 +49,20 @@ def read(path: Path, allow_negative: bool = False) -> tuple[Pattern, ...]:
     try:
         integrator = _load_integrator(str(poni), poni.stat().st_mtime_ns, pyfai)
     except Exception as error:  # the library raises whatever its parser meets
-        reason = _first_line(error)
+        reason = first_line(error)
         raise UserError(f"{poni}: is no pyFAI calibration ({reason}); make it again with pyFAI-calib2") from None
     try:
         with fabio.open(str(file)) as image:
             if image.nframes > _MAX_FRAMES:
                 raise UserError(f"{path}: holds {image.nframes} frames; keep up to {_MAX_FRAMES} per file")
-            scans = [
-                _integrate(frame, integrator, f"{path}: frame {i + 1}", poni, allow_negative)
-                for i, frame in enumerate(image.frames())
-            ]
+            numbered = enumerate(image.frames(), 1)
+            return collect_scans(
+                (_integrate(f, integrator, f"{path}: frame {n}", poni, allow_negative) for n, f in numbered), path
+            )
     except UserError:
         raise
     except Exception as error:  # likewise: damaged frames surface as any exception
-        raise UserError(f"{path}: the frame cannot be decoded ({_first_line(error)}); copy it again") from None
-    return collect_scans(scans, path)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0][:80] or type(error).__name__
+        raise UserError(f"{path}: the frame cannot be decoded ({first_line(error)}); copy it again") from None
 
 
 def _find_calibration(file: Path, name: str) -> Path:
@@ -100,14 +96,14 @@ def _load_integrator(poni: str, modified: int, pyfai: Any) -> Any:
     return pyfai.load(poni)
 
 
-def _integrate(frame: Any, integrator: Any, place: str, poni: Path, allow_negative: bool) -> Pattern:
+def _integrate(frame: Any, integrator: Any, source: str, poni: Path, allow_negative: bool) -> Pattern:
     image = np.asarray(frame.data)
     if image.ndim != 2 or image.size > _MAX_PIXELS or image.dtype.kind not in "iuf":
-        raise UserError(f"{place}: an array {image.shape} is no detector frame; export it as a single image")
+        raise UserError(f"{source}: an array {image.shape} is no detector frame; export it as a single image")
     shape = integrator.detector.shape
     if shape is not None and tuple(shape) != image.shape:
         raise UserError(
-            f"{place}: has {image.shape} pixels where {poni.name} describes {tuple(shape)}; name its own .poni"
+            f"{source}: has {image.shape} pixels where {poni.name} describes {tuple(shape)}; name its own .poni"
         )
     mask = (image < 0) if image.dtype.kind == "i" else ~np.isfinite(image) | (image < 0)
     if integrator.mask is not None:
@@ -127,7 +123,7 @@ def _integrate(frame: Any, integrator: Any, place: str, poni: Path, allow_negati
     facts["wavelength"] = None if integrator.wavelength is None else float(integrator.wavelength) * 1e10
     axis, intensity = (np.asarray(column)[is_filled] for column in (result.radial, result.intensity))
     errors = None if result.sigma is None else np.asarray(result.sigma)[is_filled]
-    return make_pattern(place, axis, intensity, allow_negative, errors, **facts)
+    return make_pattern(source, axis, intensity, allow_negative, errors, **facts)
 
 
 def _channel_count(integrator: Any, shape: tuple[int, ...]) -> int:

@@ -90,37 +90,37 @@ def _read_banks(text: str, path: Path, allow_negative: bool) -> Iterator[Pattern
     if not banks:
         raise UserError(f"{path}: a GSAS BANK line that is not understood; export the pattern as two-column text")
     for bank, end in zip(banks, [following.start() for following in banks[1:]] + [len(text)], strict=True):
-        place = f"{path}: bank {bank[1]}"
+        source = f"{path}: bank {bank[1]}"
         if not bank[4].startswith("CONS"):
-            raise UserError(f"{place}: binning {bank[4][:20]} is not of constant 2θ step; export it as two-column text")
+            raise UserError(f"{source}: {bank[4][:20]} is no binning of constant 2θ step; export two-column text")
         count, form = int(bank[2]), bank[8] or "STD"
-        axis, values, errors = _parse_bank(text[bank.end() : end], bank, form, place)
+        axis, values, errors = _parse_bank(text[bank.end() : end], bank, form, source)
         if values.size != count:
-            raise UserError(f"{place}: announces {count} points but has {values.size}; the file is cut: copy it again")
+            raise UserError(f"{source}: announces {count} points but has {values.size}; the file is cut: copy it again")
         metadata, notes = {"header": title, "form": form}, note_open_end(text)
-        yield make_pattern(place, axis, values, allow_negative, errors, notes, kind="two_theta", metadata=metadata)
+        yield make_pattern(source, axis, values, allow_negative, errors, notes, kind="two_theta", metadata=metadata)
 
 
 def _parse_bank(
-    body: str, bank: re.Match[str], form: str, place: str
+    body: str, bank: re.Match[str], form: str, source: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Positions, intensities and uncertainties of one bank."""
     if form in ("FXYE", "FXY"):
         width = len(form) - 1
-        table = parse_numbers(body, place)
+        table = parse_numbers(body, source)
         if table.size % width:
-            raise UserError(f"{place}: its rows do not hold {width} numbers each; the file is cut: copy it again")
+            raise UserError(f"{source}: its rows do not hold {width} numbers each; the file is cut: copy it again")
         columns = table.reshape(-1, width).T
         return columns[0] / 100, columns[1], columns[2] if width == 3 else None
     if form == "ALT":
-        raise UserError(f"{place}: records of form ALT are not read; export it as two-column text")
-    scale = parse_numbers(f"{bank[5]} {bank[6]}", place)
+        raise UserError(f"{source}: records of form ALT are not read; export it as two-column text")
+    scale = parse_numbers(f"{bank[5]} {bank[6]}", source)
     if scale.size != 2 or not np.isfinite(scale).all():
-        raise UserError(f"{place}: start {bank[5][:20]} and step {bank[6][:20]} are no numbers; export it again")
+        raise UserError(f"{source}: start {bank[5][:20]} and step {bank[6][:20]} are no numbers; export it again")
     start, step = (scale / 100).tolist()
     lines = [line.rstrip() for line in body.strip("\n").split("\n")]
     fields = [line[i : i + 8] for line in lines for i in range(0, len(line), 8)]
-    values = parse_numbers(" ".join(field[2:] if form == "STD" else field for field in fields), place)
+    values = parse_numbers(" ".join(field[2:] if form == "STD" else field for field in fields), source)
     count, errors = int(bank[2]), None
     if form == "ESD":
         values, errors = values[: 2 * count : 2], values[1 : 2 * count : 2]

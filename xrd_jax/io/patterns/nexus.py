@@ -49,11 +49,7 @@ def read(path: Path, allow_negative: bool = False) -> tuple[Pattern, ...]:
 
 
 def rows(path: str | Path, size: int = 256) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield positions [N] and intensities [up to `size`, N] of a stack, in the file's own units and types.
-
-    Raises:
-      UserError: as `read`, but a stack of any length is read.
-    """
+    """Yield positions [N] and intensities [up to `size`, N] of a stack of any length, in the file's units and types."""
     path = Path(path)
     with hdf5.open_file(path) as file:
         signal = find_signal(file, path)
@@ -68,7 +64,7 @@ def rows(path: str | Path, size: int = 256) -> Iterator[tuple[np.ndarray, np.nda
 
 def _read_scans(path: Path, signal: Signal, allow_negative: bool) -> Iterator[Pattern]:
     axis, kind, notes = read_positions(signal, path)
-    place = f"{path}: {signal.data.name}"
+    source = f"{path}: {signal.data.name}"
     intensity = np.asarray(signal.data[()], np.float64)
     errors = None if signal.errors is None else np.asarray(signal.errors[()], np.float64)
     start, end = (_read_time(signal.entry, key, path) for key in ("start_time", "end_time"))
@@ -76,14 +72,14 @@ def _read_scans(path: Path, signal: Signal, allow_negative: bool) -> Iterator[Pa
     facts: dict[str, Any] = {"kind": kind, "wavelength": read_wavelength(signal.entry, path), "notes": notes}
     if intensity.ndim == 1:
         facts |= {"start_time": start, "end_time": end, "exposure": seconds_between(start, end), "metadata": metadata}
-        yield make_pattern(place, axis, intensity, allow_negative, errors, **facts)
+        yield make_pattern(source, axis, intensity, allow_negative, errors, **facts)
         return
     # The times of an entry are those of the whole stack; what names each row goes into the metadata.
     metadata |= {key: str(time) for key, time in (("start_time", start), ("end_time", end)) if time is not None}
     for i, row in enumerate(intensity):
         row_errors = None if errors is None else errors[i]
         facts["metadata"] = metadata | _describe_row(signal.row_axis, i)
-        yield make_pattern(f"{place} row {i + 1}", axis, row, allow_negative, row_errors, **facts)
+        yield make_pattern(f"{source} row {i + 1}", axis, row, allow_negative, row_errors, **facts)
 
 
 def _describe_row(row_axis: h5py.Dataset | None, row: int) -> dict[str, str]:

@@ -19,15 +19,7 @@ _MAX_DEFAULTS, _MAX_NAMES = 8, 200  # of links to follow, of members of one grou
 
 
 class Signal(NamedTuple):
-    """Datasets of a measurement.
-
-    Attributes:
-      data: intensities [N] or [T, N].
-      axis: their positions, or None.
-      errors: of the shape of `data`, or None.
-      row_axis: what names each of the T rows, or None.
-      entry: the group that describes the measurement.
-    """
+    """Intensities [N] or [T, N], their positions and errors, what names the T rows, and the group that has them."""
 
     data: h5py.Dataset
     axis: h5py.Dataset | None
@@ -37,11 +29,7 @@ class Signal(NamedTuple):
 
 
 def find_signal(file: h5py.File, path: Path) -> Signal:
-    """Return the signal that the path after `::` names, else the one that the file marks.
-
-    Raises:
-      UserError: there is none, or there are several without a default.
-    """
+    """Return the signal that the path after `::` names, else the only one or the default of those that are marked."""
     inner = hdf5.split_inner_path(path)[1]
     return _named_signal(file, inner, path) if inner else _default_signal(file, path)
 
@@ -68,9 +56,8 @@ def _default_signal(file: h5py.File, path: Path) -> Signal:
         raise UserError(f"{path}: holds {len(distinct)} data groups ({names}); name one as {path.name}::/path")
     for group in hdf5.walk_groups(file, path):
         if _is_class(group, "NXdata") and not len(group):
-            raise UserError(
-                f"{path}: its NXdata {group.name} is empty, so the file holds no pattern; save the result again"
-            )
+            reason = f"its NXdata {group.name} is empty, so the file holds no pattern"
+            raise UserError(f"{path}: {reason}; save the result again")
     raise UserError(f"{path}: no NXdata with a signal; name intensities and positions as {path.name}::/a/counts,/a/q")
 
 
@@ -162,17 +149,12 @@ def entry_of(member: Any) -> h5py.Group:
 
 def read_positions(signal: Signal, path: Path) -> tuple[np.ndarray, str | None, tuple[str, ...]]:
     """Return positions [N] in the unit of their kind, the kind, and notes."""
-    if signal.axis is None:
-        file_name = hdf5.split_inner_path(path)[0].name
-        raise UserError(
-            f"{path}: {signal.data.name} has no positions; name them after a comma: "
-            f"{file_name}::{signal.data.name},/path/to/positions"
-        )
-    size, axis = signal.data.shape[-1], signal.axis
+    name, axis, size = signal.data.name, signal.axis, signal.data.shape[-1]
+    if axis is None:
+        example = f"{hdf5.split_inner_path(path)[0].name}::{name},/path/to/positions"
+        raise UserError(f"{path}: {name} has no positions; name them after a comma: {example}")
     if axis.ndim != 1 or axis.dtype.kind not in "iuf" or axis.size not in (size, size + 1):
-        raise UserError(
-            f"{path}: {axis.name} {axis.shape} gives no positions for the {size} channels of {signal.data.name}"
-        )
+        raise UserError(f"{path}: {axis.name} {axis.shape} gives no positions for the {size} channels of {name}")
     kind, factor = _kind_of(axis)
     values = np.asarray(axis[()], np.float64)
     if values.size == size + 1:

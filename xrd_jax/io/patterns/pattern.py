@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +65,11 @@ def collect_scans(scans: Iterable[Pattern], path: Path) -> tuple[Pattern, ...]:
     return tuple(collected)
 
 
-def parse_numbers(text: str, place: str) -> Float[np.ndarray, " N"]:
+def parse_numbers(text: str, source: str) -> Float[np.ndarray, " N"]:
     """Read blank-separated numbers in one C call, without a list of words.
 
     Args:
-      place: file and scan, with which the message begins.
+      source: file and scan, with which the message begins.
 
     Raises:
       UserError: a word among them is no number.
@@ -80,7 +80,7 @@ def parse_numbers(text: str, place: str) -> Float[np.ndarray, " N"]:
             return np.fromstring(text, sep=" ")
     except (ValueError, DeprecationWarning):
         wrong = next((word for word in text.split() if not _is_number(word)), "?")
-        raise UserError(f"{place} holds {wrong[:40]!r}, which is no number; export the file again") from None
+        raise UserError(f"{source} holds {wrong[:40]!r}, which is no number; export the file again") from None
 
 
 def _is_number(word: str) -> bool:
@@ -107,7 +107,7 @@ def note_open_end(text: str) -> tuple[str, ...]:
 
 
 def make_pattern(
-    place: str,
+    source: str,
     axis: np.ndarray,
     intensity: np.ndarray,
     allow_negative: bool,
@@ -119,7 +119,7 @@ def make_pattern(
     """Return a `Pattern` after the checks that every format shares.
 
     Args:
-      place: file and scan, with which each message begins.
+      source: file and scan, with which each message begins.
       lines: of the points in the file, where it has lines.
       **facts: the other fields of `Pattern`.
 
@@ -132,51 +132,38 @@ def make_pattern(
     axis = columns["position"]
     if axis.ndim != 1 or {values.shape for values in columns.values()} != {axis.shape}:
         sizes = " and ".join(f"{values.size} {name}s".replace("ys", "ies") for name, values in columns.items())
-        raise UserError(f"{place}: has {sizes}; the file is damaged: export it again")
+        raise UserError(f"{source}: has {sizes}; the file is damaged: export it again")
     if axis.size < 2:
-        raise UserError(f"{place}: has {axis.size} points where a pattern needs at least two; export it again")
-    is_falling = _check_values(columns, place, allow_negative, lines)
+        raise UserError(f"{source}: has {axis.size} points where a pattern needs at least two; export it again")
+    steps = np.diff(axis)
+    is_falling = np.count_nonzero(steps < 0) > np.count_nonzero(steps > 0)
+    if (fault := _find_fault(columns, -steps if is_falling else steps, allow_negative)) is not None:
+        i, problem = fault
+        raise UserError(f"{source}: {f'point {i + 1}' if lines is None else f'row {lines[i]}'}: {problem}")
     if is_falling:
         columns = {name: values[::-1].copy() for name, values in columns.items()}
-        notes = ("the axis falls along the file and was turned round", *notes)
+        notes = (*notes, "the axis falls along the file and was turned round")
     return Pattern(columns["position"], columns["intensity"], columns.get("uncertainty"), notes=notes, **facts)
 
 
-def _check_values(
-    columns: Mapping[str, np.ndarray], place: str, allow_negative: bool, lines: Sequence[int] | None
-) -> bool:
-    """Whether the axis falls."""
-
-    def check(is_wrong: np.ndarray, problem: Callable[[int], str]) -> None:
-        if is_wrong.any():
-            i = int(np.argmax(is_wrong))
-            point = f"point {i + 1}" if lines is None else f"row {lines[i]}"
-            raise UserError(f"{place}: {point}: {problem(i)}")
-
+def _find_fault(columns: Mapping[str, np.ndarray], steps: np.ndarray, allow_negative: bool) -> tuple[int, str] | None:
+    """The first point at fault, from 0, with what is wrong and the remedy; all `steps` of the axis must be positive."""
     for name, values in columns.items():
-        check(~np.isfinite(values), lambda _, name=name: f"the {name} is NaN or infinite; mask it or export it again")
-    axis, intensity = columns["position"], columns["intensity"]
-    steps = np.diff(axis, prepend=np.nan)
-    is_falling = np.count_nonzero(steps < 0) > np.count_nonzero(steps > 0)
-    check(
-        steps >= 0 if is_falling else steps <= 0,
-        lambda i: f"position {axis[i]:g} follows {axis[i - 1]:g}; positions must run one way: keep one scan per file, "
-        "with enough decimals, or export two-column text",
-    )
-    if not allow_negative:
-        check(
-            intensity < 0,
-            lambda i: f"negative intensity {intensity[i]:g}; if a background was subtracted, set allow_negative = true "
-            "under [[session]]",
-        )
-    if "uncertainty" in columns:
-        errors = columns["uncertainty"]
-        check(
-            errors < 0,
-            lambda i: f"negative uncertainty {errors[i]:g}; standard uncertainties are expected: remove the column if "
-            "it holds something else",
-        )
-    return is_falling
+        if not np.isfinite(values).all():
+            return int(np.argmin(np.isfinite(values))), f"the {name} is NaN or infinite; mask it or export it again"
+    axis, intensity, errors = columns["position"], columns["intensity"], columns.get("uncertainty")
+    if not (steps > 0).all():
+        i = int(np.argmin(steps > 0)) + 1
+        remedy = "positions must run one way: keep one scan per file, with enough decimals"
+        return i, f"position {axis[i]:g} follows {axis[i - 1]:g}; {remedy}"
+    if not allow_negative and intensity.min() < 0:
+        i = int(np.argmax(intensity < 0))
+        remedy = "if a background was subtracted, set allow_negative = true under [[session]]"
+        return i, f"negative intensity {intensity[i]:g}; {remedy}"
+    if errors is not None and errors.min() < 0:
+        i = int(np.argmax(errors < 0))
+        return i, f"negative uncertainty {errors[i]:g}; standard uncertainties are expected: remove what is none"
+    return None
 
 
 def line_wavelength(line: str, alpha1: Any, alpha2: Any, ratio: Any, beta: Any = None) -> float | None:

@@ -48,14 +48,14 @@ def _ras_scans(text: str, path: Path, allow_negative: bool) -> Iterator[Pattern]
     position, number = 0, 0
     while (start := text.find("*RAS_INT_START", position)) >= 0:
         number += 1
-        place = f"{path}: scan {number}"
+        source = f"{path}: scan {number}"
         header = dict(_PAIR.findall(text, position, start))
         stop = text.find("*RAS_INT_END", start)
         if stop < 0:
-            raise UserError(f"{place}: has no *RAS_INT_END; the file is cut: copy or export it again")
-        table = _parse_table(text[start + len("*RAS_INT_START") : stop], place)
-        _check_count(header.get("MEAS_DATA_COUNT"), len(table), place)
-        yield _make_scan(table, place, allow_negative, _ras_facts(header))
+            raise UserError(f"{source}: has no *RAS_INT_END; the file is cut: copy or export it again")
+        table = _parse_table(text[start + len("*RAS_INT_START") : stop], source)
+        _check_count(header.get("MEAS_DATA_COUNT"), len(table), source)
+        yield _make_scan(table, source, allow_negative, _ras_facts(header))
         position = stop + 1
 
 
@@ -76,27 +76,27 @@ def _ras_facts(header: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _make_scan(table: np.ndarray, place: str, allow_negative: bool, facts: dict[str, Any]) -> Pattern:
+def _make_scan(table: np.ndarray, source: str, allow_negative: bool, facts: dict[str, Any]) -> Pattern:
     factors = table[:, 2] if table.shape[1] == 3 else np.ones(len(table))
     notes = ("the intensities were multiplied by the attenuator's factors",) if (factors != 1).any() else ()
     facts["exposure"] = seconds_between(facts["start_time"], facts["end_time"])
     facts["metadata"] = {key: value for key, value in facts["metadata"].items() if value}
-    return make_pattern(place, table[:, 0], table[:, 1] * factors, allow_negative, notes=notes, **facts)
+    return make_pattern(source, table[:, 0], table[:, 1] * factors, allow_negative, notes=notes, **facts)
 
 
-def _parse_table(text: str, place: str) -> np.ndarray:
+def _parse_table(text: str, source: str) -> np.ndarray:
     """Positions, intensities and, if present, attenuator factors [N, 2 or 3]."""
     rows = text.strip()
     width = len(rows.partition("\n")[0].split())
-    values = parse_numbers(rows, place)
+    values = parse_numbers(rows, source)
     if width not in (2, 3) or values.size % width or rows.count("\n") + 1 != values.size // width:
-        raise UserError(f"{place}: its rows do not hold two or three numbers each; copy or export the file again")
+        raise UserError(f"{source}: its rows do not hold two or three numbers each; copy or export the file again")
     return values.reshape(-1, width)
 
 
-def _check_count(announced: str | None, count: int, place: str) -> None:
+def _check_count(announced: str | None, count: int, source: str) -> None:
     if announced is not None and re.fullmatch(r"\d{1,9}", announced) and int(announced) != count:
-        raise UserError(f"{place}: the header announces {announced} rows but there are {count}; copy the file again")
+        raise UserError(f"{source}: the header announces {announced} rows but there are {count}; copy the file again")
 
 
 def read_rasx(path: Path, allow_negative: bool = False) -> tuple[Pattern, ...]:
@@ -111,15 +111,15 @@ def _sort_key(name: str) -> list[int]:
 
 
 def _rasx_scan(archive: zipfile.ZipFile, name: str, path: Path, allow_negative: bool) -> Pattern:
-    place = f"{path}: {name}"
-    table = _parse_table(read_member(archive, name, path).decode("utf-8-sig", "replace"), place)
+    source = f"{path}: {name}"
+    table = _parse_table(read_member(archive, name, path).decode("utf-8-sig", "replace"), source)
     folder, number = name.partition("/")[0], re.findall(r"\d+", name)[1]
     # The maker's own spelling lacks a letter.
     members = [f"{folder}/{stem}Conditions{number}.xml" for stem in ("Mesurement", "Measurement")]
     conditions = next((member for member in members if member in archive.NameToInfo), None)
     root = read_xml_member(archive, conditions, path) if conditions else Element("none")
     scan, tube = _texts(root, "ScanInformation/*"), _texts(root, ".//XrayGenerator/*")
-    _check_count(scan.get("DataCount"), len(table), place)
+    _check_count(scan.get("DataCount"), len(table), source)
     axis = scan.get("AxisName", "")
     names = {"Anode": tube.get("TargetName", ""), "axis": axis}
     alpha1, alpha2, beta = (tube.get(f"WavelengthK{line}") for line in ("alpha1", "alpha2", "beta"))
@@ -130,7 +130,7 @@ def _rasx_scan(archive: zipfile.ZipFile, name: str, path: Path, allow_negative: 
         "end_time": parse_datetime(scan.get("EndTime", "")),
         "metadata": _texts(root, "GeneralInformation/*") | tube | scan | names,
     }
-    return _make_scan(table, place, allow_negative, facts)
+    return _make_scan(table, source, allow_negative, facts)
 
 
 def _texts(root: Element, path: str) -> dict[str, str]:

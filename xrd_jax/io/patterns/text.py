@@ -11,7 +11,7 @@ import numpy as np
 from xrd_jax.errors import UserError
 from xrd_jax.io.parsing.text import decode_text, ends_within_number, read_whole
 from xrd_jax.io.patterns import heading, text_table
-from xrd_jax.io.patterns.pattern import Pattern, collect_scans, note_open_end
+from xrd_jax.io.patterns.pattern import Pattern, collect_scans, make_pattern, note_open_end
 from xrd_jax.io.patterns.text_table import Start, Table
 
 MAX_TEXT_BYTES = 32 * 2**20
@@ -54,10 +54,8 @@ def _make_scans(
     labels = heading.parse_labels(start.header, count) if start.header and not is_chi else []
     chosen = heading.choose_columns(labels, count)
     if chosen is None:
-        raise UserError(
-            f"{path}: row {table.lines[0]} has {text_table.count_columns(count)}; keep position, intensity and, if "
-            "known, its uncertainty, or name the columns in the line above"
-        )
+        remedy = "keep position, intensity and, if known, its uncertainty, or name the columns in the line above"
+        raise UserError(f"{path}: row {table.lines[0]} has {count} column{'s' * (count > 1)}; {remedy}")
     columns = [0, chosen.intensity] + ([] if chosen.errors is None else [chosen.errors])
     blocks, notes = _split_blocks(table, path)
     for block in blocks:
@@ -66,12 +64,14 @@ def _make_scans(
         kind, factor = heading.find_kind(labels, metadata, start.header[1] if is_chi else "")
         wavelength, wavelength_notes = heading.find_wavelength(metadata)
         begin, end, exposure = heading.find_times(metadata)
-        values, axis_notes = _check_block(table, block, columns, path, allow_negative)
-        if factor != 1:
-            values[0] *= factor
-        errors = values[2] if len(values) == 3 else None
-        every_note = (*notes, *axis_notes, *chosen.notes, *wavelength_notes, *end_notes)
-        yield Pattern(values[0], values[1], errors, kind, wavelength, begin, end, exposure, metadata, every_note)
+        values, lines = table.values[block][:, columns].T, table.lines[block]
+        if len(lines) < 2:
+            raise UserError(f"{path}: row {lines[0]} stands alone; a pattern needs at least two rows: mend the file")
+        yield make_pattern(
+            str(path), values[0] * factor, values[1], allow_negative, values[2] if len(values) == 3 else None,
+            (*notes, *chosen.notes, *wavelength_notes, *end_notes), lines, kind=kind, wavelength=wavelength,
+            start_time=begin, end_time=end, exposure=exposure, metadata=metadata,
+        )  # fmt: skip
 
 
 def _split_blocks(table: Table, path: Path) -> tuple[list[slice], tuple[str, ...]]:
@@ -98,40 +98,3 @@ def _split_blocks(table: Table, path: Path) -> tuple[list[slice], tuple[str, ...
 
 def _all_equal(blocks: np.ndarray) -> bool:
     return all(np.array_equal(blocks[0], block, equal_nan=True) for block in blocks[1:])
-
-
-def _check_block(
-    table: Table, block: slice, columns: list[int], path: Path, allow_negative: bool
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The chosen columns [2 or 3, N] of one scan, its axis rising, and notes."""
-    values, lines = np.ascontiguousarray(table.values[block][:, columns].T), table.lines[block]
-    if values.shape[1] < 2:
-        raise UserError(f"{path}: row {lines[0]} stands alone; a pattern needs at least two rows: mend the file")
-    if not np.isfinite(values).all():
-        column, i = (int(n) for n in np.argwhere(~np.isfinite(values))[0])
-        name = ("position", "intensity", "uncertainty")[column]
-        raise UserError(f"{path}: row {lines[i]}: the {name} is NaN or infinite; mend or remove the file")
-    steps = np.diff(values[0])
-    is_falling = np.count_nonzero(steps < 0) > np.count_nonzero(steps > 0)
-    is_wrong = steps >= 0 if is_falling else steps <= 0
-    if is_wrong.any():
-        i = int(np.argmax(is_wrong))
-        raise UserError(
-            f"{path}: row {lines[i + 1]}: position {values[0, i + 1]:g} follows {values[0, i]:g}; positions must "
-            "run one way: keep one scan per file, with enough decimals"
-        )
-    if values[1].min() < 0 and not allow_negative:
-        i = int(np.argmax(values[1] < 0))
-        raise UserError(
-            f"{path}: row {lines[i]}: negative intensity {values[1, i]:g}; if a background was subtracted, set "
-            "allow_negative = true under [[session]]"
-        )
-    if len(values) == 3 and values[2].min() < 0:
-        i = int(np.argmax(values[2] < 0))
-        raise UserError(
-            f"{path}: row {lines[i]}: negative uncertainty {values[2, i]:g}; the third column must hold standard "
-            "uncertainties: remove it if it holds something else"
-        )
-    if is_falling:
-        return np.ascontiguousarray(values[:, ::-1]), ("the axis falls along the file and was turned round",)
-    return values, ()

@@ -26,31 +26,17 @@ _POINT_IN_ROW = re.compile(r"^(?!\s*[#'!;%/*\"])[^\n]*\.", re.MULTILINE)
 
 
 class Start(NamedTuple):
-    """The first row of numbers.
-
-    Attributes:
-      header: the lines before it.
-      offset: where it begins in the text.
-      line: its number, from 1.
-      announced: how many rows the header of a .chi file announces, or None.
-    """
+    """The first row of numbers: the lines before it, its place in the text, its line from 1, and its text."""
 
     header: list[str]
     offset: int
     line: int
     row: str
-    announced: int | None = None
+    announced: int | None = None  # how many rows the header of a .chi file announces
 
 
 class Table(NamedTuple):
-    """Numbers, and where they stand.
-
-    Attributes:
-      values: [R, C].
-      lines: of each row, from 1.
-      breaks: rows before which something else stood.
-      remarks: row -> what stood before it.
-    """
+    """Numbers [R, C], the line of each row from 1, rows before which something else stood, and what it was."""
 
     values: Float[np.ndarray, "R C"]
     lines: Sequence[int]
@@ -59,11 +45,7 @@ class Table(NamedTuple):
 
 
 def find_start(text: str, path: Path) -> Start:
-    """Find the first row of numbers.
-
-    Raises:
-      UserError: no row with two numbers, or one that is neither numbers nor words before it.
-    """
+    """Find the first row of numbers; `UserError` where there is none, or half a row before it."""
     if text[:1] in "+-.0123456789" and "\n" in text[:200] and _is_row(text[: text.index("\n")]):
         lines = text[:_MAX_ROW].split("\n", 5)
         if len(lines) < 5 or _is_row(lines[1]):
@@ -120,11 +102,7 @@ def _too_long(line: str, number: int, path: Path) -> UserError:
 
 
 def find_separator(start: Start, path: Path) -> str | None:
-    """Return what parts the columns: ';', ',' or None for blanks and tabs.
-
-    Raises:
-      UserError: commas part columns and mark decimals, or there are over three columns.
-    """
+    """Return what parts the columns: ';', ',' or None for blanks and tabs; `UserError` where commas do two things."""
     row = start.row.strip()
     if ";" in row:
         return ";"
@@ -139,10 +117,7 @@ def find_separator(start: Start, path: Path) -> str | None:
 
 
 def parse_table(body: str, start: Start, separator: str | None, path: Path) -> Table:
-    """Read the numbers, in one C call where every line is a row of equal length.
-
-    Args:
-      body: the text from the first row of numbers on.
+    """Read the text from the first row on, in one C call where every line is a row of equal length.
 
     Raises:
       UserError: naming the row that is ragged, too long or not numeric.
@@ -200,15 +175,10 @@ def _parse_rows(body: str, start: Start, separator: str | None, suffix: str, pat
                 )
         if width and len(fields) != width:
             raise UserError(
-                f"{path}: row {number} has {count_columns(len(fields))} where the first has {width}; the file is cut "
-                "or damaged: copy or export it again"
+                f"{path}: row {number} has {len(fields)} column{'s' * (len(fields) > 1)} where the first has {width}; "
+                "the file is cut or damaged: copy or export it again"
             )
         width = len(fields)
         values.extend(map(float, fields))
         lines.append(number)
     return Table(np.frombuffer(values).reshape(-1, width), lines, breaks, remarks)
-
-
-def count_columns(count: int) -> str:
-    """Return '1 column' or '2 columns'."""
-    return "1 column" if count == 1 else f"{count} columns"

@@ -62,16 +62,16 @@ def _parse_keys(text: str, start: int, end: int) -> dict[str, str]:
     return {key.upper(): value.strip().strip("'\"") for key, value in _KEY.findall(text, start, end)}
 
 
-def _read_range(body: str, keys: dict[str, str], marker: re.Match[str], place: str, allow_negative: bool) -> Pattern:
-    values, notes = pattern.parse_numbers(body, place), pattern.note_open_end(body)
+def _read_range(body: str, keys: dict[str, str], marker: re.Match[str], source: str, allow_negative: bool) -> Pattern:
+    values, notes = pattern.parse_numbers(body, source), pattern.note_open_end(body)
     if marker[1] is not None:
         if values.size % 2:
-            raise UserError(f"{place}: its rows do not hold two numbers each; the file is cut: copy it again")
+            raise UserError(f"{source}: its rows do not hold two numbers each; the file is cut: copy it again")
         axis, intensity = values[::2], values[1::2]
     else:
         start, step = (_parse_float(keys.get(key)) for key in ("START", "STEPSIZE"))
         if start is None or not step:
-            raise UserError(f"{place}: _START or _STEPSIZE is missing, so its positions are not known; export it again")
+            raise UserError(f"{source}: has no _START or _STEPSIZE, so its positions are not known; export it again")
         axis, intensity = start + step * np.arange(values.size), values
     drive = keys.get("DRIVE", "").upper()
     scale = ANGSTROM_PER_UNIT.get(keys.get("WL_UNIT", "").lower().strip())
@@ -80,7 +80,7 @@ def _read_range(body: str, keys: dict[str, str], marker: re.Match[str], place: s
     if keys.get("ANODE"):
         metadata["Anode"] = keys["ANODE"]
     return make_pattern(
-        place, axis, intensity, allow_negative, notes=notes, metadata=metadata,
+        source, axis, intensity, allow_negative, notes=notes, metadata=metadata,
         kind="two_theta" if drive in _TWO_THETA_DRIVES else None,
         wavelength=wavelength * scale if wavelength is not None and scale else None,
         start_time=parse_datetime(keys.get("DATEMEASURED", "")),

@@ -44,36 +44,36 @@ def _read_scans(root: Element, path: Path, allow_negative: bool) -> Iterator[Pat
 
 
 def _read_scan(
-    scan: Element, place: str, allow_negative: bool, wavelength: float | None, metadata: dict[str, str]
+    scan: Element, source: str, allow_negative: bool, wavelength: float | None, metadata: dict[str, str]
 ) -> Pattern:
     points = scan.find("dataPoints")
     if points is None:
-        raise UserError(f"{place} has no data points (status {scan.get('status', '?')}); remove the unfinished scan")
-    intensity, notes, tag = _read_intensities(points, place)
-    axis, name, kind = _read_axis(points, scan.get("scanAxis", ""), intensity.size, place)
+        raise UserError(f"{source} has no data points (status {scan.get('status', '?')}); remove the unfinished scan")
+    intensity, notes, tag = _read_intensities(points, source)
+    axis, name, kind = _read_axis(points, scan.get("scanAxis", ""), intensity.size, source)
     start, end = (parse_datetime(scan.findtext(f"header/{key}TimeStamp") or "") for key in ("start", "end"))
     metadata = metadata | {key: value for key, value in scan.attrib.items() if value} | {"axis": name, "values": tag}
     if step_seconds := points.findtext("commonCountingTime"):
         metadata["seconds per step"] = step_seconds.strip()
     return make_pattern(
-        place, axis, intensity, allow_negative, notes=notes, kind=kind, wavelength=wavelength,
+        source, axis, intensity, allow_negative, notes=notes, kind=kind, wavelength=wavelength,
         start_time=start, end_time=end, exposure=seconds_between(start, end), metadata=metadata,
     )  # fmt: skip
 
 
-def _read_intensities(points: Element, place: str) -> tuple[np.ndarray, tuple[str, ...], str]:
+def _read_intensities(points: Element, source: str) -> tuple[np.ndarray, tuple[str, ...], str]:
     """Intensities [N], notes, and which of the two elements they come from."""
     if (text := points.findtext("intensities")) is not None:
-        return parse_numbers(text, f"{place}: intensities"), (), "intensities"
+        return parse_numbers(text, f"{source}: intensities"), (), "intensities"
     if (text := points.findtext("counts")) is None:
-        raise UserError(f"{place} has no intensities; export it again")
-    values = parse_numbers(text, f"{place}: counts")
+        raise UserError(f"{source} has no intensities; export it again")
+    values = parse_numbers(text, f"{source}: counts")
     notes: tuple[str, ...] = ()
     for name in _ATTENUATION:
         if (stated := points.findtext(name)) is not None:
-            factors = parse_numbers(stated, f"{place}: {name}")
+            factors = parse_numbers(stated, f"{source}: {name}")
             if factors.size not in (1, values.size):
-                raise UserError(f"{place}: {factors.size} {name} for {values.size} counts; export it again")
+                raise UserError(f"{source}: {factors.size} {name} for {values.size} counts; export it again")
             if (factors != 1).any():
                 notes = ("the counts were multiplied by the beam attenuation factors",)
                 values = values * factors
@@ -82,36 +82,36 @@ def _read_intensities(points: Element, place: str) -> tuple[np.ndarray, tuple[st
     return values, notes, "counts"
 
 
-def _read_axis(points: Element, scan_axis: str, size: int, place: str) -> tuple[np.ndarray, str, str | None]:
+def _read_axis(points: Element, scan_axis: str, size: int, source: str) -> tuple[np.ndarray, str, str | None]:
     """Positions [N] of the moving axis, its name, and 'two_theta' where it is that; 2θ goes before all others."""
     moving: dict[str, tuple[np.ndarray, str]] = {}
     for element in points.iter("positions"):
         name, unit = element.get("axis", ""), element.get("unit", "")
-        values = _read_positions(element, size, f"{place}: positions of {name or 'an unnamed axis'}")
+        values = _read_positions(element, size, f"{source}: positions of {name or 'an unnamed axis'}")
         if values is not None and values.size > 1 and (values[0] != values[-1] or name == scan_axis):
             moving[name] = values, unit
     if not moving:
         raise UserError(
-            f"{place}: no axis moves (scan axis {scan_axis or 'not named'}); this is no pattern: leave it out"
+            f"{source}: no axis moves (scan axis {scan_axis or 'not named'}); this is no pattern: leave it out"
         )
     name = next((name for name in ("2Theta", scan_axis) if name in moving), next(iter(moving)))
     values, unit = moving[name]
     return values, f"{name} ({unit})" if unit else name, "two_theta" if name == "2Theta" and unit == "deg" else None
 
 
-def _read_positions(element: Element, size: int, place: str) -> np.ndarray | None:
+def _read_positions(element: Element, size: int, source: str) -> np.ndarray | None:
     """Positions [size], or None for an axis at rest."""
     if (text := element.findtext("listPositions")) is not None:
-        values = parse_numbers(text, place)
+        values = parse_numbers(text, source)
         if values.size != size:
-            raise UserError(f"{place}: {values.size} values for {size} intensities; export it again")
+            raise UserError(f"{source}: {values.size} values for {size} intensities; export it again")
         return values
     ends = [element.findtext(name) for name in ("startPosition", "endPosition")]
     if None in ends:
         return None
-    first, last = (parse_numbers(text or "", place) for text in ends)
+    first, last = (parse_numbers(text or "", source) for text in ends)
     if first.size != 1 or last.size != 1:
-        raise UserError(f"{place}: start and end must be one number each; export it again")
+        raise UserError(f"{source}: start and end must be one number each; export it again")
     return np.linspace(first[0], last[0], size)
 
 

@@ -123,16 +123,11 @@ class _WorkerPool:
         # One thread each, and the plain allocator: the parent's is tuned for training.
         settings = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "GLIBC_TUNABLES": ""}
         for _ in range(count):
-            self._workers.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", "xrd_jax.io.reading.worker"],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    env=os.environ | settings,
-                    start_new_session=True,  # an interrupt is for this process, which stops its workers
-                )
-            )
+            # A session of its own, because an interrupt is for this process, which stops its workers.
+            self._workers.append(subprocess.Popen(
+                [sys.executable, "-m", "xrd_jax.io.reading.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL, env=os.environ | settings, start_new_session=True,
+            ))  # fmt: skip
         threads = [threading.Thread(target=self._talk, args=(process,), daemon=True) for process in self._workers]
         for thread in threads:
             thread.start()

@@ -36,20 +36,13 @@ UNCACHED_SUFFIXES = (".h5", ".hdf5", ".hdf", ".nxs", ".nx5", ".nx", ".cbf", ".ed
 
 @dataclasses.dataclass(frozen=True)
 class PatternCache:
-    """The cache of one folder of pattern files.
-
-    Attributes:
-      path: of the HDF5 file.
-      files, digests: the files and what they are known by; None for one that is not to be cached.
-      states: [F] size and date of each file when it was hashed.
-      entries: digest -> scans, as the cache had them.
-    """
+    """The cache of one folder of pattern files, in one HDF5 file."""
 
     path: Path
     files: Sequence[Path]
-    digests: list[bytes | None]
-    states: list[tuple[int, int]]
-    entries: dict[bytes, tuple[Pattern, ...]]
+    digests: list[bytes | None]  # what each file is known by; None for one that is not to be cached
+    states: list[tuple[int, int]]  # size and date of each file when it was hashed
+    entries: dict[bytes, tuple[Pattern, ...]]  # digest -> scans, as the cache had them
 
     def get_all(self) -> Iterator[tuple[Pattern, ...] | None]:
         """Yield what the cache has of each file."""
@@ -57,11 +50,9 @@ class PatternCache:
             yield None if digest is None else self.entries.get(digest)
 
     def store(self, results: Sequence[tuple[Pattern, ...] | UserError], fresh: Sequence[int]) -> None:
-        """Write what these files held, but not of a file that changed while it was read; a full disk is no error.
+        """Write the results of all files, of which the indices `fresh` are new; a full disk is no error.
 
-        Args:
-          results: of all files.
-          fresh: indices of those that the cache did not have.
+        A file that changed while it was read is left out.
         """
         changed = {i for i in fresh if _state_of(self.files[i]) != self.states[i]}
         entries: dict[bytes, tuple[Pattern, ...]] = {}

@@ -30,11 +30,8 @@ _ARRAYS = ("axis", "intensity", "errors")
 
 def facts_to_json(pattern: Pattern) -> dict[str, Any]:
     """Return all of a pattern but its arrays, as JSON."""
-    facts = {
-        field.name: getattr(pattern, field.name)
-        for field in dataclasses.fields(pattern)
-        if field.name not in _ARRAYS
-    }  # fmt: skip
+    names = [field.name for field in dataclasses.fields(pattern) if field.name not in _ARRAYS]
+    facts = {name: getattr(pattern, name) for name in names}
     facts |= {name: None if facts[name] is None else facts[name].isoformat() for name in _DATES}
     return facts | {"metadata": dict(pattern.metadata), "notes": list(pattern.notes)}
 
