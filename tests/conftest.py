@@ -1,4 +1,4 @@
-"""Strict by default: warnings are errors (pyproject.toml), rank promotion raises, nothing touches the network."""
+"""Strict: warnings are errors (pyproject.toml), ranks and dtypes are not promoted in silence, no network."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from xrd_jax.config.schema import CASE_TARGETS, Config, ModelConfig, PrepareConf
 from xrd_jax.series.record import PatternSeries
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 # Files that take minutes: begun first, so that no process is left alone with one of them at the end.
 LONG = ("test_attribution", "test_training", "test_study", "test_streaming", "test_distributed", "test_devices")

@@ -161,7 +161,7 @@ def deletion(run, series, curve, **options) -> perturbation.DeletionCurve:
 
 def test_deletion_and_insertion_of_a_sparse_network():
     run, series, weight = sparse_run(make_series())
-    fractions = np.arange(33) / 32
+    fractions = tuple(np.arange(33) / 32)
     right = deletion(run, series, weight, fractions=fractions, chunk=100)
     wrong = deletion(run, series, 1.0 - weight / 4, fractions=fractions)
     assert right.error.shape == (1, 33) and right.error[0, 0] == pytest.approx(0.0, abs=1e-5)

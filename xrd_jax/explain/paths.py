@@ -159,7 +159,7 @@ def _draw_baselines(index: Int[Array, " B"], patterns: int) -> tuple[Int[Array, 
 
     def draw(number: Array) -> tuple[Array, Array]:
         baseline_key, position_key = jax.random.split(jax.random.fold_in(jax.random.key(0xE6), number))
-        along = (jnp.arange(DRAWS) + jax.random.uniform(position_key, (DRAWS,))) / DRAWS
+        along = (jnp.arange(DRAWS, dtype=jnp.float32) + jax.random.uniform(position_key, (DRAWS,))) / DRAWS
         return jax.random.randint(baseline_key, (DRAWS,), 0, patterns), along
 
     return jax.vmap(draw)(index)
@@ -194,5 +194,6 @@ def occlusion_maps(
         inside = (np.arange(length) >= start) & (np.arange(length) < start + WINDOW)
         windows_of_channel += inside
         without = explained_outputs(static, variables, jnp.where(inside[None, :], mean[None, :], x), classes)
-        sums = {t: sums[t] + (whole[t] - without[t])[:, None] * inside[None, :] for t in sums}
+        in_window = inside[None, :].astype(np.float32)
+        sums = {t: sums[t] + (whole[t] - without[t])[:, None] * in_window for t in sums}
     return {("occlusion", target): total / windows_of_channel[None, :] for target, total in sums.items()}

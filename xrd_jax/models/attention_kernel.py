@@ -66,10 +66,11 @@ def _forward(query: Array, key: Array, value: Array) -> tuple[tuple[Array, Array
 def _backward(residuals: tuple[Array, ...], gradients: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
     query, key, value, exponentials, inverse_sum, combined = residuals
     dtype = query.dtype
-    scaled = gradients[0] * inverse_sum  # G
-    row_sum = (scaled * combined).sum(axis=-1, keepdims=True)
+    scaled = gradients[0].astype(jnp.float32) * inverse_sum  # G
+    row_sum = (scaled * combined.astype(jnp.float32)).sum(axis=-1, keepdims=True)
     scaled = scaled.astype(dtype)
-    d_logits = (exponentials * (_product("bqd,bkd->bqk", scaled, value) - row_sum)).astype(dtype)
+    weights = exponentials.astype(jnp.float32)
+    d_logits = (weights * (_product("bqd,bkd->bqk", scaled, value) - row_sum)).astype(dtype)
     d_query = _product("bqk,bkd->bqd", d_logits, key)
     d_key, d_value = _transposed_product(d_logits, query), _transposed_product(exponentials, scaled)
     return d_query.astype(dtype), d_key.astype(dtype), d_value.astype(dtype)

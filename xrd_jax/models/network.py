@@ -48,7 +48,8 @@ class ConvStack(nn.Module):
                     dtype=dtype,
                     name=f"norm{layer}",
                 )
-                hidden = norm(jax.nn.relu(hidden)) if config.norm_place == "after" else jax.nn.relu(norm(hidden))
+                with jax.numpy_dtype_promotion("standard"):  # float32 statistics of bfloat16 features
+                    hidden = norm(jax.nn.relu(hidden)) if config.norm_place == "after" else jax.nn.relu(norm(hidden))
             else:
                 hidden = jax.nn.relu(hidden)
             layers.append(hidden)

@@ -50,7 +50,7 @@ def splat(stoichiometry: Float[Array, " Q"]) -> Float[Array, " G"]:
     position = jnp.clip(stoichiometry, 0.0, 1.0) * (GRID - 1)
     below = jnp.clip(jnp.floor(position), 0, GRID - 2)
     above = (position - below)[:, None]
-    offset = jnp.arange(GRID)[None, :] - below[:, None]
+    offset = jnp.arange(GRID, dtype=jnp.float32)[None, :] - below[:, None]
     return jnp.where(offset == 0, 1.0 - above, jnp.where(offset == 1, above, 0.0)).mean(axis=0)
 
 

@@ -115,7 +115,7 @@ def area_for_height(
 
 def extended_axis(cell: Cell) -> Float[Array, " M"]:
     """Return 2θ in degrees of the axis with `MARGIN` channels on either side."""
-    return cell.start_deg + cell.step_deg * jnp.arange(-MARGIN, cell.channels + MARGIN)
+    return cell.start_deg + cell.step_deg * jnp.arange(-MARGIN, cell.channels + MARGIN, dtype=jnp.float32)
 
 
 def nmc_patterns(cell: Cell, axis: Float[Array, " M"]) -> Float[Array, "G M"]:

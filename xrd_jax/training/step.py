@@ -154,10 +154,12 @@ def train_step(
         # As one vector: devices wait for each other once, not once per leaf.
         flat, unravel = ravel_pytree((gradients, metrics))
         gradients, metrics = unravel(jax.lax.pmean(flat, sharding.BATCH))
-    updates, opt_state = step_config.optimiser.update(gradients, state.opt_state, state.params)
+    with jax.numpy_dtype_promotion("standard"):  # optax raises floats to the number of the step
+        updates, opt_state = step_config.optimiser.update(gradients, state.opt_state, state.params)
+        learning_rate = jnp.asarray(step_config.schedule(state.step))
     metrics |= {
         "gradient_norm": optax.tree.norm(gradients),
-        "learning_rate": jnp.asarray(step_config.schedule(state.step)),
+        "learning_rate": learning_rate,
     }
     params = optax.apply_updates(state.params, updates)
     return State(params, batch_stats, opt_state, state.step + 1, state.seed), metrics
