@@ -95,7 +95,7 @@ def prepare(patterns: int, folder: Path) -> dict[str, float]:
     return timing | {"inputs_mb": sizes[-1] * case3_config().prepare.channels * 4 / 1e6}
 
 
-def look(patterns: int, folder: Path) -> dict[str, float]:
+def predict(patterns: int, folder: Path) -> dict[str, float]:
     import numpy as np
 
     from xrd_jax.series.record import PatternSeries
@@ -112,6 +112,7 @@ def look(patterns: int, folder: Path) -> dict[str, float]:
 
 
 def train(patterns: int, folder: Path) -> dict[str, float]:
+    """Return the cost of training steps; long because every import must come after the memory is measured."""
     import jax
     import jax.numpy as jnp
 
@@ -190,7 +191,7 @@ def untrained_run() -> Any:
 
 
 WORK: dict[str, Callable[[int, Path], dict[str, float]]] = {
-    "idle": idle, "simulate": simulate, "prepare": prepare, "look": look, "train": train,
+    "idle": idle, "simulate": simulate, "prepare": prepare, "look": predict, "train": train,
 }  # fmt: skip
 
 

@@ -101,6 +101,7 @@ def run_jax(seed: int) -> Clock:
 
 
 def run_torch(seed: int) -> Clock:
+    """Train the same network in PyTorch; in one piece, because it is the whole of the other side's recipe."""
     import torch
 
     from experiments.benchmarks import torch_reference

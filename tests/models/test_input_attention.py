@@ -60,7 +60,7 @@ def test_maps_sum_to_one_enter_the_prediction_and_move_with_the_pattern():
     """Kernels are odd: what a map says of a bump it says at the bump, wherever that is."""
     model = build(dataclasses.replace(FAITHFUL, norm_layer=0), 60, OUTPUTS)
     variables, apply = jax.jit(model.init)(jax.random.key(3)), jax.jit(model.apply)
-    bumps = jnp.exp(-0.5 * ((jnp.arange(60)[None, :] - jnp.array([[25.0], [34.0]])) / 1.5) ** 2)
+    bumps = jnp.exp(-0.5 * ((jnp.arange(60.0)[None, :] - jnp.array([[25.0], [34.0]])) / 1.5) ** 2)
     outputs, intermediates = apply(variables, bumps)
     assert set(intermediates["input_attention"]) == {"height", "side"}
     for log in intermediates["input_attention"].values():

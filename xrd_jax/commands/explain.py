@@ -54,8 +54,8 @@ def write(result: study.Study) -> None:
         target: {
             "methods": {m: row | {"reason": result.reasons[target][m]} for m, row in by_method.items()},
             "knock_out": {
-                name: {"mean": float(harm[target].mean()), "std": float(harm[target].std())}
-                for name, harm in result.perturbed.knocked_out.items()
+                name: {"mean": float(increases[target].mean()), "std": float(increases[target].std())}
+                for name, increases in result.perturbed.knocked_out.items()
             },
         }
         for target, by_method in result.scores.items()

@@ -32,9 +32,9 @@ FRACTIONS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9,
 class DeletionCurve(NamedTuple):
     """Errors of a network that loses, or gets back, more and more channels.
 
-    `auc` is the area under the curve of the harm done (deletion) or undone (insertion), in parts of the harm of losing
+    `auc` is the area under the curve of the error added (deletion) or undone (insertion), in parts of that of losing
     all channels: 1 when the first channels matter alone, about 0.5 when all matter alike; larger is better for both.
-    NaN where losing all channels does no harm.
+    NaN where losing all channels adds no error.
     """
 
     fractions: np.ndarray  # [F] of the channels, deleted or given back
@@ -77,9 +77,9 @@ def deletion_curves(
 
 
 def _deletion_curve(error: Float[np.ndarray, "S F"], fractions: np.ndarray, insertion: bool) -> DeletionCurve:
-    harm = error[:, -1:] - error[:, :1]
-    share = (error - error[:, :1]) / np.where(harm == 0, np.nan, harm)
-    is_harmless = (harm[:, 0] <= 0) ^ insertion
+    increase = error[:, -1:] - error[:, :1]
+    share = (error - error[:, :1]) / np.where(increase == 0, np.nan, increase)
+    is_harmless = (increase[:, 0] <= 0) ^ insertion
     return DeletionCurve(fractions, error, np.where(is_harmless, np.nan, np.trapezoid(share, fractions, axis=1)))
 
 

@@ -29,7 +29,7 @@ class Perturbed(NamedTuple):
 
     deleted: Mapping[MapKey, DeletionCurve]  # channels go in the order of the map
     inserted: Mapping[MapKey, DeletionCurve]  # channels come back in that order
-    knocked_out: Mapping[str, Mapping[str, Float[np.ndarray, " S"]]]  # window -> target -> harm of losing it alone
+    knocked_out: Mapping[str, Mapping[str, Float[np.ndarray, " S"]]]  # window -> target -> error added without it
 
 
 def score(
@@ -92,13 +92,13 @@ def _truth_scores(
 
 
 def _knock_out_agreement(key: MapKey, explained: Explained, perturbed: Perturbed) -> float:
-    """Rank correlation over windows between the map's share and the harm that the networks take without the window."""
+    """Rank correlation over windows between the map's share and the increase of error without the window."""
     shares = explained.shares[key]
-    names = [name for name, harm in perturbed.knocked_out.items() if name in shares and key[1] in harm]
+    names = [name for name, increases in perturbed.knocked_out.items() if name in shares and key[1] in increases]
     if len(names) < 3:
         return math.nan
-    harms = [_finite_mean(perturbed.knocked_out[name][key[1]]) for name in names]
-    return metrics.spearman(np.array([shares[name].mean() for name in names]), np.array(harms))
+    mean_increases = [_finite_mean(perturbed.knocked_out[name][key[1]]) for name in names]
+    return metrics.spearman(np.array([shares[name].mean() for name in names]), np.array(mean_increases))
 
 
 def _finite_mean(values: np.ndarray) -> float:

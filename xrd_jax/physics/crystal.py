@@ -31,7 +31,7 @@ def lithium_content(cell: Cell, stoichiometry: Float[Array, " X"]) -> Float[Arra
 
 def d_hexagonal(a: Float[Array, " X"], c: Float[Array, " X"], hkl: Int[Array, "R 3"]) -> Float[Array, "R X"]:
     """Return the spacings in Å of reflections hkl in a hexagonal lattice: 1/d² = 4/3 (h² + hk + k²)/a² + l²/c²."""
-    h, k, layer = hkl[:, 0, None], hkl[:, 1, None], hkl[:, 2, None]
+    h, k, layer = hkl.astype(jnp.float32).T[:, :, None]
     return 1.0 / jnp.sqrt(4.0 / 3.0 * (h * h + h * k + k * k) / a[None, :] ** 2 + (layer / c[None, :]) ** 2)
 
 
@@ -49,7 +49,7 @@ def march_dollase(
     cell: Cell, d: Float[Array, "R X"], c: Float[Array, " X"], hkl: Int[Array, "R 3"]
 ) -> Float[Array, "R X"]:
     """Return the factor of preferred orientation about c, (r² cos²α + sin²α/r)^(-3/2) with cosα = l d/c [2]."""
-    cos2 = jnp.clip((hkl[:, 2, None] * d / c[None, :]) ** 2, 0.0, 1.0)
+    cos2 = jnp.clip((hkl[:, 2, None].astype(jnp.float32) * d / c[None, :]) ** 2, 0.0, 1.0)
     return (cell.texture**2 * cos2 + (1.0 - cos2) / cell.texture) ** -1.5
 
 

@@ -38,9 +38,8 @@ def cycler_log(
     Raises:
       UserError: a quantity is missing, or time runs backwards; the text names row and remedy.
     """
-    notes = list(notes)
-    if table.not_numeric:
-        notes.append(f"columns without a number in every row were left out: {', '.join(table.not_numeric)[:1000]}")
+    left_out = "columns without a number in every row were left out: " + ", ".join(table.not_numeric)[:1000]
+    notes = [*notes, left_out] if table.not_numeric else list(notes)
     voltage = table.values("voltage")
     if voltage is None:
         raise UserError(f"{path}: no column of voltages is known here; name it: columns = {{ voltage = … }}")
