@@ -148,11 +148,16 @@ def test_scans_that_are_added_to_a_file_are_added(places):
 def test_a_file_written_again_keeps_its_line(places):
     folder, home = places
     add(folder, 4)
-    again = threading.Timer(1.5, runs.write_pattern, (folder / "p_4.xy", runs.series().axis.values,
-                                                  runs.series().intensity[200]))  # fmt: skip
-    again.start()
-    added, messages = follow(folder, home, until_idle=2.5)
-    again.join()
+    series = runs.series()
+    messages: list[str] = []
+
+    def write_again(line):
+        """The file changes only after its prediction was reported, however slow the machine is."""
+        messages.append(line)
+        if "p_4.xy  voltage" in line:
+            runs.write_pattern(folder / "p_4.xy", series.axis.values, series.intensity[200])
+
+    added, _ = follow(folder, home, until_idle=2.5, console=Console(write_again))
     assert added == 1 and any("written again after it had been predicted" in line for line in messages)
     assert_once_and_right(runs.read_predictions(home), [4])
 
