@@ -78,6 +78,8 @@ class ModelConfig:
       dropout: rate before the output layers.
       precision: 'float32', or 'bfloat16' for the products of convolutions and attention; parameters, sums, softmax,
         output layers and losses stay float32.
+      regression: 'value' (one output per regression target, the paper's) or 'histogram' (a distribution over `bins`
+        equal bins that span the training values).
     """
 
     depth: int = 10
@@ -98,6 +100,8 @@ class ModelConfig:
     init: Literal["he_normal", "glorot_uniform", "lecun_normal"] = "he_normal"
     dropout: float = 0.0
     precision: Literal["float32", "bfloat16"] = "float32"
+    regression: Literal["value", "histogram"] = "value"
+    bins: int = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +114,9 @@ class TrainConfig:
       weight_decay: for the optimiser 'adamw'.
       regression_scale: where log-cosh and Huber turn from quadratic to linear, in training standard deviations of the
         target.
+      label_width: standard deviation, in bins, of the Gaussian that a histogram's label is smoothed with.
+      point: what a histogram is reduced to where one value is asked for. The median has the least absolute error, the
+        mean the least squared one.
       loss_weights: target name -> weight; what is not named weighs `regression_weight` or `class_weight`.
       own_weight: of the loss that teaches the maps of attention='faithful'.
       augment: 'none', or 'redraw': every pattern is replaced by a fresh Poisson draw around the average of its
@@ -134,6 +141,8 @@ class TrainConfig:
     weight_decay: float = 1e-4
     regression_loss: Literal["log_cosh", "huber", "squared"] = "log_cosh"
     regression_scale: float = 1.0
+    label_width: float = 0.75
+    point: Literal["median", "mean"] = "median"
     loss_weights: dict[str, float] = dataclasses.field(default_factory=dict)
     regression_weight: float = 1.0
     class_weight: float = 0.3

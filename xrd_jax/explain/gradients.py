@@ -89,7 +89,7 @@ def _maps_with_gradients(
 
 
 class Gradients(NamedTuple):
-    """Gradients of the K outputs of a target, less those of the first for classes.
+    """Gradients of the value of a regression target (K = 1), or of the K logits of classes less those of the first.
 
     Only differences of logits matter, so the first class's may be zero, and costs no pass.
     """
@@ -101,11 +101,14 @@ class Gradients(NamedTuple):
 
 def _output_gradients(outputs: dict[str, Array], pull: Callable[..., Any], spec: TargetSpec) -> Gradients:
     zeros, output = jax.tree.map(jnp.zeros_like, outputs), outputs[spec.name]
-    unit_vectors, rows = jnp.eye(spec.size, dtype=output.dtype), []
-    for k in range(0 if spec.kind == "regression" else 1, spec.size):
-        direction = unit_vectors[k] if spec.kind == "regression" else unit_vectors[k] - unit_vectors[0]
-        cotangent = zeros | {spec.name: jnp.broadcast_to(direction[None, :], output.shape)}
-        at_input, at_attention = pull(cotangent)
+    if spec.kind == "regression":
+        directions = [jax.grad(lambda output: spec.standardised(output).sum())(output)]
+    else:
+        unit_vectors = jnp.eye(spec.size, dtype=output.dtype)
+        directions = [jnp.broadcast_to((unit - unit_vectors[0])[None, :], output.shape) for unit in unit_vectors[1:]]
+    rows = []
+    for direction in directions:
+        at_input, at_attention = pull(zeros | {spec.name: direction})
         rows.append(Gradients(at_input, *at_attention))
     if spec.kind == "classification":
         rows.insert(0, jax.tree.map(jnp.zeros_like, rows[0]))

@@ -1,8 +1,9 @@
 """The number that is explained, and what every method needs to compute it, of one seed for one block of patterns.
 
-A regression target: its scalar output, in training deviations. A class target: the log-odds of the class that the
-network predicts, z_c - log Σ_{j≠c} exp z_j, which is the logit margin for two classes. A logit alone may move with all
-others and change nothing; log p saturates at confident patterns, its log-odds do not.
+A regression target: its value (of a distribution the median, or the mean where `train.point` says so), in training
+deviations. A class target: the log-odds of the class that the network predicts, z_c - log Σ_{j≠c} exp z_j, which is the
+logit margin for two classes. A logit alone may move with all others and change nothing; log p saturates at confident
+patterns, its log-odds do not.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def log_odds(logits: Float[Array, "B K"], classes: Int[Array, " B"]) -> Float[Ar
 
 def explained_output(spec: TargetSpec, output: Float[Array, "B K"], classes: Int[Array, " B"]) -> Float[Array, " B"]:
     """Return the number that is explained: a regression output, or the log-odds of `classes`."""
-    return output[:, 0] if spec.kind == "regression" else log_odds(output, classes)
+    return spec.standardised(output) if spec.kind == "regression" else log_odds(output, classes)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -168,7 +168,7 @@ def _masked_outputs(
         def masked(mask: Array) -> dict[str, Array]:
             outputs, _ = static.model.apply(variables, jnp.where(mask, mean[None, :], x))
             return {
-                spec.name: outputs[spec.name][:, 0]
+                spec.name: spec.standardised(outputs[spec.name])
                 if spec.kind == "regression"
                 else outputs[spec.name].argmax(axis=1).astype(jnp.float32)
                 for spec in static.specs

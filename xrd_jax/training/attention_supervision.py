@@ -30,7 +30,7 @@ def fisher_target(
     for index, spec in enumerate(specs):
         zeros = jax.tree.map(jnp.zeros_like, outputs)
         if spec.kind == "regression":
-            cotangent = jnp.ones_like(outputs[spec.name])
+            cotangent = jax.grad(lambda output, spec=spec: spec.standardised(output).sum())(outputs[spec.name])
         else:
             logits = outputs[spec.name]
             drawn = jax.random.categorical(jax.random.fold_in(key, index), logits)

@@ -7,6 +7,7 @@ import optax
 from jaxtyping import Array, Float
 
 from xrd_jax.config.schema import TrainConfig
+from xrd_jax.preprocessing import histogram
 from xrd_jax.preprocessing.targets import TargetSpec
 
 REGRESSION_LOSSES = {
@@ -25,10 +26,11 @@ def loss_and_metrics(
     """Return the mean loss over a batch, and its parts.
 
     Regression: f(r / u), r = prediction − target and u = `regression_scale`, both in training standard deviations.
+    A distribution: cross-entropy in nat to the label smoothed by `label_width` bins.
     Classification: softmax cross-entropy in nat.
 
     Args:
-      outputs: network outputs; regression outputs are standardised by the training mean and deviation.
+      outputs: network outputs; regression values are standardised by the training mean and deviation.
       targets: name -> [B] values in their own unit, or class indices.
 
     Returns:
@@ -38,8 +40,11 @@ def loss_and_metrics(
     for spec in specs:
         output, target = outputs[spec.name], targets[spec.name]
         if spec.kind == "regression":
-            residual = output[:, 0] - (target - spec.mean) / spec.deviation
-            target_loss = REGRESSION_LOSSES[config.regression_loss](residual / config.regression_scale).mean()
+            residual = spec.standardised(output) - (target - spec.mean) / spec.deviation
+            if spec.is_distribution:
+                target_loss = optax.softmax_cross_entropy(output, _smoothed_labels(spec, target, config)).mean()
+            else:
+                target_loss = REGRESSION_LOSSES[config.regression_loss](residual / config.regression_scale).mean()
             metrics[f"mae/{spec.name}"] = jnp.abs(residual).mean() * spec.deviation
             weight = config.loss_weights.get(spec.name, config.regression_weight)
         else:
@@ -49,3 +54,8 @@ def loss_and_metrics(
         metrics[f"loss/{spec.name}"] = target_loss
         loss = loss + weight * target_loss
     return loss, metrics | {"loss": loss}
+
+
+def _smoothed_labels(spec: TargetSpec, target: Float[Array, " B"], config: TrainConfig) -> Float[Array, "B K"]:
+    edges = jnp.linspace(spec.low, spec.high, spec.size + 1, dtype=target.dtype)
+    return histogram.smoothed_labels(target, edges, config.label_width * (spec.high - spec.low) / spec.size)
