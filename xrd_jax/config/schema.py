@@ -33,6 +33,8 @@ class PrepareConfig:
       train_fraction, blocks: share of training patterns of 'random' and 'block'; blocks per session of 'block'.
       half_cycle: which half cycle 'half_cycle' holds out; 0 is the first of a session, -1 the last.
       train_rows, test_rows: patterns of the series for 'rows', such as '0-171, 180'; rows in neither are not used.
+      calibration: share of the training patterns that is held out of training, in whole blocks of time, to calibrate
+        intervals and to choose the checkpoint; 0: none, and then no interval is promised.
       shuffle_labels: permute the targets among the training patterns: a control that has nothing to learn.
     """
 
@@ -54,6 +56,7 @@ class PrepareConfig:
     half_cycle: int = -1
     train_rows: str = ""
     test_rows: str = ""
+    calibration: float = 0.0
     shuffle_labels: bool = False
 
 

@@ -21,9 +21,7 @@ def bin_range(values: Float[np.ndarray, " n"], bins: int) -> tuple[float, float]
     return low - margin, high + margin
 
 
-def smoothed_labels(
-    values: Float[Array, " B"], edges: Float[Array, " edges"], deviation: float
-) -> Float[Array, "B K"]:
+def smoothed_labels(values: Float[Array, " B"], edges: Float[Array, " edges"], deviation: float) -> Float[Array, "B K"]:
     """Return the integral of N(value, deviation²) over each bin, normalised to sum 1.
 
     Args:
@@ -68,7 +66,9 @@ def cumulative_at(
     count = probabilities.shape[1]
     position = np.clip((values - low) / (high - low) * count, 0.0, count)
     index = np.minimum(position.astype(int), count - 1)
-    cumulative = np.concatenate([np.zeros((len(values), 1)), np.cumsum(probabilities, axis=1, dtype=np.float64)], axis=1)
+    cumulative = np.concatenate(
+        [np.zeros((len(values), 1)), np.cumsum(probabilities, axis=1, dtype=np.float64)], axis=1
+    )
     rows = np.arange(len(values))
     return (cumulative[rows, index] + (position - index) * probabilities[rows, index]) / cumulative[:, -1]
 

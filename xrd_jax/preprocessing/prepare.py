@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from xrd_jax.config.schema import PrepareConfig
 from xrd_jax.errors import UserError
-from xrd_jax.preprocessing.splits import split
+from xrd_jax.preprocessing.splits import hold_out_groups, split
 from xrd_jax.preprocessing.transform import Statistics, fit_statistics, to_device, transform
 from xrd_jax.series import lazy
 from xrd_jax.series.record import PatternSeries
@@ -25,12 +25,14 @@ class Prepared:
     Attributes:
       series: patterns inside the window, in time order.
       train, test: index arrays into `series`.
+      calibration: patterns of whole groups that neither training nor the test sees; empty unless asked for.
     """
 
     series: PatternSeries
     train: np.ndarray
     test: np.ndarray
     statistics: Statistics
+    calibration: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, int))
 
 
 def prepare(series: PatternSeries, config: PrepareConfig, split_seed: int = 0) -> Prepared:
@@ -41,9 +43,10 @@ def prepare(series: PatternSeries, config: PrepareConfig, split_seed: int = 0) -
     """
     series = apply_window(series, config)
     train, test = split(series, config, split_seed)
+    train, calibration = hold_out_groups(series, train, config.calibration, split_seed)
     if config.shuffle_labels:
         series = shuffle_labels(series, train, split_seed)
-    return Prepared(series, train, test, fit_statistics(series, train, config))
+    return Prepared(series, train, test, fit_statistics(series, train, config), calibration)
 
 
 def shuffle_labels(series: PatternSeries, train: np.ndarray, seed: int) -> PatternSeries:

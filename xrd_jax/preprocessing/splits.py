@@ -11,6 +11,8 @@ from xrd_jax.errors import UserError
 from xrd_jax.series.axis import HALF_CYCLE_MODES
 from xrd_jax.series.record import PatternSeries
 
+MIN_HALF_CYCLES = 4  # from which on half cycles are the groups of an inner split; fewer are cut into blocks
+INNER_BLOCKS = 10  # blocks per session where half cycles are few or not known
 TrainTest = tuple[Int[np.ndarray, " train"], Int[np.ndarray, " test"]]
 MIN_PATTERNS = 8  # of either part: fewer neither train a network nor test one
 
@@ -85,6 +87,55 @@ def _all_but_half_cycle(series: PatternSeries, held_out: int) -> Bool[np.ndarray
             )
         is_train &= ~(is_session & (numbers == held_out % count))
     return is_train
+
+
+def contiguous_groups(series: PatternSeries, indices: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """Return the group of each of `indices`, for choices and calibration inside the training patterns.
+
+    Neighbours in time are alike, so single patterns are never parted: a group is a half cycle where the patterns show
+    `MIN_HALF_CYCLES` or more, otherwise one of `INNER_BLOCKS` stretches of time of a session.
+    """
+    session = series.session[indices]
+    try:
+        groups = np.unique(np.stack([session, half_cycle_numbers(series)[indices]]), axis=1, return_inverse=True)[1]
+        if np.unique(groups).size >= MIN_HALF_CYCLES:
+            return groups
+    except UserError:  # the series knows no half cycles
+        pass
+    groups = np.zeros(len(indices), int)
+    for number in np.unique(session):
+        rows = np.flatnonzero(session == number)
+        for block, part in enumerate(np.array_split(rows, min(INNER_BLOCKS, rows.size))):
+            groups[part] = number * INNER_BLOCKS + block
+    return np.unique(groups, return_inverse=True)[1]
+
+
+def hold_out_groups(series: PatternSeries, train: Int[np.ndarray, " n"], fraction: float, seed: int) -> TrainTest:
+    """Return (training patterns that remain, patterns of whole groups held out), about `fraction` of `train`.
+
+    Blocks of time, drawn by chance within each session: calibration and the choice of a checkpoint need patterns that
+    training has not seen, nor their neighbours.
+
+    Raises:
+      UserError: a fraction that is not a share, or one that leaves too few patterns on either side.
+    """
+    if fraction == 0.0:
+        return train, train[:0]
+    if not 0.0 < fraction < 1.0:
+        raise UserError(f"prepare.calibration={fraction}: must be 0 or a share below 1, such as 0.15")
+    is_held_out = np.zeros(len(train), bool)
+    for number in np.unique(series.session[train]):
+        rows = np.flatnonzero(series.session[train] == number)
+        blocks = np.array_split(rows, min(round(2 * INNER_BLOCKS), rows.size))
+        order = np.random.default_rng([seed, int(number), 0xCA1B]).permutation(len(blocks))
+        for block in order[: round(len(blocks) * fraction)]:
+            is_held_out[blocks[block]] = True
+    if min(is_held_out.sum(), (~is_held_out).sum()) < MIN_PATTERNS:
+        raise UserError(
+            f"prepare.calibration={fraction} leaves {(~is_held_out).sum()} of {len(train)} training patterns and holds "
+            f"out {is_held_out.sum()}; each needs at least {MIN_PATTERNS}: choose another share, or 0"
+        )
+    return train[~is_held_out], train[is_held_out]
 
 
 def half_cycle_numbers(series: PatternSeries) -> Int[np.ndarray, " T"]:

@@ -8,7 +8,6 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from xrd_jax.config.schema import ModelConfig
 from xrd_jax.errors import UserError
 from xrd_jax.preprocessing import histogram
 from xrd_jax.preprocessing.prepare import Prepared
@@ -69,12 +68,12 @@ class TargetSpec:
 
 
 def target_specs(
-    prepared: Prepared, names: tuple[str, ...], model: ModelConfig = ModelConfig(), point: str = "median"
+    prepared: Prepared, names: tuple[str, ...], regression: str = "value", bins: int = 64, point: str = "median"
 ) -> tuple[TargetSpec, ...]:
     """Return the specifications of the targets `names`.
 
     Args:
-      model: says whether regression targets are values or distributions, and over how many bins.
+      regression, bins: as in `ModelConfig`: 'value', or 'histogram' over so many bins.
       point: what a distribution is reduced to.
 
     Raises:
@@ -97,7 +96,7 @@ def target_specs(
         if target.kind == "regression":
             mean, deviation = float(values.mean()), float(values.std())
             spec = TargetSpec(name, target.kind, target.unit, 1, (), mean, deviation, point=point)
-            specs.append(_as_distribution(spec, values, model.bins) if model.regression == "histogram" else spec)
+            specs.append(_as_distribution(spec, values, bins) if regression == "histogram" else spec)
         else:
             size = max(len(target.classes), int(target.values.max()) + 1)
             classes = target.classes or tuple(str(number) for number in range(size))

@@ -154,8 +154,9 @@ def make_model(
     config: Config, prepared: Prepared, batch_axis: str | None = None
 ) -> tuple[Model, tuple[TargetSpec, ...]]:
     """Return the network for `prepared` and the targets that it learns; `batch_axis` as `models.build` has it."""
-    specs = target_specs(prepared, config.targets, config.model, config.train.point)
-    return build(config.model, model_length(prepared), tuple((s.name, s.size) for s in specs), batch_axis), specs
+    model = config.model
+    specs = target_specs(prepared, config.targets, model.regression, model.bins, config.train.point)
+    return build(model, model_length(prepared), tuple((s.name, s.size) for s in specs), batch_axis), specs
 
 
 def model_length(prepared: Prepared) -> int:
