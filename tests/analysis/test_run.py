@@ -94,8 +94,8 @@ def test_opened_run_predicts_the_same(trained):
 
 def test_blocks_do_not_matter(trained):
     run, series = trained
-    whole, vaw = run.predict_with_maps(series, chunk=len(series))
-    parts, vaw_parts = run.predict_with_maps(series, chunk=7)
+    whole, vaw, _ = run.predict_with_maps(series, chunk=len(series))
+    parts, vaw_parts, _ = run.predict_with_maps(series, chunk=7)
     np.testing.assert_allclose(whole["voltage"], parts["voltage"], atol=1e-5)
     np.testing.assert_allclose(vaw.raw, vaw_parts.raw, atol=2e-5)
 

@@ -73,7 +73,7 @@ def network(pair):
 
 def test_stream_and_predictions_agree_from_disk_and_from_memory(network, pair):
     memory, disk = pair
-    outputs, vaw = network.predict_with_maps(memory, chunk=32)
+    outputs, vaw, _ = network.predict_with_maps(memory, chunk=32)
     parts = list(network.stream(disk, chunk=32))
     assert [part.begin for part in parts] == list(range(0, len(memory), 32))
     for name, values in outputs.items():

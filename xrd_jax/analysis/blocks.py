@@ -33,11 +33,13 @@ class PredictionBlock(NamedTuple):
       begin: index of the first pattern in the series.
       outputs: target -> [S, b] in its unit (regression) or [S, b, K] probabilities (classification).
       raw: [S, b, L] VAW at query index; [S, b, 0] without maps.
+      distributions: target learnt as a distribution -> [b, K] probabilities of its bins, mean over seeds.
     """
 
     begin: int
     outputs: dict[str, np.ndarray]
     raw: np.ndarray
+    distributions: dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,24 +119,29 @@ def evenly_spaced(total: int, max_count: int) -> Int[np.ndarray, " count"]:
 def forward(
     model: Model, prepare: PrepareConfig, specs: tuple[TargetSpec, ...], maps: bool, mesh: Mesh | None,
     variables: Variables, statistics: Statistics, intensity: Array,
-) -> tuple[dict[str, Array], Array]:  # fmt: skip
-    """Return outputs and maps of all seeds for one block; seeds take turns, which is as fast and needs less memory.
+) -> tuple[dict[str, Array], Array, dict[str, Array]]:  # fmt: skip
+    """Return outputs and maps of all seeds for one block, and the mean over seeds [1, B, K] of distributions.
 
-    One program per model and block shape, however often it is called.
+    Seeds take turns, which is as fast and needs less memory. One program per model and block shape, however often it
+    is called.
     """
 
-    def apply_seed(seed_variables: Variables, patterns: Array) -> tuple[dict[str, Array], Array]:
+    def apply_seed(seed_variables: Variables, patterns: Array) -> tuple[dict[str, Array], Array, dict[str, Array]]:
         outputs, intermediates = model.apply(seed_variables, patterns)
         values = {spec.name: spec.to_physical(outputs[spec.name]) for spec in specs}
+        distributions = {spec.name: jax.nn.softmax(outputs[spec.name]) for spec in specs if spec.is_distribution}
         # The maximum over keys comes without the attention matrix, which is not written then.
-        return values, intermediates["max_over_keys"] if maps else jnp.zeros((len(patterns), 0))
+        return values, intermediates["max_over_keys"] if maps else jnp.zeros((len(patterns), 0)), distributions
 
-    def apply_seeds(variables: Variables, statistics: Statistics, intensity: Array) -> tuple[dict[str, Array], Array]:
+    def apply_seeds(variables: Variables, statistics: Statistics, intensity: Array) -> tuple[Any, Array, Any]:
         patterns = transform(statistics, prepare, intensity.astype(jnp.float32))
         if len(jax.tree.leaves(variables)[0]) > 1:
-            return jax.lax.map(lambda seed_variables: apply_seed(seed_variables, patterns), variables)
-        result = apply_seed(jax.tree.map(lambda leaf: leaf[0], variables), patterns)
-        return jax.tree.map(lambda leaf: leaf[None], result)
+            results = jax.lax.map(lambda seed_variables: apply_seed(seed_variables, patterns), variables)
+        else:
+            result = apply_seed(jax.tree.map(lambda leaf: leaf[0], variables), patterns)
+            results = jax.tree.map(lambda leaf: leaf[None], result)
+        values, maps_of_seeds, distributions = results
+        return values, maps_of_seeds, jax.tree.map(lambda leaf: leaf.mean(axis=0, keepdims=True), distributions)
 
     if mesh is not None:
         specs_in, specs_out = (P(), P(), P(sharding.BATCH)), P(None, sharding.BATCH)

@@ -31,6 +31,7 @@ class Summary:
 
     Attributes:
       outputs: target -> [S, T] or [S, T, K] for every pattern.
+      distributions: target learnt as a distribution -> [T, K], mean over seeds.
       map_indices: [M] patterns whose maps are kept; all of them up to `MAX_MAPS`.
       vaw: the maps of these patterns.
       curves: [S, sessions, L] mean registered map of all patterns of a session; NaN where it has none.
@@ -38,6 +39,7 @@ class Summary:
     """
 
     outputs: dict[str, np.ndarray]
+    distributions: dict[str, np.ndarray]
     map_indices: np.ndarray
     vaw: Vaw
     curves: np.ndarray
@@ -55,11 +57,13 @@ def summarise(run: Run, series: PatternSeries, max_maps: int = MAX_MAPS) -> Summ
     counts = np.bincount(series.session, minlength=len(series.session_names))
     sums = np.zeros((run.config.seeds, counts.size, run.axis.size))
     maps = np.empty((run.config.seeds, map_indices.size, run.axis.size), np.float32)
-    outputs = run.empty_outputs(len(series))
+    outputs, distributions = run.empty_outputs(len(series)), run.empty_distributions(len(series))
     for block in run.stream(series):
         begin, end = block.begin, block.begin + block.raw.shape[1]
         for name, values in block.outputs.items():
             outputs[name][:, begin:end] = values
+        for name, values in block.distributions.items():
+            distributions[name][begin:end] = values
         first, last = np.searchsorted(map_indices, (begin, end))
         maps[:, first:last] = block.raw[:, map_indices[first:last] - begin]
         registered = Vaw(run.axis, block.raw, run.model.receptive_offset).registered()
@@ -67,7 +71,8 @@ def summarise(run: Run, series: PatternSeries, max_maps: int = MAX_MAPS) -> Summ
         for number in np.unique(session):
             sums[:, number] += registered[:, session == number].sum(axis=1)
     curves = sums / np.where(counts > 0, counts, np.nan)[None, :, None]
-    return Summary(outputs, map_indices, Vaw(run.axis, maps, run.model.receptive_offset), curves, counts)
+    vaw = Vaw(run.axis, maps, run.model.receptive_offset)
+    return Summary(outputs, distributions, map_indices, vaw, curves, counts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +81,7 @@ class Predictions:
 
     Attributes:
       outputs: target -> [S, T] or [S, T, K].
+      distributions: target learnt as a distribution -> [T, K], mean over seeds.
       distance: [T] to the nearest training pattern; above 1 a pattern is unusual. NaN where the run has no reference.
       map_indices: [M] patterns whose maps `maps` [M, L] are kept: registered VAW, mean over seeds.
       curves: [S, L] registered VAW of every seed, mean over all patterns.
@@ -84,6 +90,7 @@ class Predictions:
 
     batch: new_data.Batch
     outputs: dict[str, np.ndarray]
+    distributions: dict[str, np.ndarray]
     distance: np.ndarray
     map_indices: np.ndarray
     maps: np.ndarray
@@ -96,25 +103,28 @@ def collect(run: Run, reference: novelty.Reference | None, batch: new_data.Batch
     """Return predictions, maps and distances of a batch; beyond `MAX_MAPS` memory grows by the predictions alone."""
     total = len(batch)
     map_indices, shown_indices = evenly_spaced(total, MAX_MAPS), evenly_spaced(total, MAX_SHOWN)
-    outputs, distance = run.empty_outputs(total), np.full(total, np.nan)
+    outputs, distributions = run.empty_outputs(total), run.empty_distributions(total)
+    distance = np.full(total, np.nan)
     curves = np.zeros((run.config.seeds, run.axis.size))
     maps = np.empty((map_indices.size, run.axis.size), np.float32)
     shown = np.empty((shown_indices.size, fit.trained.size), np.float32)
     for begin in range(0, total, PATTERNS_AT_ONCE):
         patterns = fit(np.asarray(batch.intensity[begin : begin + PATTERNS_AT_ONCE]))
         end = begin + len(patterns)
-        predicted, vaw = run.predict_with_maps(as_series(run, patterns))
-        for name, values in predicted.items():
+        predicted = run.predict_with_maps(as_series(run, patterns))
+        for name, values in predicted.outputs.items():
             outputs[name][:, begin:end] = values
+        for name, values in predicted.distributions.items():
+            distributions[name][begin:end] = values
         if reference is not None:
             distance[begin:end] = reference.distances(run, patterns)
-        registered = vaw.registered()
+        registered = predicted.vaw.registered()
         curves += registered.sum(axis=1)
         first, last = np.searchsorted(map_indices, (begin, end))
         maps[first:last] = registered[:, map_indices[first:last] - begin].mean(axis=0)
         first, last = np.searchsorted(shown_indices, (begin, end))
         shown[first:last] = patterns[shown_indices[first:last] - begin]
-    return Predictions(batch, outputs, distance, map_indices, maps, curves / total, shown_indices, shown)
+    return Predictions(batch, outputs, distributions, distance, map_indices, maps, curves / total, shown_indices, shown)
 
 
 def as_series(run: Run, patterns: np.ndarray) -> PatternSeries:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from xrd_jax.analysis.neighbours import baseline_scores
 from xrd_jax.analysis.vaw import window_shares
@@ -15,18 +17,44 @@ from xrd_jax.preprocessing.targets import TargetSpec
 from xrd_jax.series.record import PatternSeries
 
 
-def scores(spec: TargetSpec, predicted: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
-    """Return the errors of one target over seeds.
+def scores(
+    spec: TargetSpec, predicted: np.ndarray, truth: np.ndarray, distribution: np.ndarray | None = None
+) -> dict[str, Any]:
+    """Return the errors of one target over seeds, and with several seeds those of all together ('ensemble').
 
     Args:
       predicted: [S, T] values or [S, T, K] probabilities.
       truth: [T].
+      distribution: as in `ensemble_values`.
     """
+    together = ensemble_values(spec, predicted, distribution)[None] if len(predicted) > 1 else predicted[:0]
     if spec.kind == "classification":
-        return {"kind": spec.kind, "accuracy": mean_and_std((predicted.argmax(axis=-1) == truth[None, :]).mean(axis=1))}
-    error = predicted - truth[None, :]
+        accuracy, ensemble = (
+            (values.argmax(axis=-1) == truth[None, :]).mean(axis=1) for values in (predicted, together)
+        )
+        result: dict[str, Any] = {"kind": spec.kind, "accuracy": mean_and_std(accuracy)}
+        return result | ({"ensemble": {"accuracy": float(ensemble[0])}} if len(ensemble) else {})
+    error, ensemble = predicted - truth[None, :], together - truth[None, :]
     mae, rmse = mean_and_std(np.abs(error).mean(axis=1)), mean_and_std(np.sqrt((error**2).mean(axis=1)))
-    return {"kind": spec.kind, "unit": spec.unit, "mae": mae, "rmse": rmse}
+    result = {"kind": spec.kind, "unit": spec.unit, "mae": mae, "rmse": rmse}
+    if len(ensemble):
+        result["ensemble"] = {"mae": float(np.abs(ensemble).mean()), "rmse": float(np.sqrt((ensemble**2).mean()))}
+    return result
+
+
+def ensemble_values(
+    spec: TargetSpec, predicted: np.ndarray, distribution: np.ndarray | None = None
+) -> Float[np.ndarray, "T *K"]:
+    """Return what all seeds together say: values [T], or probabilities [T, K].
+
+    Args:
+      predicted: [S, T] values or [S, T, K] probabilities.
+      distribution: [T, bins] mean over seeds of a target that is learnt as a distribution; distributions are averaged,
+        and the mean is reduced to one value, not the values.
+    """
+    if distribution is None or not spec.is_distribution:
+        return predicted.mean(axis=0)
+    return np.asarray(spec.to_point(jnp.asarray(distribution)))
 
 
 def mean_and_std(per_seed: np.ndarray) -> dict[str, Any]:

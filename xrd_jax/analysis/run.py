@@ -8,7 +8,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -68,6 +68,20 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     return Run(path, config, specs, statistics, model, {"params": state.params, "batch_stats": state.batch_stats})
 
 
+class Predicted(NamedTuple):
+    """What networks say of a series.
+
+    Attributes:
+      outputs: target -> [S, T] in its unit (regression) or [S, T, K] probabilities (classification).
+      vaw: the maps of all seeds; without channels where none were asked for.
+      distributions: target learnt as a distribution -> [T, K] probabilities of its bins, mean over seeds.
+    """
+
+    outputs: dict[str, np.ndarray]
+    vaw: Vaw
+    distributions: dict[str, np.ndarray]
+
+
 @dataclasses.dataclass(frozen=True)
 class Run:
     """Trained networks with their preparation.
@@ -110,23 +124,27 @@ class Run:
         """Return the Visualized Attention Weight of every seed and pattern."""
         return self.predict_with_maps(series)[1]
 
-    def predict_with_maps(
-        self, series: PatternSeries, maps: bool = True, chunk: int | None = None
-    ) -> tuple[dict[str, np.ndarray], Vaw]:
+    def predict_with_maps(self, series: PatternSeries, maps: bool = True, chunk: int | None = None) -> Predicted:
         """Return predictions and VAW in one pass over the data; a map takes 4 L bytes per seed and pattern."""
         raw = np.empty((self.config.seeds, len(series), self.axis.size if maps else 0), np.float32)
-        outputs = self.empty_outputs(len(series))
+        outputs, distributions = self.empty_outputs(len(series)), self.empty_distributions(len(series))
         for block in self.stream(series, maps, chunk):
             rows = slice(block.begin, block.begin + block.raw.shape[1])
             raw[:, rows] = block.raw
             for name, values in block.outputs.items():
                 outputs[name][:, rows] = values
-        return outputs, Vaw(self.axis, raw, self.model.receptive_offset)
+            for name, values in block.distributions.items():
+                distributions[name][rows] = values
+        return Predicted(outputs, Vaw(self.axis, raw, self.model.receptive_offset), distributions)
 
     def empty_outputs(self, count: int) -> dict[str, np.ndarray]:
         """Return room for the predictions of `count` patterns, as `predict` gives them."""
         shape = self.config.seeds, count
         return {s.name: np.empty((*shape, s.size) if s.classes else shape, np.float32) for s in self.specs}
+
+    def empty_distributions(self, count: int) -> dict[str, np.ndarray]:
+        """Return room for the distributions of `count` patterns, for the targets that are learnt as such."""
+        return {s.name: np.empty((count, s.size), np.float32) for s in self.specs if s.is_distribution}
 
     def stream(
         self, series: PatternSeries, maps: bool = True, chunk: int | None = None
@@ -151,8 +169,9 @@ class Run:
 
         constants = self.variables, self.statistics
         results = blocks.over_patterns(series.intensity, function, constants, chunk, pattern_axis=1)
-        for rows, (outputs, raw) in results:
-            yield blocks.PredictionBlock(rows.start, outputs, raw)
+        for rows, (outputs, raw, distributions) in results:
+            means = {name: values[0] for name, values in distributions.items()}
+            yield blocks.PredictionBlock(rows.start, outputs, raw, means)
 
     def attention(self, series: PatternSeries, seed: int = 0, chunk: int = 32) -> Iterator[np.ndarray]:
         """Yield the attention matrices of one seed, as blocks [at most chunk, L (query), L (key)] in time order."""

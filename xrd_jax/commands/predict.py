@@ -11,7 +11,7 @@ import numpy as np
 from xrd_jax import files
 from xrd_jax.analysis import novelty, resample
 from xrd_jax.analysis.collect import Predictions, collect
-from xrd_jax.analysis.metrics import scores
+from xrd_jax.analysis.metrics import ensemble_values, scores
 from xrd_jax.analysis.run import Run, open_run
 from xrd_jax.commands import tables
 from xrd_jax.errors import UserError
@@ -105,7 +105,7 @@ def _findings(run: Run, reference: novelty.Reference | None, predicted: Predicti
 def _prediction_text(spec: TargetSpec, predicted: Predictions) -> str:
     values = predicted.outputs[spec.name]
     if spec.kind == "regression":
-        mean = values.mean(axis=0)
+        mean = ensemble_values(spec, values, predicted.distributions.get(spec.name))
         text = f"{np.nanmin(mean):.4g} to {np.nanmax(mean):.4g} {spec.unit}".rstrip()
     else:
         counts = np.bincount(values.mean(axis=0).argmax(axis=-1), minlength=spec.size)
@@ -176,6 +176,7 @@ def _columns(run: Run, predicted: Predictions, block: slice, measured: set[str])
         if spec.name in measured:
             values = _measured(spec, batch)
             columns.append([""] * len(names) if values is None else tables.measured_column(spec, values[block]))
-        columns += tables.prediction_columns(spec, predicted.outputs[spec.name][:, block])
+        distribution = predicted.distributions[spec.name][block] if spec.is_distribution else None
+        columns += tables.prediction_columns(spec, predicted.outputs[spec.name][:, block], distribution)
     is_unusual = ["" if np.isnan(value) else str(int(value > 1)) for value in distance]
     return [*columns, [f"{value:.3g}" for value in distance], is_unusual]

@@ -21,6 +21,7 @@ from xrd_jax.figures import run as run_figures
 from xrd_jax.figures import style
 from xrd_jax.files import write_bytes, write_csv, write_json, write_npz
 from xrd_jax.preprocessing.prepare import Prepared
+from xrd_jax.preprocessing.targets import TargetSpec
 from xrd_jax.series.record import PatternSeries
 
 
@@ -76,13 +77,16 @@ def _metrics(run: Run, prepared: Prepared, summary: Summary) -> dict[str, Any]:
         "seeds": config.seed_list(),
         "n_train": int(prepared.train.size),
         "n_test": int(test.size),
-        "targets": {
-            spec.name: scores(spec, summary.outputs[spec.name][:, test], series.targets[spec.name].values[test])
-            for spec in run.specs
-        },
+        "targets": {spec.name: _test_scores(spec, prepared, summary) for spec in run.specs},
         "baseline_3nn": baselines(series, run.specs, config),
         "vaw_windows": window_summary(series, run.axis, summary.curves),
     }
+
+
+def _test_scores(spec: TargetSpec, prepared: Prepared, summary: Summary) -> dict[str, Any]:
+    test, truth = prepared.test, prepared.series.targets[spec.name].values
+    distribution = summary.distributions[spec.name][test] if spec.is_distribution else None
+    return scores(spec, summary.outputs[spec.name][:, test], truth[test], distribution)
 
 
 def experiment_name(config: Config, series: PatternSeries) -> str:
@@ -112,7 +116,8 @@ def _prediction_rows(run: Run, prepared: Prepared, summary: Summary) -> Iterator
         sessions = [series.session_names[i] for i in series.session[rows]]
         columns: list[Any] = [sessions, series.cycle[rows], series.time[rows].round(3)]
         for spec in run.specs:
-            predicted = tables.prediction_columns(spec, summary.outputs[spec.name][:, rows], std_format=".6g")
+            distribution = summary.distributions[spec.name][rows] if spec.is_distribution else None
+            predicted = tables.prediction_columns(spec, summary.outputs[spec.name][:, rows], distribution, ".6g")
             measured = tables.measured_column(spec, series.targets[spec.name].values[rows])
             columns += [measured, predicted[0], predicted[-1]]
         yield from zip(*columns, strict=True)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from xrd_jax.analysis.metrics import ensemble_values
 from xrd_jax.config.schema import Config
 from xrd_jax.preprocessing.targets import TargetSpec
 
@@ -71,10 +72,15 @@ def prediction_headings(spec: TargetSpec) -> list[str]:
 
 
 def prediction_columns(
-    spec: TargetSpec, values: Float[np.ndarray, "S T"] | Float[np.ndarray, "S T K"], std_format: str = ".3g"
-) -> list[list[str]]:
-    """Return (value, standard deviation over seeds), or (class, deviation of its probability, probability)."""
-    mean, deviation = values.mean(axis=0), std_over_seeds(values)
+    spec: TargetSpec, values: Float[np.ndarray, "S T"] | Float[np.ndarray, "S T K"],
+    distribution: Float[np.ndarray, "T bins"] | None = None, std_format: str = ".3g",
+) -> list[list[str]]:  # fmt: skip
+    """Return (value, standard deviation over seeds), or (class, deviation of its probability, probability).
+
+    Args:
+      distribution: of a target that is learnt as one, mean over seeds; the value is its median or mean.
+    """
+    mean, deviation = ensemble_values(spec, values, distribution), std_over_seeds(values)
     if spec.kind == "regression":
         return [[f"{v:.6g}" for v in mean], [f"{v:{std_format}}" for v in deviation]]
     best = np.nan_to_num(mean, nan=-1.0).argmax(axis=1)

@@ -12,7 +12,7 @@ import numpy as np
 
 from xrd_jax import files
 from xrd_jax.analysis import collect, novelty
-from xrd_jax.analysis.run import Run, open_run
+from xrd_jax.analysis.run import Predicted, Run, open_run
 from xrd_jax.commands import tables
 from xrd_jax.commands.append_log import AppendLog
 from xrd_jax.commands.watch_folder import WatchedFile, WatchedFolder
@@ -141,19 +141,22 @@ class _Watcher:
         for file in stuck:
             self._echo(f"not read: {file.problem}")
 
-    def _predict(self, patterns: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Return outputs and distances of one pattern, or of up to BLOCK_SIZE, by two programs for all numbers."""
+    def _predict(self, patterns: np.ndarray) -> tuple[Predicted, np.ndarray]:
+        """Return predictions and distances of one pattern, or of up to BLOCK_SIZE, by two programs for all numbers."""
         size = 1 if len(patterns) <= MAX_SINGLES else BLOCK_SIZE
-        outputs, _ = self._run.predict_with_maps(collect.as_series(self._run, patterns), maps=False, chunk=size)
+        predicted = self._run.predict_with_maps(collect.as_series(self._run, patterns), maps=False, chunk=size)
         if self._reference is None:
-            return outputs, np.full(len(patterns), np.nan)
-        return outputs, self._reference.distances(self._run, patterns)
+            return predicted, np.full(len(patterns), np.nan)
+        return predicted, self._reference.distances(self._run, patterns)
 
     def _take(self, frames: Sequence[Frame]) -> None:
         """Predict patterns, put them on record, and only then report them."""
         started = time.perf_counter()
-        outputs, distances = self._predict(np.stack([frame.pattern for frame in frames]))
-        columns = {spec.name: tables.prediction_columns(spec, outputs[spec.name]) for spec in self._run.specs}
+        (outputs, _, distributions), distances = self._predict(np.stack([frame.pattern for frame in frames]))
+        columns = {
+            spec.name: tables.prediction_columns(spec, outputs[spec.name], distributions.get(spec.name))
+            for spec in self._run.specs
+        }
         cells = [{name: [column[i] for column in columns[name]] for name in columns} for i in range(len(frames))]
         read_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         self._log.append([

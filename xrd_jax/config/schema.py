@@ -1,4 +1,7 @@
-"""The whole experiment as frozen data: what is simulated or read, prepared, built and trained."""
+"""The whole experiment as frozen data: what is simulated or read, prepared, built and trained.
+
+A new field's default is what was done before the field existed, so that earlier runs open, resume and mean the same.
+"""
 
 from __future__ import annotations
 

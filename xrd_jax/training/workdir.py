@@ -15,7 +15,7 @@ from typing import Any
 
 import jax
 
-from xrd_jax.config.overrides import to_dict
+from xrd_jax.config.overrides import from_dict, to_dict
 from xrd_jax.config.schema import Config
 from xrd_jax.errors import UserError
 from xrd_jax.files import finite_or_null, write_json, write_npz
@@ -87,7 +87,9 @@ def _git_revision() -> str:
 
 
 def _refuse_other_experiment(path: Path, recorded: dict[str, Any], asked: dict[str, Any]) -> None:
-    old, new = _flat(recorded.get("config", {})), _flat(finite_or_null(asked["config"]))
+    # A field that is younger than the run has its default, which is what was done before there was a choice.
+    complete = to_dict(from_dict(Config, recorded.get("config", {})))
+    old, new = _flat(finite_or_null(complete)), _flat(finite_or_null(asked["config"]))
     # Where the files lie does not change what the experiment is (the fingerprint of the data does), nor on how many
     # devices it runs.
     ignored = ("data", "data_root", "train.seeds_per_call", "train.batch_devices")
