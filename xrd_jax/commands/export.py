@@ -1,8 +1,9 @@
 """`--mode=export`: a run as one file that needs nothing of this package, preprocessing inside.
 
 Both formats take patterns [b, N] float32 as they were measured, any b, and give for every target NAME: `NAME` [b], in
-its unit, or [b, K] probabilities, both the mean over the exported seeds, and `NAME_std` of the same shape, the sample
-standard deviation over them (0 for one seed).
+its unit, or [b, K] probabilities, both of all exported seeds together, and `NAME_std` of the same shape, the sample
+standard deviation over them (0 for one seed). A target that is learnt as a distribution has `NAME_distribution` [b, K]
+as well, the probabilities of its bins, mean over seeds; `NAME` is then its median, or its mean if that was asked for.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from jaxtyping import Array, Float
 import xrd_jax
 from xrd_jax import files
 from xrd_jax.analysis import collect, novelty
+from xrd_jax.analysis.metrics import ensemble_values
 from xrd_jax.analysis.run import Run, open_run
 from xrd_jax.commands.tables import std_over_seeds
 from xrd_jax.config.overrides import to_dict
@@ -102,8 +104,13 @@ def describe(run: Run, reference: novelty.Reference | None, form: str) -> dict[s
         meaning = "value" if spec.kind == "regression" else "probability of each class"
         common = {"shape": shape, "dtype": "float32", "target": spec.name, "kind": spec.kind, "unit": spec.unit,
                   "classes": list(spec.classes)}  # fmt: skip
-        outputs.append({"name": spec.name, "is": f"{meaning}, mean over seeds", **common})
+        over = f"{spec.point} of the mean distribution" if spec.is_distribution else "mean over seeds"
+        outputs.append({"name": spec.name, "is": f"{meaning}, {over}", **common})
         outputs.append({"name": f"{spec.name}_std", "is": "sample standard deviation over seeds", **common})
+        if spec.is_distribution:
+            bins = {"shape": ["b", spec.size], "low": spec.low, "high": spec.high}
+            is_what = "probability of each of the equal bins from low to high, mean over seeds"
+            outputs.append({"name": f"{spec.name}_distribution", "is": is_what, **common, **bins})
     return {
         "format": form,
         "file": FILE_NAMES[form],
@@ -130,13 +137,19 @@ def largest_differences(run: Run, call: Call, patterns: Float[np.ndarray, "b N"]
     Raises:
       UserError: one exceeds the tolerance.
     """
-    expected = run.predict(collect.as_series(run, patterns))
+    predicted = run.predict_with_maps(collect.as_series(run, patterns), maps=False)
     exported = call(patterns)
     differences = {}
     for spec in run.specs:
         unit = max(1.0, spec.deviation) if spec.kind == "regression" else 1.0
-        mean, deviation = expected[spec.name].mean(axis=0), std_over_seeds(expected[spec.name])
-        for name, values in ((spec.name, mean), (f"{spec.name}_std", deviation)):
+        values_of_seeds, distribution = predicted.outputs[spec.name], predicted.distributions.get(spec.name)
+        expected = {
+            spec.name: ensemble_values(spec, values_of_seeds, distribution),
+            f"{spec.name}_std": std_over_seeds(values_of_seeds),
+        }
+        if distribution is not None:
+            expected[f"{spec.name}_distribution"] = distribution
+        for name, values in expected.items():
             differences[name] = float(np.abs(exported[name] - values).max(initial=0.0))
             # And some steps of float32 of the value itself. A NaN is not within the tolerance either.
             if not differences[name] <= TOLERANCE * unit + 4e-7 * float(np.abs(values).max(initial=0.0)):
@@ -179,7 +192,12 @@ def program(run: Run) -> Callable[[Float[Array, "b N"]], dict[str, Array]]:
     def of_seed(variables: Any, inputs: Array) -> dict[str, Array]:
         # Pattern by pattern, so that no part of the network asks how many there are.
         outputs = jax.vmap(lambda row: jax.tree.map(lambda v: v[0], run.model.apply(variables, row[None])[0]))(inputs)
-        return {spec.name: spec.to_physical(outputs[spec.name]) for spec in run.specs}
+        distributions = {
+            f"{spec.name}_distribution": jax.nn.softmax(outputs[spec.name])
+            for spec in run.specs
+            if spec.is_distribution
+        }
+        return {spec.name: spec.to_physical(outputs[spec.name]) for spec in run.specs} | distributions
 
     def of_run(patterns: Array) -> dict[str, Array]:
         inputs = transform(run.statistics, run.config.prepare, patterns)
@@ -188,6 +206,10 @@ def program(run: Run) -> Callable[[Float[Array, "b N"]], dict[str, Array]]:
         for spec in run.specs:
             values = jnp.stack([seed_outputs[spec.name] for seed_outputs in per_seed])
             outputs[spec.name] = values.mean(axis=0)
+            if spec.is_distribution:
+                distributions = [seed_outputs[f"{spec.name}_distribution"] for seed_outputs in per_seed]
+                outputs[f"{spec.name}_distribution"] = jnp.stack(distributions).mean(axis=0)
+                outputs[spec.name] = spec.to_point(outputs[f"{spec.name}_distribution"])
             deviation = values.std(axis=0, ddof=1) if len(per_seed) > 1 else jnp.zeros_like(values[0])
             outputs[f"{spec.name}_std"] = deviation
         return outputs

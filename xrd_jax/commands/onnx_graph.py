@@ -64,11 +64,17 @@ def build(run: Run, record: dict[str, Any]) -> bytes:
     outputs = []
     for spec in run.specs:
         values = [seed_outputs[spec.name] for seed_outputs in per_seed]
-        mean = graph.add("Mean", *values, name=spec.name)
-        _deviation(graph, values, mean, f"{spec.name}_std")
         shape = ["b"] if spec.kind == "regression" else ["b", spec.size]
-        for name in (spec.name, f"{spec.name}_std"):
-            outputs.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+        shapes = {spec.name: shape, f"{spec.name}_std": shape}
+        mean = graph.add("Mean", *values, name=f"{spec.name}_distribution" if spec.is_distribution else spec.name)
+        if spec.is_distribution:
+            shapes[mean] = ["b", spec.size]
+            graph.add("Identity", _point(graph, spec, mean), name=spec.name)
+            values = [_point(graph, spec, value) for value in values]
+            mean = graph.add("Mean", *values)
+        _deviation(graph, values, mean, f"{spec.name}_std")
+        for name, output_shape in shapes.items():
+            outputs.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, output_shape))
     size = int(run.statistics.axis.shape[0])
     entry = helper.make_tensor_value_info("patterns", onnx.TensorProto.FLOAT, ["b", size])
     onnx_graph = helper.make_graph(graph.nodes, "xrd_jax", [entry], outputs, graph.constants)
@@ -77,6 +83,27 @@ def build(run: Run, record: dict[str, Any]) -> bytes:
     helper.set_model_props(model, {"xrd_jax": json.dumps(record)})
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString()
+
+
+def _point(graph: Graph, spec: TargetSpec, probabilities: str) -> str:
+    """[b, K] -> [b]: `TargetSpec.to_point`."""
+    width = (spec.high - spec.low) / spec.size
+    if spec.point == "mean":
+        centres = graph.constant(spec.low + width * (np.arange(spec.size) + 0.5))
+        return graph.reshape(graph.reduce("ReduceSum", graph.add("Mul", probabilities, centres)), [-1])
+    after = graph.add("CumSum", probabilities, graph.constant(1, np.int64))
+    after = graph.add("Div", after, graph.reduce("ReduceMax", after))
+    is_before = graph.add("Cast", graph.add("Less", after, graph.constant(0.5)), to=1)  # 1: float32
+    index = graph.reduce("ReduceSum", is_before)
+    offset = graph.add("Abs", graph.add("Sub", graph.constant(np.arange(spec.size)[None]), index))
+    is_at = graph.add("Cast", graph.add("Less", offset, graph.constant(0.5)), to=1)
+    share = graph.reduce("ReduceSum", graph.add("Mul", probabilities, is_at))
+    before = graph.add("Sub", graph.reduce("ReduceSum", graph.add("Mul", after, is_at)), share)
+    share = graph.add("Max", share, graph.constant(TINY))
+    fraction = graph.add("Div", graph.add("Sub", graph.constant(0.5), before), share)
+    fraction = graph.add("Clip", fraction, graph.constant(0.0), graph.constant(1.0))
+    position = graph.add("Mul", graph.add("Add", index, fraction), graph.constant(width))
+    return graph.reshape(graph.add("Add", position, graph.constant(spec.low)), [-1])
 
 
 def _deviation(graph: Graph, values: Sequence[str], mean: str, name: str) -> None:
@@ -147,7 +174,7 @@ def _network(
         head = params[f"head_{spec.name}"]
         features = graph.add("Concat", flat, target_features, axis=1) if target_features else flat
         y = graph.add("Gemm", features, graph.constant(head["kernel"]), graph.constant(head["bias"]))
-        if spec.kind == "regression":  # as `TargetSpec.to_physical`
+        if spec.kind == "regression" and not spec.is_distribution:  # as `TargetSpec.to_physical`
             y = graph.add("Mul", graph.reshape(y, [-1]), graph.constant(spec.deviation))
             outputs[spec.name] = graph.add("Add", y, graph.constant(spec.mean))
         else:
