@@ -57,7 +57,8 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     initialise = over_seeds(lambda seed: init_state(step_config, seed), config.seeds, shared=0)
     checkpoints = Checkpoints(path / "checkpoints")
     try:
-        restored = checkpoints.restore(jax.eval_shape(initialise, jnp.asarray(config.seed_list(), jnp.int32)))
+        abstract = jax.eval_shape(initialise, jnp.asarray(config.seed_list(), jnp.int32))
+        restored = checkpoints.restore(abstract, best=config.train.checkpoint == "best")
     finally:
         checkpoints.close()
     if restored is None:

@@ -153,7 +153,8 @@ def _figures(run: Run, full: PatternSeries, prepared: Prepared, summary: Summary
     yield "fig1_patterns", run_figures.patterns_and_curves(full.subset(full.thinned(MAX_MAPS)))
     test = np.flatnonzero(np.isin(summary.map_indices, prepared.test))
     outputs = {name: values[:, summary.map_indices] for name, values in summary.outputs.items()}
-    yield "fig3_predictions", run_figures.predictions(shown, test, outputs, run.specs)
+    distributions = {name: values[summary.map_indices] for name, values in summary.distributions.items()}
+    yield "fig3_predictions", run_figures.predictions(shown, test, outputs, run.specs, distributions)
     sessions = [(i, name) for i, name in enumerate(shown.session_names) if (shown.session == i).any()]
     for number, (session, name) in enumerate(sessions, 4):  # the paper's figures of maps begin with 4
         yield f"fig{number}_vaw_{_file_name(name)}", run_figures.vaw_maps(shown, summary.vaw, session)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from xrd_jax.analysis.metrics import scores
 from xrd_jax.analysis.run import Run
 from xrd_jax.commands.report import Report
 from xrd_jax.config.overrides import to_dict
@@ -18,9 +17,9 @@ from xrd_jax.figures.style import read_png
 from xrd_jax.preprocessing.prepare import Prepared
 from xrd_jax.preprocessing.targets import TargetSpec
 from xrd_jax.training.fit import make_model
+from xrd_jax.training.held_out import HeldOut
 from xrd_jax.training.tensorboard import Monitor
 
-MAX_TEST_PATTERNS = 512  # predicted while training, about; all of them would hold the training up
 MAX_MAPS = 96  # rows of the picture of attention maps, about
 
 
@@ -29,29 +28,30 @@ class TensorBoardWatch:
 
     def __init__(self, path: Path, config: Config, prepared: Prepared):
         self._path, self._config, self._prepared = path, config, prepared
-        series, test = prepared.series, prepared.test
-        self._test = series.subset(test[:: max(1, test.size // MAX_TEST_PATTERNS)])
+        series = prepared.series
         first_session = np.flatnonzero(series.session == series.session[0])
         self._mapped = series.subset(first_session[:: max(1, first_session.size // MAX_MAPS)])
         self._monitor: Monitor | None = None
         self._run: Run | None = None
+        network = make_model(config, prepared)
+        self._parts = {"test": HeldOut(config, prepared, network, prepared.test)}
+        if prepared.calibration.size:
+            self._parts["calibration"] = HeldOut(config, prepared, network, prepared.calibration)
 
     def __call__(self, step: int, means: dict[str, np.ndarray], variables: dict[str, Any], epoch: int) -> None:
         if self._monitor is None:
             self._monitor = Monitor(self._path / "tensorboard", self._config.seed_list(), start=step)
         self._monitor.add_scalars(step, {f"train/{name}": values for name, values in means.items()})
-        every = self._config.train.log_maps
-        if every < 1 or (epoch % every and epoch != self._config.train.epochs):
-            return
-        run = self._run_with(variables)
-        outputs = run.predict(self._test)
-        for spec in run.specs:
-            score = scores(spec, outputs[spec.name], self._test.targets[spec.name].values)
-            for kind in ("mae", "rmse", "accuracy"):
-                if kind in score:
-                    self._monitor.add_scalars(step, {f"verify/{kind}/{spec.name}": np.asarray(score[kind]["per_seed"])})
-        maps = run.vaw(self._mapped).standardised()
-        self._monitor.add_images(step, "vaw", np.stack([1.0 - vaw_image(seed_map) for seed_map in maps]))
+        if self._is_due(epoch, self._config.train.log_test):
+            for part, held_out in self._parts.items():
+                metrics = held_out(variables)
+                self._monitor.add_scalars(step, {f"{part}/{tag}": per_seed for tag, per_seed in metrics.items()})
+        if self._is_due(epoch, self._config.train.log_maps):
+            maps = self._run_with(variables).vaw(self._mapped).standardised()
+            self._monitor.add_images(step, "vaw", np.stack([1.0 - vaw_image(seed_map) for seed_map in maps]))
+
+    def _is_due(self, epoch: int, every: int) -> bool:
+        return every > 0 and (epoch % every == 0 or epoch == self._config.train.epochs)
 
     def _run_with(self, variables: dict[str, Any]) -> Run:
         if self._run is None:

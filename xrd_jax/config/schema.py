@@ -136,6 +136,9 @@ class TrainConfig:
       batch_devices: devices that share every batch and take the mean of their gradients. 0: as many processor cores as
         have 16 patterns each, one accelerator or, where several processes train together, all that seeds leave idle.
       checkpoint_every, log_maps: epochs between checkpoints, and between VAW images in TensorBoard (0: none).
+      log_test: epochs between points of the held-out curves in TensorBoard (0: none).
+      checkpoint: which epoch the run is made of: the 'last', or the 'best' by the loss on the calibration patterns
+        (`prepare.calibration`); never by the test set.
     """
 
     epochs: int = 60
@@ -162,6 +165,8 @@ class TrainConfig:
     batch_devices: int = 0
     checkpoint_every: int = 1
     log_maps: int = 10
+    log_test: int = 5
+    checkpoint: Literal["last", "best"] = "last"
 
 
 @dataclasses.dataclass(frozen=True)

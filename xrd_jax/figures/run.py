@@ -6,16 +6,20 @@ import dataclasses
 import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from xrd_jax.analysis.vaw import Vaw
 from xrd_jax.figures import panels, time_axis
 from xrd_jax.figures.style import BLUE, RED, WIDTH, WINDOW_COLOURS, styled
+from xrd_jax.preprocessing import histogram
 from xrd_jax.series.axis import channel_edges
 from xrd_jax.series.record import PatternSeries, session_indices
 
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from xrd_jax.preprocessing.targets import TargetSpec
 
 RING_STYLE: dict[str, Any] = {"color": RED, "linestyle": "", "marker": "o", "markersize": 2.2}
+DENSITY = LinearSegmentedColormap.from_list("density", ["#ffffff00", RED])  # nothing where nothing is expected
 RING_STYLE |= {"fillstyle": "none", "markeredgewidth": 0.5}
 
 
@@ -58,13 +63,15 @@ def patterns_and_curves(series: PatternSeries) -> Figure:
 
 @styled
 def predictions(
-    series: PatternSeries, test: Int[np.ndarray, " N"], outputs: Mapping[str, np.ndarray], specs: Sequence[TargetSpec]
-) -> Figure:
+    series: PatternSeries, test: Int[np.ndarray, " N"], outputs: Mapping[str, np.ndarray], specs: Sequence[TargetSpec],
+    distributions: Mapping[str, np.ndarray] = MappingProxyType({}),
+) -> Figure:  # fmt: skip
     """Draw measured and predicted targets of the test set, residuals, confusion matrices (paper, Fig. 3).
 
     Args:
       test: indices of the held-out patterns.
       outputs: target -> [S, T] values or [S, T, K] probabilities.
+      distributions: target learnt as a distribution -> [T, K], mean over seeds, drawn as a density behind the values.
     """
     sessions = _sessions_present(series)
     regressions = [spec for spec in specs if spec.kind == "regression"]
@@ -78,7 +85,10 @@ def predictions(
         rows = parts[0].subplots(2 * len(pairs), 1, height_ratios=[2.6, 1] * len(pairs), squeeze=False)[:, 0]
         for number, (session, name, spec) in enumerate(pairs):
             pair = (rows[2 * number], rows[2 * number + 1])
-            _draw_regression(pair, series, session_indices(series, session), test, outputs[spec.name], spec)
+            indices = session_indices(series, session)
+            _draw_regression(pair, series, indices, test, outputs[spec.name], spec)
+            if spec.name in distributions:
+                _draw_density(pair, series, indices[np.isin(indices, test)], distributions[spec.name], spec)
             pair[0].set_title(name if len(regressions) == 1 else f"{name}, {spec.name}", loc="left")
         parts[0].legend(*rows[0].get_legend_handles_labels(), loc="outside upper right", ncols=3, frameon=False)
     if classifications:
@@ -124,6 +134,31 @@ def _draw_regression(
     upper.set_ylabel(panels.caption(spec.name, spec.unit))
     upper.tick_params(labelbottom=False)
     lower.set(xlabel=time_label, ylabel=f"Residual\n({unit})" if unit else "Residual")
+
+
+def _draw_density(
+    pair: tuple[Axes, Axes], series: PatternSeries, held_out: np.ndarray, distribution: Float[np.ndarray, "T K"],
+    spec: TargetSpec,
+) -> None:  # fmt: skip
+    """Draw the predicted distributions behind the values, and the middle 90 % of each about the measured value."""
+    upper, lower = pair
+    if held_out.size == 0:
+        return
+    seconds, _ = time_axis.series_time_unit(series, held_out)
+    time, limits = series.time / seconds, (upper.get_xlim(), upper.get_ylim())
+    bins = time_axis.time_bins(series.time[held_out])
+    edges = np.linspace(spec.low, spec.high, spec.size + 1)
+    density = np.ma.masked_invalid(np.sqrt(bins.average(distribution[held_out])).T)
+    upper.pcolormesh(bins.edges / seconds, edges, density, cmap=DENSITY, vmin=0.0, rasterized=True, zorder=0)
+    upper.set(xlim=limits[0], ylim=limits[1])
+    scale, measured = 1000.0 if spec.unit == "V" else 1.0, series.targets[spec.name].values[held_out]
+    low, high = (
+        np.asarray(histogram.quantile(jnp.asarray(distribution[held_out]), spec.low, spec.high, level))
+        for level in (0.05, 0.95)
+    )
+    band: dict[str, Any] = {"color": RED, "alpha": 0.1, "linewidth": 1.2, "rasterized": True}
+    upper.fill_between([], [], [], color=RED, alpha=0.35, linewidth=0, label="its distribution (bars: middle 90 %)")
+    lower.vlines(time[held_out], (low - measured) * scale, (high - measured) * scale, **band)
 
 
 @styled

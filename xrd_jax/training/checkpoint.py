@@ -19,7 +19,7 @@ logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathnam
 
 
 class Checkpoints:
-    """The last two states and the best one (by training loss) of a run."""
+    """The last two states and the best one (by the loss that each was saved with) of a run."""
 
     def __init__(self, directory: str | os.PathLike[str]):
         self._directory, self._has_failed = Path(directory).resolve(), False
@@ -51,9 +51,9 @@ class Checkpoints:
         return sorted(item.step for item in self._checkpointer.checkpoints)
 
     def restore(
-        self, abstract: Any, sharding: jax.sharding.Sharding | None = None
+        self, abstract: Any, sharding: jax.sharding.Sharding | None = None, best: bool = False
     ) -> tuple[Any, int, list[str]] | None:
-        """Return the newest checkpoint that can be read, or None where there is none.
+        """Return the newest checkpoint, or the one of the lowest loss, that can be read; None where there is none.
 
         A damaged checkpoint is passed over; `discard_after` removes it, so that its step can be written again.
 
@@ -70,7 +70,8 @@ class Checkpoints:
         damaged: list[str] = []
         sharding = sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract)
-        for step in reversed(self.steps()):
+        losses = {item.step: (item.metrics or {}).get("loss", np.inf) for item in self._checkpointer.checkpoints}
+        for step in sorted(losses, key=lambda step: (losses[step] if best else 0.0, -step)):
             try:
                 state = self._checkpointer.load(step, abstract)
                 return jax.tree.map(_cast_like, abstract, state), step, damaged

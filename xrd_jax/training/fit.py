@@ -22,6 +22,7 @@ from xrd_jax.runtime import compilation
 from xrd_jax.runtime.console import Console
 from xrd_jax.training import augment, sharding
 from xrd_jax.training.checkpoint import Checkpoints
+from xrd_jax.training.held_out import HeldOut
 from xrd_jax.training.seed_groups import SeedGroups
 from xrd_jax.training.step import State, TrainingData, make_step_config
 
@@ -70,6 +71,7 @@ def fit(
     compilation.full_float32()
     clock, train = _Clock(), config.train
     model, specs, groups = _seed_groups(config, prepared)
+    validation = _validation(config, prepared, (model, specs))
     store = Checkpoints(checkpoints)
     try:
         states, step, notes = groups.restore_or_init(store)
@@ -85,13 +87,29 @@ def fit(
                 if is_due or watch is not None:
                     merged = groups.merged(states)
                     if is_due:
-                        store.save(epoch * steps, merged, {"loss": float(means["loss"].mean())})
+                        losses = means["loss"] if validation is None else validation(groups.variables(merged))["loss"]
+                        store.save(epoch * steps, merged, {"loss": float(losses.mean())})
                     if watch is not None:
                         watch(epoch * steps, means, groups.variables(merged), epoch)
         timings = clock.timings(groups.patterns(steps * train.epochs - step))
+        if validation is not None:
+            states, chosen_step = groups.restore_best(store)
+            notes = [
+                *notes,
+                f"the checkpoint of epoch {chosen_step // steps} has the least loss on calibration patterns",
+            ]
     finally:
         store.close()
     return Fitted(groups.variables(groups.merged(states)), specs, model, notes, *timings)
+
+
+def _validation(config: Config, prepared: Prepared, network: tuple[Model, tuple[TargetSpec, ...]]) -> HeldOut | None:
+    """Return what chooses the checkpoint; None where the last one is taken."""
+    if config.train.checkpoint == "last":
+        return None
+    if not prepared.calibration.size:
+        raise UserError("train.checkpoint=best chooses on held-out calibration patterns; add prepare.calibration=0.15")
+    return HeldOut(config, prepared, network, prepared.calibration)
 
 
 def _train_epoch(

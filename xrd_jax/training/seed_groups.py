@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from xrd_jax.errors import UserError
 from xrd_jax.models import Variables
 from xrd_jax.training import sharding
 from xrd_jax.training.checkpoint import Checkpoints
@@ -34,18 +35,28 @@ class SeedGroups:
 
     def restore_or_init(self, checkpoints: Checkpoints) -> tuple[list[State], int, list[str]]:
         """Return (states, step, notes) of the newest checkpoint or, where there is none, of the beginning."""
-        initialise = over_seeds(lambda seed: init_state(self.step_config, seed), len(self._seeds), shared=0)
-        layout = sharding.state_sharding(len(self._seeds), self.groups[0].mesh)
-        restored = checkpoints.restore(jax.eval_shape(initialise, self._seeds), layout)
+        restored = self._restore(checkpoints)
         if restored is None:
             return self.init(), 0, []
-        state, step, notes = restored
+        states, step, notes = restored
         checkpoints.discard_after(step)
-        return (
-            [sharding.split_state(state, group) for group in self.groups],
-            step,
-            [*notes, f"resumed from step {step}"],
-        )
+        return states, step, [*notes, f"resumed from step {step}"]
+
+    def restore_best(self, checkpoints: Checkpoints) -> tuple[list[State], int]:
+        """Return (states, step) of the checkpoint that was saved with the lowest loss."""
+        restored = self._restore(checkpoints, best=True)
+        if restored is None:
+            raise UserError("no checkpoint was written; lower train.checkpoint_every")
+        return restored[:2]
+
+    def _restore(self, checkpoints: Checkpoints, best: bool = False) -> tuple[list[State], int, list[str]] | None:
+        initialise = over_seeds(lambda seed: init_state(self.step_config, seed), len(self._seeds), shared=0)
+        layout = sharding.state_sharding(len(self._seeds), self.groups[0].mesh)
+        restored = checkpoints.restore(jax.eval_shape(initialise, self._seeds), layout, best)
+        if restored is None:
+            return None
+        state, step, notes = restored
+        return [sharding.split_state(state, group) for group in self.groups], step, notes
 
     def init(self) -> list[State]:
         """Return the states of all groups before their first step."""
