@@ -142,20 +142,6 @@ def test_learning_rate_rises_and_falls_to_nothing():
     assert rates[0] < 0.1 * max(rates) and rates[-1] < 1e-3 * max(rates)
 
 
-def test_smoothing_uses_training_neighbours_of_the_same_kind_only(series):
-    train = np.arange(0, len(series), 2)
-    smoothed = augment.smooth(series, train, 3.0)
-    spoiled = series.intensity.copy()
-    spoiled[1::2] = 9999
-    np.testing.assert_array_equal(smoothed, augment.smooth(dataclasses.replace(series, intensity=spoiled), train, 3.0))
-    other = series.intensity.copy()
-    other[series.session == 1] = 9999
-    again = augment.smooth(dataclasses.replace(series, intensity=other), train, 3.0)
-    first = series.session[train] == 0
-    np.testing.assert_array_equal(smoothed[first], again[first])
-    np.testing.assert_allclose(augment.smooth(series, train, 1e-9), series.intensity[train])
-
-
 def test_redrawn_counts_have_the_mean_and_variance_of_photons():
     rates = jnp.full((2000, 20), 400.0)
     drawn = np.asarray(augment.redraw(jax.random.key(0), rates, jnp.zeros_like(rates), augment.RedrawScales(0.0, 0.0)))

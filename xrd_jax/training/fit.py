@@ -18,9 +18,10 @@ from xrd_jax.errors import UserError
 from xrd_jax.models import Model, Variables, build
 from xrd_jax.preprocessing.prepare import Prepared, prepare_inputs
 from xrd_jax.preprocessing.targets import TargetSpec, target_specs
+from xrd_jax.preprocessing.time_average import smooth
 from xrd_jax.runtime import compilation
 from xrd_jax.runtime.console import Console
-from xrd_jax.training import augment, sharding
+from xrd_jax.training import sharding
 from xrd_jax.training.checkpoint import Checkpoints
 from xrd_jax.training.held_out import HeldOut
 from xrd_jax.training.seed_groups import SeedGroups
@@ -198,7 +199,7 @@ def training_data(config: Config, prepared: Prepared, specs: tuple[TargetSpec, .
         return TrainingData(patterns, jnp.zeros(0), prepared.statistics, targets)
     if not series.is_counts:
         raise UserError("train.augment=redraw draws photon counts, but these data are not counts; use augment=none")
-    rates = augment.smooth(series, train, config.train.redraw_frames)
+    rates = smooth(series, train, config.train.redraw_frames)
     slopes = np.zeros_like(rates)
     if config.train.redraw_shift:
         slopes = np.gradient(rates, series.axis.values, axis=1).astype(np.float32)
