@@ -17,6 +17,7 @@ from absl import app, flags, logging
 
 from xrd_jax.config.cell import PRESETS
 from xrd_jax.config.overrides import override
+from xrd_jax.config.recipes import RECIPES
 from xrd_jax.config.schema import Config
 from xrd_jax.errors import UserError
 from xrd_jax.runtime import ending, process
@@ -55,6 +56,9 @@ flags.DEFINE_enum("format", "jax", ("jax", "onnx"), "With --mode=export: StableH
 flags.DEFINE_bool("cache", True, "Keep what many pattern files held, so that they read at once the next time.")
 flags.DEFINE_string("data_root", "", "Where relative paths of the experiment file start; else $XRD_JAX_DATA.")
 flags.DEFINE_string("cell", "default", f"Preset of the simulated cell: {', '.join(PRESETS)}.")
+flags.DEFINE_enum(
+    "recipe", "paper", list(RECIPES), "paper: as the paper says. best: the least error on unseen cycles, with intervals."
+)
 flags.DEFINE_string("workdir", "", "Run directory (default runs/case<N>). The same command resumes what is there.")
 flags.DEFINE_integer("seeds", 1, "How many networks to train side by side.")
 flags.DEFINE_integer("seed", 0, "The first seed; with --mode=export the only one, instead of the mean over all.")
@@ -118,7 +122,7 @@ def base_config(cases: Cases) -> Config:
         raise UserError("--seeds must be at least 1 and --epochs positive")
     base = cases[FLAGS.case]()
     cell = dataclasses.replace(PRESETS[FLAGS.cell], rates=base.cell.rates)
-    return dataclasses.replace(base, cell=cell, seed=FLAGS.seed, seeds=FLAGS.seeds)
+    return override(dataclasses.replace(base, cell=cell, seed=FLAGS.seed, seeds=FLAGS.seeds), RECIPES[FLAGS.recipe])
 
 
 def apply_flags(config: Config) -> Config:

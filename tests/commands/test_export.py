@@ -34,10 +34,13 @@ for count in (1, 5, len(patterns)):
 
 def expected(run, patterns):
     """name -> mean and sample standard deviation over seeds of the run's own predictions."""
-    outputs = {}
-    for name, values in run.predict(patterns).items():
+    outputs, predicted = {}, run.predict_with_maps(patterns, maps=False)
+    for name, values in predicted.outputs.items():
         outputs[name] = values.mean(axis=0)
         outputs[f"{name}_std"] = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros_like(values[0])
+    for name, distribution in predicted.distributions.items():
+        spec = next(spec for spec in run.specs if spec.name == name)
+        outputs[f"{name}_distribution"], outputs[name] = distribution, np.asarray(spec.to_point(distribution))
     return outputs
 
 
@@ -98,6 +101,8 @@ VARIANTS = {
     ),
     "faithful": ({"attention": "faithful"}, {"scale": "pattern"}),
     "every channel": ({"dropout": 0.3}, {"scale": "none", "resize": "none"}),
+    "histogram": ({"regression": "histogram", "bins": 24}, {"scale": "sqrt"}),
+    "histogram, mean": ({"regression": "histogram", "bins": 24}, {"scale": "sqrt"}),
     "min–max at input": ({}, {"scale": "pattern", "scale_at": "input", "savgol": 5}),
 }
 
@@ -111,6 +116,7 @@ def test_onnx_of_every_kind_of_network(name):
         seeds=1 if "off" in name else 2,
         model=dataclasses.replace(runs.TINY.model, **model),
         prepare=dataclasses.replace(runs.TINY.prepare, **prepared),
+        train=dataclasses.replace(runs.TINY.train, point="mean" if "histogram, mean" in name else "median"),
     )
     run = runs.untrained(runs.series(), config)
     sample = runs.series().subset(np.arange(0, 240, 40))
@@ -126,6 +132,7 @@ def test_every_choice_of_network_is_covered():
     assert model == {
         "depth", "width", "kernel", "padding", "norm_layer", "norm_place", "norm_momentum", "attention", "query_layer",
         "key_layer", "scaled", "projections", "heads", "combination", "pooling", "init", "dropout", "precision",
+        "regression", "bins",
     }  # fmt: skip
     hints = typing.get_type_hints(PrepareConfig)
     assert typing.get_args(hints["scale"]) == ("pattern", "dataset", "total", "sqrt", "snv", "none")

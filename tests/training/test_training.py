@@ -13,11 +13,13 @@ import pytest
 from tests.support.series import make_series
 from xrd_jax.config.schema import Config, ModelConfig, PrepareConfig, TrainConfig
 from xrd_jax.errors import UserError
+from xrd_jax.preprocessing import histogram
 from xrd_jax.preprocessing.prepare import prepare
 from xrd_jax.preprocessing.targets import TargetSpec
 from xrd_jax.training import augment
 from xrd_jax.training.checkpoint import Checkpoints
 from xrd_jax.training.fit import fit, make_model, training_data
+from xrd_jax.training.held_out import HeldOut
 from xrd_jax.training.losses import loss_and_metrics
 from xrd_jax.training.step import compiled_steps, epoch_order, init_state, make_step_config, over_seeds
 
@@ -217,10 +219,50 @@ def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
     assert step == 2 and state["x"][0] == 2.0 and "damaged checkpoint" in damaged[0]
 
 
+def test_histogram_loss_is_the_cross_entropy_to_the_smoothed_label():
+    spec = TargetSpec("voltage", "regression", "V", 20, (), 3.9, 0.2, 3.5, 4.3)
+    logits = jax.random.normal(jax.random.key(0), (7, 20))
+    values = jnp.linspace(3.6, 4.2, 7)
+    loss, metrics = loss_and_metrics({"voltage": logits}, {"voltage": values}, (spec,), TrainConfig(label_width=1.0))
+    labels = histogram.smoothed_labels(values, jnp.linspace(3.5, 4.3, 21), 0.04)
+    expected = -(labels * jax.nn.log_softmax(logits)).sum(axis=1).mean()
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    median = histogram.quantile(jax.nn.softmax(logits), 3.5, 4.3, 0.5)
+    np.testing.assert_allclose(metrics["mae/voltage"], jnp.abs(median - values).mean(), rtol=1e-4)
+
+
+def test_the_best_checkpoint_is_chosen_on_calibration_patterns_alone(series, tmp_path):
+    config = dataclasses.replace(
+        TINY,
+        prepare=dataclasses.replace(TINY.prepare, calibration=0.3),
+        train=dataclasses.replace(TINY.train, epochs=4, checkpoint="best", learning_rate=0.3, schedule="constant"),
+    )
+    prepared = prepare(series, config.prepare)
+    losses = []
+
+    def watch(step, means, variables, epoch):
+        held_out = HeldOut(config, prepared, make_model(config, prepared), prepared.calibration)
+        losses.append(float(held_out(variables)["loss"].mean()))
+
+    fitted = fit(config, prepared, tmp_path / "a", watch, progress=False)
+    best = int(np.argmin(losses)) + 1
+    assert any(f"epoch {best} has the least loss" in note for note in fitted.notes)
+    # The test set plays no part: other labels there leave the choice as it is.
+    target = prepared.series.targets["voltage"]
+    values = target.values.copy()
+    values[prepared.test] = values[prepared.test][::-1]
+    targets = dict(prepared.series.targets) | {"voltage": dataclasses.replace(target, values=values)}
+    other = dataclasses.replace(prepared, series=dataclasses.replace(prepared.series, targets=targets))
+    assert_trees_equal(fit(config, other, tmp_path / "b", progress=False).variables, fitted.variables)
+    with pytest.raises(UserError, match=r"add prepare.calibration"):
+        fit(config, dataclasses.replace(prepared, calibration=prepared.train[:0]), tmp_path / "c", progress=False)
+
+
 def test_last_and_best_checkpoints_are_kept(tmp_path):
     store = Checkpoints(tmp_path)
     for step, loss in enumerate([5.0, 1.0, 3.0, 2.5, 2.0], start=1):
         store.save(step, {"x": jnp.zeros(1)}, {"loss": loss})
     steps = store.steps()
+    best = store.restore({"x": jax.ShapeDtypeStruct((1,), jnp.float32)}, best=True)
     store.close()
-    assert steps == [2, 4, 5]
+    assert steps == [2, 4, 5] and best is not None and best[1] == 2

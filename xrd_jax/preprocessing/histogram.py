@@ -56,7 +56,7 @@ def mean(probabilities: Float[Array, "*B K"], low: float, high: float) -> Float[
     """Return the mean of distributions over K equal bins between `low` and `high`."""
     edges = np.linspace(low, high, probabilities.shape[-1] + 1)
     centres = jnp.asarray(0.5 * (edges[1:] + edges[:-1]), probabilities.dtype)
-    return (probabilities * centres).sum(axis=-1)
+    return probabilities @ centres
 
 
 def cumulative_at(
