@@ -31,14 +31,12 @@ Ablations = Mapping[str, Mapping[str, list[str]]]
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum(
-    "mode",
-    "train",
-    MODES,
+    "mode", "train", MODES,
     "train also evaluates, analyses and draws; inspect says what --data=FOLDER or FILE is. Of the run in --workdir: "
     "predict tells what it thinks of --data, watch follows the folder --data while patterns arrive, export makes it "
     "one file that needs nothing of this package, explain says which peaks it goes by and whether to believe that. "
     "information says what each channel of the simulated cell can tell, and what nobody could do better.",
-)
+)  # fmt: skip
 flags.DEFINE_integer(
     "case", 3, "1: voltage at 1C; 2: voltage and mode at 1C; 3: voltage, mode and rate at 1C and 0.2C."
 )
@@ -56,26 +54,21 @@ flags.DEFINE_enum("format", "jax", ("jax", "onnx"), "With --mode=export: StableH
 flags.DEFINE_bool("cache", True, "Keep what many pattern files held, so that they read at once the next time.")
 flags.DEFINE_string("data_root", "", "Where relative paths of the experiment file start; else $XRD_JAX_DATA.")
 flags.DEFINE_string("cell", "default", f"Preset of the simulated cell: {', '.join(PRESETS)}.")
-flags.DEFINE_enum(
-    "recipe", "paper", list(RECIPES), "paper: as the paper says. best: the least error on unseen cycles, with intervals."
-)
+flags.DEFINE_enum("recipe", "paper", list(RECIPES), "As the paper says, or what errs least on unseen cycles.")
 flags.DEFINE_string("workdir", "", "Run directory (default runs/case<N>). The same command resumes what is there.")
 flags.DEFINE_integer("seeds", 1, "How many networks to train side by side.")
 flags.DEFINE_integer("seed", 0, "The first seed; with --mode=export the only one, instead of the mean over all.")
 flags.DEFINE_string(
-    "split", "", "random half, cycle (last of each rate held out), block, half_cycle (one held out), rows."
+    "split", "", "random half, cycle (last of each rate held out), block, half_cycle or session (one held out), rows."
 )
+flags.DEFINE_integer("repeats", 1, "Splits to train and test on: other draws, or every cycle, … held out in turn.")
 flags.DEFINE_string("resize", "", "spline (samples it) or bin (sums channels; keeps far more information).")
 flags.DEFINE_enum(
-    "attention",
-    None,
-    list(ATTENTION),
+    "attention", None, list(ATTENTION),
     "paper: between two hidden layers. faithful: that and, for each target, attention over the pattern itself that is "
     "taught to show what the network draws on.",
-)
-flags.DEFINE_enum(
-    "precision", None, ["float32", "bfloat16"], "Precision of the products; float32 unless the experiment file differs."
-)
+)  # fmt: skip
+flags.DEFINE_enum("precision", None, ["float32", "bfloat16"], "Of the products; the experiment file's if not given.")
 flags.DEFINE_integer("epochs", 0, "Passes over the training patterns; the case's own if 0.")
 flags.DEFINE_multi_string(
     "set", [], "key=value: any field of the configuration, such as model.attention=off. Repeatable."
@@ -169,6 +162,7 @@ def train(cases: Cases, console: Console) -> None:
     started = time.perf_counter() - process.age()
     initialise_runtime(config)
     from xrd_jax import datasets
+    from xrd_jax.commands.repeat import repeat
     from xrd_jax.commands.tables import markdown
     from xrd_jax.commands.train import train_and_report
 
@@ -183,6 +177,10 @@ def train(cases: Cases, console: Console) -> None:
     for message in messages:
         console.echo(message)
     workdir = FLAGS.workdir or f"runs/case{FLAGS.case}"
+    if FLAGS.repeats > 1:
+        table = repeat(series, config, FLAGS.repeats, Path(workdir), FLAGS.overwrite, console)
+        console.echo(f"\n{table}\nmean ± standard deviation over splits: {workdir}/table.md and repeats.json")
+        return
     run, report = train_and_report(series, config, workdir, FLAGS.overwrite, console, started)
     if not is_reporting():
         return

@@ -40,7 +40,8 @@ def expected(run, patterns):
         outputs[f"{name}_std"] = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros_like(values[0])
     for name, distribution in predicted.distributions.items():
         spec = next(spec for spec in run.specs if spec.name == name)
-        outputs[f"{name}_distribution"], outputs[name] = distribution, np.asarray(spec.to_point(distribution))
+        outputs[f"{name}_distribution"] = distribution
+        outputs[name] = np.asarray(spec.to_point(jnp.asarray(distribution)))
     return outputs
 
 

@@ -34,21 +34,25 @@ def table_rows(
     config: Config, specs: Sequence[TargetSpec], metrics: dict[str, Any], other_runs: list[dict[str, Any]]
 ) -> list[list[str]]:
     """Return Table I's rows: header, this run, the same on other splits, nearest neighbours on both, and the paper."""
-    headers = [f"{s.name} MAE ({_unit(s)})" if s.kind == "regression" else f"{s.name} (%)" for s in specs]
     count = len(metrics["seeds"])
     name = f"{metrics['name']}, {count} seed{'s' if count > 1 else ''}"
-    rows = [["", "split", "resize", *headers]]
+    rows = [["", "split", "resize", *error_headings(specs)]]
     for label, run in [(name, metrics), *((f"the same, in {run['path']}", run) for run in other_runs)]:
         scores = [run["targets"][s.name]["mae" if s.kind == "regression" else "accuracy"] for s in specs]
-        rows.append([label, run["split"], run["resize"], *map(_cell, specs, scores)])
+        rows.append([label, run["split"], run["resize"], *map(error_cell, specs, scores)])
     for split, targets in metrics["baseline_3nn"].items():
         scores = [{"mean": next(iter(targets[s.name].values())), "std": 0.0} for s in specs]
-        rows.append(["3 nearest neighbours", split, "bin", *map(_cell, specs, scores)])
+        rows.append(["3 nearest neighbours", split, "bin", *map(error_cell, specs, scores)])
     paper = PAPER_TABLE_1.get(config.case, {})
     if not config.data and set(paper) >= {s.name for s in specs}:
         scores = [{"mean": paper[s.name], "std": 0.0} for s in specs]
-        rows.append(["paper (its own measurement)", "random", "spline", *map(_cell, specs, scores)])
+        rows.append(["paper (its own measurement)", "random", "spline", *map(error_cell, specs, scores)])
     return rows
+
+
+def error_headings(specs: Sequence[TargetSpec]) -> list[str]:
+    """Return the headings of the targets' errors."""
+    return [f"{s.name} MAE ({_unit(s)})" if s.kind == "regression" else f"{s.name} (%)" for s in specs]
 
 
 def runs_on_other_splits(path: Path) -> list[dict[str, Any]]:
@@ -113,7 +117,8 @@ def _unit(spec: TargetSpec) -> str:
     return "mV" if spec.unit == "V" else spec.unit or "–"
 
 
-def _cell(spec: TargetSpec, score: dict[str, float]) -> str:
+def error_cell(spec: TargetSpec, score: dict[str, float]) -> str:
+    """Return the 'mean' ± 'std' of an error in the unit of `error_headings`."""
     factor = 100.0 if spec.kind == "classification" else 1e3 if spec.unit == "V" else 1.0
     mean, deviation = score["mean"] * factor, score["std"] * factor
     return f"{mean:.1f} ± {deviation:.1f}" if deviation else f"{mean:.1f}"

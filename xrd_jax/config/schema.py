@@ -31,10 +31,12 @@ class PrepareConfig:
       baseline: method of pybaselines whose baseline is subtracted from every pattern, or 'none'.
       savgol, savgol_order, derivative: channels of a Savitzky–Golay filter (0: none), order of its polynomial, and
         which derivative of that is taken (0, 1 or 2).
-      split: 'random', 'cycle' (last cycle of each session held out), 'block' (contiguous blocks), 'half_cycle' (one
-        charge or discharge of each session held out) or 'rows' (those that `train_rows` and `test_rows` name).
+      split: 'random', 'cycle' (one cycle of each session held out), 'block' (contiguous blocks), 'half_cycle' (one
+        charge or discharge of each session held out), 'session' (one position, cell or rate held out) or 'rows' (those
+        that `train_rows` and `test_rows` name).
       train_fraction, blocks: share of training patterns of 'random' and 'block'; blocks per session of 'block'.
-      half_cycle: which half cycle 'half_cycle' holds out; 0 is the first of a session, -1 the last.
+      cycle, half_cycle: which cycle or half cycle is held out; 0 is the first of a session, -1 the last.
+      session: name of the session that 'session' holds out; '' is the last.
       train_rows, test_rows: patterns of the series for 'rows', such as '0-171, 180'; rows in neither are not used.
       calibration: share of the training patterns that is held out of training, in whole blocks of time, to calibrate
         intervals and to choose the checkpoint; 0: none, and then no interval is promised.
@@ -53,10 +55,12 @@ class PrepareConfig:
     savgol: int = 0
     savgol_order: int = 2
     derivative: int = 0
-    split: Literal["random", "cycle", "block", "half_cycle", "rows"] = "random"
+    split: Literal["random", "cycle", "block", "half_cycle", "session", "rows"] = "random"
     train_fraction: float = 0.5
     blocks: int = 20
+    cycle: int = -1
     half_cycle: int = -1
+    session: str = ""
     train_rows: str = ""
     test_rows: str = ""
     calibration: float = 0.0

@@ -1,6 +1,8 @@
-"""Splits into training and test patterns: by chance, cycle, block or half cycle, or as named by rows."""
+"""Splits into training and test patterns: by chance, block, cycle, half cycle or session, or as named by rows."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -40,9 +42,11 @@ def split(series: PatternSeries, config: PrepareConfig, seed: int) -> TrainTest:
 
 def _training_mask(series: PatternSeries, config: PrepareConfig, seed: int) -> Bool[np.ndarray, " T"]:
     if config.split == "cycle":
-        return _all_but_last_cycle(series)
+        return _all_but_one(series, series.cycle, config.cycle, "cycle")
     if config.split == "half_cycle":
-        return _all_but_half_cycle(series, config.half_cycle)
+        return _all_but_one(series, half_cycle_numbers(series), config.half_cycle, "half_cycle")
+    if config.split == "session":
+        return series.session != _held_out_session(series, config.session)
     is_train = np.zeros(len(series), bool)
     if config.split == "random":
         order = np.random.default_rng([seed, 0x5B117]).permutation(len(series))
@@ -57,36 +61,42 @@ def _training_mask(series: PatternSeries, config: PrepareConfig, seed: int) -> B
     return is_train
 
 
-def _all_but_last_cycle(series: PatternSeries) -> Bool[np.ndarray, " T"]:
-    is_train = np.zeros(len(series), bool)
+def _all_but_one(
+    series: PatternSeries, numbers: Int[np.ndarray, " T"], held_out: int, kind: str
+) -> Bool[np.ndarray, " T"]:
+    """Return False for one cycle or half cycle of every session: the one at `held_out` in time, negative from the end.
+
+    Args:
+      numbers: of every pattern's cycle or half cycle, rising with time.
+      kind: 'cycle' or 'half_cycle', for messages.
+    """
+    is_train, name_of_kind = np.ones(len(series), bool), kind.replace("_", " ")
     for session, name in enumerate(series.session_names):
         is_session = series.session == session
-        cycles = np.unique(series.cycle[is_session])
-        if cycles.size == 1:
-            raise UserError(f"split=cycle holds out the last cycle of each session, but '{name}' has one; use block")
-        if cycles.size:
-            is_train |= is_session & (series.cycle < cycles[-1])
-    return is_train
-
-
-def _all_but_half_cycle(series: PatternSeries, held_out: int) -> Bool[np.ndarray, " T"]:
-    """Return False for one half cycle of every session: number `held_out` in time, negative from the end."""
-    numbers, is_train = half_cycle_numbers(series), np.ones(len(series), bool)
-    for session, name in enumerate(series.session_names):
-        is_session = series.session == session
-        if not is_session.any():
+        present = np.unique(numbers[is_session])
+        if present.size == 0:
             continue
-        count = int(numbers[is_session].max()) + 1
-        if count < 2:
+        if present.size == 1:
+            which = "the last" if held_out == -1 and kind == "cycle" else "one"
             raise UserError(
-                f"split=half_cycle holds out one half cycle of each session, but '{name}' has one; use block"
+                f"split={kind} holds out {which} {name_of_kind} of each session, but '{name}' has one; use block"
             )
-        if not -count <= held_out < count:
+        if not -present.size <= held_out < present.size:
             raise UserError(
-                f"split=half_cycle with half_cycle={held_out}: '{name}' has {count}; choose one of 0 to {count - 1}"
+                f"split={kind} with {kind}={held_out}: '{name}' has {present.size}; choose one of 0 to "
+                f"{present.size - 1}"
             )
-        is_train &= ~(is_session & (numbers == held_out % count))
+        is_train &= ~(is_session & (numbers == present[held_out]))
     return is_train
+
+
+def _held_out_session(series: PatternSeries, wanted: str) -> int:
+    present = {name: i for i, name in enumerate(series.session_names) if (series.session == i).any()}
+    if len(present) < 2:
+        raise UserError("split=session holds out one session, but there is only one; use block, cycle or half_cycle")
+    if wanted and wanted not in present:
+        raise UserError(f"prepare.session={wanted}: the sessions are {', '.join(present)}")
+    return present[wanted] if wanted else max(present.values())
 
 
 def contiguous_groups(series: PatternSeries, indices: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
@@ -162,6 +172,28 @@ def half_cycle_numbers(series: PatternSeries) -> Int[np.ndarray, " T"]:
         _, first, inverse = np.unique(labels[indices], return_index=True, return_inverse=True)
         numbers[indices] = np.argsort(np.argsort(series.time[indices][first]))[inverse]
     return numbers
+
+
+def repeated(series: PatternSeries, config: PrepareConfig, split_seed: int, repeats: int) -> list[dict[str, Any]]:
+    """Return the changes of configuration that make a split again: other seeds, or every part held out in turn.
+
+    Args:
+      series: patterns inside the analysed window.
+      repeats: how many; of cycles, half cycles or sessions no more than there are.
+
+    Raises:
+      UserError: a split that is always the same.
+    """
+    if config.split in ("random", "block"):
+        return [{"split_seed": split_seed + number} for number in range(repeats)]
+    if config.split == "rows":
+        raise UserError("--repeats: split=rows is always the same; use random, block, cycle, half_cycle or session")
+    if config.split == "session":
+        names = [name for i, name in enumerate(series.session_names) if (series.session == i).any()]
+        return [{"prepare.session": name} for name in names[:repeats]]
+    numbers = series.cycle if config.split == "cycle" else half_cycle_numbers(series)
+    present = min(np.unique(numbers[series.session == i]).size for i in np.unique(series.session))
+    return [{f"prepare.{config.split}": number} for number in range(min(repeats, present))]
 
 
 def split_by_rows(config: PrepareConfig, count: int) -> TrainTest:
