@@ -1,7 +1,5 @@
 """Patterns that a run has not seen: files, folders, experiments and saved series, with what they say of themselves."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path

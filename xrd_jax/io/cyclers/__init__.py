@@ -1,7 +1,5 @@
 """Cycler logs: one short tuple of readers, tried in order, by content and then by name."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping

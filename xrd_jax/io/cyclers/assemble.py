@@ -1,7 +1,5 @@
 """From the columns of any vendor to a log in s, V, A and A h."""
 
-from __future__ import annotations
-
 import datetime
 from collections.abc import Sequence
 from pathlib import Path

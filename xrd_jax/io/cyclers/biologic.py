@@ -1,7 +1,5 @@
 """BioLogic EC-Lab and BT-Lab text exports (.mpt)."""
 
-from __future__ import annotations
-
 import datetime
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Charge passed since the start: from counters that start again, from the current, and the current from the charge."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

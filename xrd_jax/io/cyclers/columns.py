@@ -1,7 +1,5 @@
 """Which column is which: one table of the names that vendors give to a quantity, and of the units behind them."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence

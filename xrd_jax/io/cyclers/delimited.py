@@ -1,7 +1,5 @@
 """Logs as delimited text: Arbin, Basytec, BDF, Maccor, Neware, Novonix, PEC and any other with named columns."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 from collections.abc import Collection, Mapping

@@ -1,7 +1,5 @@
 """Gamry Framework experiments (.DTA): tables with a row of names and a row of units."""
 
-from __future__ import annotations
-
 import dataclasses
 import datetime
 import re

@@ -1,7 +1,5 @@
 """Where a table begins: the row that names the columns of a log, and what stands around it."""
 
-from __future__ import annotations
-
 import dataclasses
 import datetime
 import re

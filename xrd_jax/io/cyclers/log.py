@@ -1,7 +1,5 @@
 """What a battery cycler recorded, and the half cycles that the sign of its current tells apart."""
 
-from __future__ import annotations
-
 import dataclasses
 import datetime
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Neware's own files (.nda, .ndax), unpacked by fastnda."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import logging

@@ -1,7 +1,5 @@
 """Logs in .xlsx workbooks: Arbin, Neware and any other whose sheet names the columns of a log."""
 
-from __future__ import annotations
-
 import contextlib
 import datetime
 import importlib

@@ -1,7 +1,5 @@
 """Rows of cells to arrays, block by block, so that memory follows the numbers and not their text."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Text files, in whatever code page, as numbered lines and rows of cells."""
 
-from __future__ import annotations
-
 import codecs
 import csv
 import itertools

@@ -1,7 +1,5 @@
 """Cycler files that are not read here: what they are, and which export to make instead."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NoReturn
 

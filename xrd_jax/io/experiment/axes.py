@@ -1,7 +1,5 @@
 """The axis of a session, the one axis of all sessions, and what is masked on it."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 

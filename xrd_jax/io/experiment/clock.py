@@ -1,7 +1,5 @@
 """Which moment of the cycler's log belongs to which pattern."""
 
-from __future__ import annotations
-
 import dataclasses
 import datetime
 import re

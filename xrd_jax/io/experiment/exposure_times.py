@@ -1,7 +1,5 @@
 """When each pattern of a session was taken, on the clock of the cycler log."""
 
-from __future__ import annotations
-
 import datetime
 from pathlib import Path
 

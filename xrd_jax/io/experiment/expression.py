@@ -1,7 +1,5 @@
 """Arithmetic over columns, such as "'Ewe/V' * 1000": parsed and walked, never evaluated as code."""
 
-from __future__ import annotations
-
 import ast
 import operator
 from collections.abc import Callable, Mapping

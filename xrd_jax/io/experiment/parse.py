@@ -1,7 +1,5 @@
 """An experiment file becomes the records of `schema`."""
 
-from __future__ import annotations
-
 import ast
 import dataclasses
 import datetime

@@ -1,7 +1,5 @@
 """Where the files of an experiment lie: under one folder, unless the user writes an absolute path."""
 
-from __future__ import annotations
-
 import glob
 import os
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """An experiment file and the data it names become one PatternSeries."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """One session of an experiment: its patterns, their clock, its cycler log and the values of its targets."""
 
-from __future__ import annotations
-
 import dataclasses
 import datetime
 import fnmatch

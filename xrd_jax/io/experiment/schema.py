@@ -1,7 +1,5 @@
 """The tables of an experiment file as records: every field is a key of the file, unless its metadata say otherwise."""
 
-from __future__ import annotations
-
 import ast
 import dataclasses
 import datetime

@@ -1,7 +1,5 @@
 """Small csv tables with a row per pattern: start times, compositions, temperatures, classes."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Many pattern files become one array on one axis, or a line that says which file does not fit."""
 
-from __future__ import annotations
-
 import collections
 import dataclasses
 import datetime
@@ -64,7 +62,7 @@ class Stack:
     notes: Mapping[str, int] = dataclasses.field(default_factory=dict)
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
-    def subset(self, keep: Int[np.ndarray, " K"]) -> Stack:
+    def subset(self, keep: Int[np.ndarray, " K"]) -> "Stack":
         """Return the patterns at the indices `keep`, in that order."""
         indices = keep.tolist()
         return dataclasses.replace(

@@ -1,7 +1,5 @@
 """One file that holds a whole series: a csv matrix with a row per spectrum, or an HDF5 stack [T, N]."""
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import datetime

@@ -1,7 +1,5 @@
 """An HDF5 stack [T, N]: held in memory while it is small, else left on disk and read row by row when needed."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

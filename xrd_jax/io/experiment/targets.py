@@ -1,7 +1,5 @@
 """The values of targets for the patterns of a session, and many sessions' values as one target."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path

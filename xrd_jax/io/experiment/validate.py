@@ -1,7 +1,5 @@
 """What the types of an experiment file do not say: which keys go together, exclude each other or are needed."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

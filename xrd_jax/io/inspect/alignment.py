@@ -1,7 +1,5 @@
 """Do the clocks of patterns and cell agree? Correlates a centroid that moves with what the cell did."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What a survey comes to: each group of patterns with its times, its log, its faults; guesses are marked as guesses."""
 
-from __future__ import annotations
-
 import dataclasses
 import datetime
 import hashlib

@@ -1,7 +1,5 @@
 """What names have in common: the number that counts files, the stem of the columns of a spectrum."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Findings for programs: what `--json` writes."""
 
-from __future__ import annotations
-
 import datetime
 from pathlib import Path
 from typing import Any

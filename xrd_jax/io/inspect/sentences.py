@@ -1,7 +1,5 @@
 """Findings in plain words."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path

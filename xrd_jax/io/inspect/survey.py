@@ -1,7 +1,5 @@
 """What lies in a folder: which files are patterns, cycler logs, stacks or neither, and what belongs together."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from collections.abc import Iterator, Sequence

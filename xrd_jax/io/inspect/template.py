@@ -1,7 +1,5 @@
 """An experiment file to start from: what is known is written, what is not is marked NEEDED."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 

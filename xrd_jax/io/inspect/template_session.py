@@ -1,7 +1,5 @@
 """The [[session]] of an experiment file to start from: patterns, times, cycler log."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ Patterns are unpacked here, member by member. Logs are unpacked by other librari
 beforehand.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import re

@@ -4,8 +4,6 @@
 `timestamps.resolve` to settle with the other rows. `parse_datetime` reads a line of a header, which stands alone.
 """
 
-from __future__ import annotations
-
 import datetime
 import re
 from typing import NamedTuple

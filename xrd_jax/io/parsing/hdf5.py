@@ -1,7 +1,5 @@
 """HDF5 files from strangers: members found without leaving the file, filters by name, errors in one line."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -4,8 +4,6 @@
 my-format = "my_package:READER"
 """
 
-from __future__ import annotations
-
 import functools
 import importlib.metadata
 import logging

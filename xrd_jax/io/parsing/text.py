@@ -1,7 +1,5 @@
 """A file as bytes and as text, whatever program wrote it."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

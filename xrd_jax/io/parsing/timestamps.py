@@ -1,7 +1,5 @@
 """A column of dates on one clock, and the two ways to read 01/06/2026."""
 
-from __future__ import annotations
-
 import dataclasses
 import datetime
 from collections.abc import Sequence

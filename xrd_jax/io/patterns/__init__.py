@@ -4,8 +4,6 @@ Every `read(path, allow_negative)` gives all scans of a file. What is damaged, c
 one line names the file, the scan and the remedy.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What a column heading or an axis name says about positions: kind and factor to the unit of the series."""
 
-from __future__ import annotations
-
 import math
 import re
 

@@ -4,8 +4,6 @@ A scan is a list of `Datum` rows; `DataViews` say which columns are the moving a
 are stored multiplied by the absorber's factor, which has a column of its own.
 """
 
-from __future__ import annotations
-
 import re
 import zipfile
 from pathlib import Path

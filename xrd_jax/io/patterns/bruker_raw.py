@@ -4,8 +4,6 @@ Everything is little-endian. Lengths that the headers state are compared with th
 cut file is refused and never read past its end.
 """
 
-from __future__ import annotations
-
 import datetime
 import math
 import struct

@@ -4,8 +4,6 @@ The calibration is the .poni of the frame's own name, else the only .poni in its
 colons: `frame.cbf::geometry.poni`. Pixels below zero, and those that the detector's description masks, are left out.
 """
 
-from __future__ import annotations
-
 import functools
 import logging
 import re

@@ -1,7 +1,5 @@
 """What the header of a text file says: columns, kind of axis, wavelength, times."""
 
-from __future__ import annotations
-
 import datetime
 import re
 from collections.abc import Mapping, Sequence

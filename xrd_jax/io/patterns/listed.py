@@ -4,8 +4,6 @@ GSAS counts 2θ in hundredths of a degree. Its STD records hold ten fields of ei
 the number of counters; ESD records hold five pairs of an intensity and its uncertainty, eight columns each.
 """
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ A path within the file is written after two colons: `scan.nxs::/entry/data` name
 names intensities and, after a comma, positions. A signal [T, N] gives T scans. Links into other files are not followed.
 """
 
-from __future__ import annotations
-
 import datetime
 from collections.abc import Iterator
 from pathlib import Path

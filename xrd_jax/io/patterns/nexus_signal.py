@@ -1,7 +1,5 @@
 """Where the numbers of a NeXus or HDF5 file are: the signal that it marks, or that a path within it names."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """One measured pattern as a file states it, before anything is known about clocks or cells."""
 
-from __future__ import annotations
-
 import dataclasses
 import datetime
 import math

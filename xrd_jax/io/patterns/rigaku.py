@@ -4,8 +4,6 @@ The third column is the attenuator's factor, by which the second is multiplied. 
 written in the order of the computer's language; they are taken only where one order is possible.
 """
 
-from __future__ import annotations
-
 import re
 import zipfile
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Columns of text: .xy, .xye, .dat, .csv, .chi, .txt, one scan or many, with whatever header a program writes."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 from pathlib import Path

@@ -3,8 +3,6 @@
 Most files are numbers from the first row to the last; those take one C call. Everything else is read row by row.
 """
 
-from __future__ import annotations
-
 import re
 from array import array
 from collections.abc import Iterator, Sequence

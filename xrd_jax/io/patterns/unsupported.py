@@ -1,7 +1,5 @@
 """Files that are recognised but not read: one line says what each is and what to do with it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 

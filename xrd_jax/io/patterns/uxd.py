@@ -4,8 +4,6 @@ A range ends in a marker: `_COUNTS` or `_CPS` opens a list of intensities from `
 `_2THETACOUNTS` or `_2THETACPS` opens rows of position and intensity, whatever drive moved.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

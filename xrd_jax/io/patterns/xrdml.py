@@ -5,8 +5,6 @@ Positions are a start and an end (evenly spaced over the points), a list, or one
 the attenuation factors here. Both facts are those of the schema's documentation.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element

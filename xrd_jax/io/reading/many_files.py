@@ -1,7 +1,5 @@
 """Many pattern files: read side by side in processes of their own, and from the cache what was read before."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import json

@@ -5,8 +5,6 @@ file or a changed reader is read anew. The folder is the user's own: $XRD_JAX_CA
 ~/.cache/xrd_jax; XRD_JAX_CACHE=off keeps nothing.
 """
 
-from __future__ import annotations
-
 import concurrent.futures
 import dataclasses
 import functools

@@ -8,8 +8,6 @@ for each file: a line of JSON, then the numbers that it announces as little-endi
 before it is not sent again.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import datetime
 import json
