@@ -34,7 +34,7 @@ OWNERS = {
     "tensorboardX": "xrd_jax/training/tensorboard.py",
     "matplotlib": "xrd_jax/figures/",
     "gemmi": "xrd_jax/physics/cif.py",
-    "onnx": "xrd_jax/commands/onnx_graph.py",
+    "onnx": "xrd_jax/commands/onnx_",
 }
 FILES = sorted(file.relative_to(ROOT) for file in (ROOT / "xrd_jax").rglob("*.py"))
 TESTS = sorted(file.relative_to(ROOT) for file in (ROOT / "tests").rglob("*.py"))

@@ -104,6 +104,11 @@ VARIANTS = {
     "every channel": ({"dropout": 0.3}, {"scale": "none", "resize": "none"}),
     "histogram": ({"regression": "histogram", "bins": 24}, {"scale": "sqrt"}),
     "histogram, mean": ({"regression": "histogram", "bins": 24}, {"scale": "sqrt"}),
+    "stride, dense": (
+        {"stride": 4, "dense": 8, "regression": "histogram", "bins": 12},
+        {"scale": "sqrt", "resize": "bin"},
+    ),
+    "stride, reflect": ({"stride": 2, "padding": "reflect"}, {}),
     "min–max at input": ({}, {"scale": "pattern", "scale_at": "input", "savgol": 5}),
 }
 
@@ -133,7 +138,7 @@ def test_every_choice_of_network_is_covered():
     assert model == {
         "depth", "width", "kernel", "padding", "norm_layer", "norm_place", "norm_momentum", "attention", "query_layer",
         "key_layer", "scaled", "projections", "heads", "combination", "pooling", "init", "dropout", "precision",
-        "regression", "bins",
+        "regression", "bins", "stride", "dense",
     }  # fmt: skip
     hints = typing.get_type_hints(PrepareConfig)
     assert typing.get_args(hints["scale"]) == ("pattern", "dataset", "total", "sqrt", "snv", "none")

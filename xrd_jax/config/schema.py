@@ -74,6 +74,8 @@ class ModelConfig:
     Attributes:
       depth, width, kernel: convolution layers, filters per layer, kernel length.
       padding: 'zeros', 'edge' or 'reflect'; output length equals input length.
+      stride: input channels per position of the stack. Above 1 the first layer takes the step, with a kernel of twice
+        the stride, and attention and VAW have one value for so many channels.
       norm_layer: the layer (from 1) that batch normalisation follows; 0 for none.
       norm_place: 'after' or 'before' the layer's ReLU.
       attention: 'softmax' (the paper's), 'faithful' (the same, and per target a map over the pattern itself that is
@@ -85,6 +87,7 @@ class ModelConfig:
       combination: 'tanh' or 'identity'.
       pooling: 'flatten' or 'mean' over angle bins before the output layers.
       init: weight initialisation of the convolutions.
+      dense: width of two dense layers from the whole pattern to the outputs, beside stack and attention; 0: none.
       dropout: rate before the output layers.
       precision: 'float32', or 'bfloat16' for the products of convolutions and attention; parameters, sums, softmax,
         output layers and losses stay float32.
@@ -95,6 +98,7 @@ class ModelConfig:
     depth: int = 10
     width: int = 32
     kernel: int = 4
+    stride: int = 1
     padding: Literal["zeros", "edge", "reflect"] = "zeros"
     norm_layer: int = 7
     norm_place: Literal["after", "before"] = "after"
@@ -108,6 +112,7 @@ class ModelConfig:
     combination: Literal["tanh", "identity"] = "tanh"
     pooling: Literal["flatten", "mean"] = "flatten"
     init: Literal["he_normal", "glorot_uniform", "lecun_normal"] = "he_normal"
+    dense: int = 0
     dropout: float = 0.0
     precision: Literal["float32", "bfloat16"] = "float32"
     regression: Literal["value", "histogram"] = "value"

@@ -42,11 +42,13 @@ def one_pass_maps(
         if set(methods) & set(GRADIENT_METHODS):
             maps, outputs = _maps_with_gradients(static, methods, variables, x, centred, variance)
         elif methods:
-            nothing = attention_hooks.no_perturbation(x, static.config.width)
+            nothing = attention_hooks.no_perturbation(x, static.config)
             outputs, state = attention_hooks.apply_perturbed(static.model, variables, x, nothing)
             maps = {(method, ""): _attention_map(method, state) for method in methods}
         else:
             maps, outputs = {}, static.model.apply(variables, x)[0]
+        # A position of a stack with a stride stands for a block of channels.
+        maps = {key: value.repeat(x.shape[1] // value.shape[1], axis=1) for key, value in maps.items()}
         return maps, {spec.name: outputs[spec.name].argmax(axis=1) for spec in static.specs if with_classes}
 
     return shard_over_patterns(static.mesh, local, variables, x, centred, variance)
@@ -75,7 +77,7 @@ def _maps_with_gradients(
             return attention_hooks.apply_perturbed(static.model, variables, x, perturbation)
         return static.model.apply(variables, x)[0], None
 
-    nothing = attention_hooks.no_perturbation(x, static.config.width)
+    nothing = attention_hooks.no_perturbation(x, static.config)
     primal_and_pull: Any = jax.vjp(forward, x, nothing, has_aux=True)
     outputs, pull, state = primal_and_pull
     maps = {(method, ""): _attention_map(method, state) for method in methods if method not in GRADIENT_METHODS}

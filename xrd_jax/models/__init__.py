@@ -55,6 +55,8 @@ def build(
             raise UserError(f"model.{name}={getattr(config, name)}: the stack has layers 1 to {config.depth}")
     if config.heads < 1 or config.width % config.heads:
         raise UserError(f"model.heads={config.heads}: must divide model.width={config.width}")
+    if config.stride < 1 or length % config.stride:
+        raise UserError(f"model.stride={config.stride}: must divide the {length} channels (prepare.channels)")
     network = Network(config, outputs, batch_axis)
 
     def init(key: PRNGKeyArray) -> Variables:
@@ -72,4 +74,10 @@ def build(
         )
         return predictions, intermediates, updated.get("batch_stats", {})
 
-    return Model(init, apply, apply_train, receptive_offset=config.query_layer * ((config.kernel - 1) % 2) / 2)
+    return Model(init, apply, apply_train, receptive_offset(config))
+
+
+def receptive_offset(config: ModelConfig) -> float:
+    """Return by how many input channels a query is centred to the right of its own: half a step per even kernel."""
+    layers = config.query_layer - (config.stride > 1)  # a first layer with a stride is centred on its block
+    return layers * config.stride * ((config.kernel - 1) % 2) / 2

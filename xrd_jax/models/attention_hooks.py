@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from xrd_jax.config.schema import ModelConfig
 from xrd_jax.errors import UserError
 from xrd_jax.models import Model, Variables
 from xrd_jax.models.attention import Attention
@@ -41,9 +42,9 @@ class AttentionState(NamedTuple):
     value: Float[Array, "B L D"]
 
 
-def no_perturbation(x: Float[Array, "B L"], width: int) -> Perturbation:
-    """Return zeros for patterns `x` and layers of `width` features."""
-    zeros = jnp.zeros((*x.shape, width), jnp.float32)
+def no_perturbation(x: Float[Array, "B L"], config: ModelConfig) -> Perturbation:
+    """Return zeros for patterns `x`."""
+    zeros = jnp.zeros((len(x), x.shape[1] // config.stride, config.width), jnp.float32)
     return Perturbation(zeros, zeros)
 
 

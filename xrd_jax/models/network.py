@@ -20,6 +20,7 @@ class ConvStack(nn.Module):
 
     An even kernel pads (kernel − 1) // 2 channels on the left and kernel // 2 on the right, as 'SAME' does, so that
     every layer sees half a channel further to the right: feature i of layer n is centred on input channel i + n / 2.
+    With a stride, feature i of the first layer is centred on its block of `stride` channels.
 
     Attributes:
       batch_axis: name of the device axis that the batch is divided over, which batch normalisation averages over.
@@ -29,7 +30,7 @@ class ConvStack(nn.Module):
     batch_axis: str | None = None
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B L"], train: bool) -> list[Float[Array, "B L D"]]:
+    def __call__(self, x: Float[Array, "B L"], train: bool) -> list[Float[Array, "B positions D"]]:
         config = self.config
         init = getattr(nn.initializers, config.init)()
         margins = ((config.kernel - 1) // 2, config.kernel // 2)
@@ -37,9 +38,11 @@ class ConvStack(nn.Module):
         dtype = jnp.dtype(config.precision)
         hidden, layers = x[:, :, None].astype(dtype), []
         for layer in range(1, config.depth + 1):
-            padded = hidden if pads_zeros else jnp.pad(hidden, ((0, 0), margins, (0, 0)), mode=config.padding)
-            padding = margins if pads_zeros else (0, 0)
-            hidden = Convolution(config.width, config.kernel, padding, init, dtype, name=f"conv{layer}")(padded)
+            stride = config.stride if layer == 1 else 1
+            kernel, pads = (2 * stride, (stride // 2, stride - stride // 2)) if stride > 1 else (config.kernel, margins)
+            padded = hidden if pads_zeros else jnp.pad(hidden, ((0, 0), pads, (0, 0)), mode=config.padding)
+            padding = pads if pads_zeros else (0, 0)
+            hidden = Convolution(config.width, kernel, padding, init, dtype, stride, name=f"conv{layer}")(padded)
             if layer == config.norm_layer:
                 norm = nn.BatchNorm(
                     use_running_average=not train,
@@ -74,6 +77,18 @@ class Dropout(nn.Module):
         return jnp.where(mask, x / (1.0 - self.rate), 0.0)
 
 
+class DenseLayers(nn.Module):
+    """Two dense layers with layer normalisation and GELU, over the whole pattern at once."""
+
+    width: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B L"]) -> Float[Array, "B F"]:
+        for layer in (1, 2):
+            x = jax.nn.gelu(nn.LayerNorm(name=f"norm{layer}")(nn.Dense(self.width, name=f"dense{layer}")(x)))
+        return x
+
+
 class Network(nn.Module):
     """Pattern in, predictions and attention out.
 
@@ -90,9 +105,10 @@ class Network(nn.Module):
     def __call__(self, x: Float[Array, "B L"], train: bool = False) -> tuple[dict[str, Array], dict[str, Any]]:
         """Return the outputs {target: [B, K]} and the intermediates by name.
 
-        These are 'attention' [B, L, L], 'max_over_keys' [B, L] of it, and 'query', 'key', 'combined' [B, L, D]. With
-        faithful attention there is 'input_attention' as well: {target: logarithm of its map over input channels
-        [B, L]}. Outputs and attention are float32 whatever the precision of the products inside.
+        These are 'attention' [B, L, L], 'max_over_keys' [B, L] of it, and 'query', 'key', 'combined' [B, L, D]; with a
+        stride, blocks of channels have one position in the last three, and equal values in the others. With faithful
+        attention there is 'input_attention' as well: {target: logarithm of its map over input channels [B, L]}. Outputs
+        and attention are float32 whatever the precision of the products inside.
         """
         config = self.config
         layers = ConvStack(config, self.batch_axis, name="stack")(x, train)
@@ -102,6 +118,9 @@ class Network(nn.Module):
             combined = jnp.tanh(combined)
         flat = combined.mean(axis=1) if config.pooling == "mean" else combined.reshape(combined.shape[0], -1)
         flat = Dropout(config.dropout, self.batch_axis)(flat, train)
+        if config.stride > 1:
+            attention = attention.repeat(config.stride, axis=1).repeat(config.stride, axis=2) / config.stride
+            max_over_keys = max_over_keys.repeat(config.stride, axis=1)
         intermediates: dict[str, Any] = {
             "attention": attention, "max_over_keys": max_over_keys, "query": query, "key": key, "combined": combined,
         }  # fmt: skip
@@ -109,6 +128,8 @@ class Network(nn.Module):
         if config.attention == "faithful":
             targets = [name for name, _ in self.outputs]
             intermediates["input_attention"], attended = InputAttention(config, targets, name="own")(x)
+        if config.dense:
+            flat = jnp.concatenate([flat, DenseLayers(config.dense, name="dense")(x)], axis=1)
         heads = {}
         for name, size in self.outputs:
             features = jnp.concatenate([flat, attended[name]], axis=1) if attended else flat
