@@ -31,9 +31,9 @@ _read_maccor = functools.partial(delimited.read, unsigned=True)
 READERS = (
     Reader("biologic-mpt", lambda head, _: biologic.is_mpt(head), biologic.read),
     unsupported.MPR,
-    Reader("gamry-dta", lambda head, _: gamry.is_dta(head), gamry.read),
-    Reader("neware-nda", lambda head, _: neware.is_nda(head), neware.read_nda),
-    Reader("neware-ndax", neware.is_ndax, neware.read_ndax),
+    Reader("gamry-dta", lambda head, _: head.lstrip(b"\xef\xbb\xbf").startswith(b"EXPLAIN"), gamry.read),
+    Reader("neware-nda", lambda head, _: head.startswith(b"NEWARE"), neware.read),
+    Reader("neware-ndax", neware.is_ndax, neware.read),
     unsupported.RES,
     Reader("xlsx", spreadsheet.is_workbook, spreadsheet.read),
     unsupported.XLS,
@@ -60,19 +60,13 @@ def _require_log(result: object) -> CyclerLog:
 
 
 def reader_of(path: Path) -> Reader | None:
-    """Return the first reader that recognises a file; None where none does.
-
-    Raises:
-      UserError: the file is missing, empty or may not be read.
-    """
+    """Return the first reader that recognises a file; None where none does."""
     head = text.read_head(path)
     return next((reader for reader in all_readers() if reader.recognises(head, path)), None)
 
 
 def read_cycler(path: str | Path, format: str | None = None) -> CyclerLog:
     """Read one cycler log, with the reader called `format` or else the first that recognises it.
-
-    Readers of other packages are asked before the ones here.
 
     Raises:
       UserError: the file is missing, empty, of no known format, or at fault; the text names row and remedy.
@@ -103,11 +97,11 @@ def read_table(path: str | Path, columns: Mapping[str, str], units: Mapping[str,
     """
     path = Path(path)
     head = text.read_head(path)
-    if spreadsheet.is_workbook(head, path):
-        return _read_checked(functools.partial(spreadsheet.read, columns=columns, units=units), path, "xlsx")
-    if not text.is_text(head):
+    is_workbook = spreadsheet.is_workbook(head, path)
+    if not is_workbook and not text.is_text(head):
         raise UserError(f"{path}: neither text nor a workbook, so it has no columns to name; export it as csv")
-    return _read_checked(functools.partial(delimited.read, columns=columns, units=units), path, "csv")
+    read, format = (spreadsheet.read, "xlsx") if is_workbook else (delimited.read, "csv")
+    return _read_checked(functools.partial(read, columns=columns, units=units), path, format)
 
 
 def _read_checked(read: Callable[[Path], CyclerLog], path: Path, format: str) -> CyclerLog:

@@ -58,7 +58,10 @@ def cycler_log(
     else:
         notes += charges.notes_on_disagreement(charge, integral, table.begins_step())
     notes += [*_notes_on_units(table), *_notes_on_twins(table)]
-    return CyclerLog(time, voltage, current, charge, _half_cycle(table), table.numbers, start, tuple(notes))
+    half_cycle = table.values("half_cycle")
+    if half_cycle is not None:
+        half_cycle = None if (np.abs(half_cycle) > 1e9).any() else half_cycle.astype(np.int32)
+    return CyclerLog(time, voltage, current, charge, half_cycle, table.numbers, start, tuple(notes))
 
 
 def _time_and_start(
@@ -161,8 +164,3 @@ def _notes_on_twins(table: Table) -> list[str]:
                     "check the units"
                 )
     return notes
-
-
-def _half_cycle(table: Table) -> np.ndarray | None:
-    values = table.values("half_cycle")
-    return None if values is None or (np.abs(values) > 1e9).any() else values.astype(np.int32)

@@ -1,6 +1,5 @@
 """BioLogic EC-Lab and BT-Lab text exports (.mpt)."""
 
-import datetime
 import re
 from pathlib import Path
 
@@ -42,7 +41,9 @@ def read(path: Path) -> CyclerLog:
             wanted = "neither a current (I/mA, <I>/mA) nor a charge column ((Q-Qo)/mA.h)"
             raise UserError(f"{path}: {wanted}; export one of them")
         parsed = table.from_rows(split_rows(lines, "\t", len(names), path), names, roles, path, decimal_comma=True)
-    return cycler_log(parsed, path, _start(header), order="month", notes=notes_on_end(path))
+    starts = [line.partition(":")[2].strip() for line in header if line.startswith("Acquisition started on :")]
+    start = read_header_date(starts[0], order="month") if starts else None
+    return cycler_log(parsed, path, start, order="month", notes=notes_on_end(path))
 
 
 def _read_header(lines: Lines, path: Path) -> list[str]:
@@ -63,10 +64,3 @@ def _read_header(lines: Lines, path: Path) -> list[str]:
     if not count or "time/s" not in header[count - 1].split("\t"):
         raise UserError(f"{path}: line {count} names no column 'time/s'; export the file as text with its column names")
     return header[:count]
-
-
-def _start(header: list[str]) -> datetime.datetime | None:
-    for line in header:
-        if line.startswith("Acquisition started on :"):
-            return read_header_date(line.partition(":")[2].strip(), order="month")
-    return None

@@ -23,10 +23,6 @@ _OPEN_CIRCUIT = "OCVCURVE"
 _MAX_LABELS = 1000
 
 
-def is_dta(head: bytes) -> bool:
-    return head.lstrip(b"\xef\xbb\xbf").startswith(b"EXPLAIN")
-
-
 def read(path: Path) -> CyclerLog:
     """Read the curves one after another: their times run on.
 
@@ -47,7 +43,9 @@ def read(path: Path) -> CyclerLog:
         parsed = table.from_rows(split_rows(lines, "\t", len(names), path), names, roles, path, decimal_comma=True)
     notes: list[str] = []
     if "current" not in roles:
-        parsed = _with_zero_current(parsed)
+        zero = Column(-1, "current / A", 1.0, True)
+        numbers = parsed.numbers | {zero.name: np.zeros(len(parsed.lines))}
+        parsed = dataclasses.replace(parsed, numbers=numbers, roles={**parsed.roles, "current": zero})
         notes.append("the cell was at open circuit, so its current is 0")
     start = _start(labels)
     if _OPEN_CIRCUIT in tables and _OPEN_CIRCUIT not in curves:
@@ -105,12 +103,6 @@ def _lines_of(lines: Lines, wanted: list[str]) -> Lines:
             is_inside = False
         elif is_inside:
             yield number, line[1:]
-
-
-def _with_zero_current(parsed: table.Table) -> table.Table:
-    name = "current / A"
-    numbers = parsed.numbers | {name: np.zeros(len(parsed.lines))}
-    return dataclasses.replace(parsed, numbers=numbers, roles={**parsed.roles, "current": Column(-1, name, 1.0, True)})
 
 
 def _start(labels: Mapping[str, str]) -> datetime.datetime | None:

@@ -19,6 +19,7 @@ from xrd_jax.io.cyclers.columns import Column
 from xrd_jax.io.cyclers.log import CyclerLog
 from xrd_jax.io.cyclers.table import Table
 from xrd_jax.io.parsing import archives
+from xrd_jax.io.parsing.text import read_head, refusing
 from xrd_jax.io.parsing.timestamps import Timestamps
 
 # What an archive may unpack to: fastnda and the arrays take some thirty times that in memory.
@@ -32,30 +33,21 @@ _COLUMNS = {  # role: name in fastnda's table, factor to s, V, A or A h
 }
 
 
-def is_nda(head: bytes) -> bool:
-    return head.startswith(b"NEWARE")
-
-
 def is_ndax(head: bytes, path: Path) -> bool:
     """Return True for a zip archive that is named as Neware's, or whose first member is one of Neware's."""
     is_newares = path.suffix.lower() == ".ndax" or b"data.ndc" in head or b"Step.xml" in head
     return head.startswith(b"PK\x03\x04") and is_newares
 
 
-def read_nda(path: Path) -> CyclerLog:
-    """Read a .nda file; the clock is that of the cycler's computer, in a zone that the file does not state."""
-    return _read(path, ".nda")
+def read(path: Path) -> CyclerLog:
+    """Read a .nda file or a .ndax archive.
 
-
-def read_ndax(path: Path) -> CyclerLog:
-    """Read a .ndax archive; its times are labelled UTC but are local, so the start has no zone."""
-    if "data.ndc" not in archives.check_zip(path, _MIN_BYTES, _MAX_RATIO):
+    The clock is that of the cycler's computer, in a zone that is not stated, or wrongly as UTC: the start has none.
+    """
+    is_archive = is_ndax(read_head(path), path)
+    if is_archive and "data.ndc" not in archives.check_zip(path, _MIN_BYTES, _MAX_RATIO):
         raise UserError(f"{path}: the archive lacks data.ndc, so it is no Neware log; export the test again")
-    return _read(path, ".ndax")
-
-
-def _read(path: Path, suffix: str) -> CyclerLog:
-    with _with_suffix(path, suffix) as named_path:
+    with _with_suffix(path, ".ndax" if is_archive else ".nda") as named_path:
         frame, notes = _unpack(named_path, path)
     numbers = {}
     for name in frame.columns:
@@ -99,15 +91,13 @@ def _unpack(named_path: Path, path: Path) -> tuple[Any, list[str]]:
     logger = logging.getLogger("fastnda")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
+    # Damage may raise anything; polars panics with what is no Exception.
+    spared = UserError, MemoryError, KeyboardInterrupt, SystemExit
+    fault = refusing(f"{path}: damaged, or of a version not known", "export it as csv", BaseException, spared)
     try:
-        with warnings.catch_warnings(record=True) as caught:
+        with fault, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             frame = fastnda.read(named_path)
-    except (UserError, MemoryError, KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # damage may raise anything; polars panics with what is no Exception
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
-        raise UserError(f"{path}: damaged, or of a version not known ({reason}); export it as csv") from None
     finally:
         logger.setLevel(level)
     is_unverified = any("verified" in str(warning.message) for warning in caught)

@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import importlib
 import itertools
 import re
 import warnings
@@ -18,6 +17,8 @@ from xrd_jax.io.cyclers.header import Header, column_names, find_start
 from xrd_jax.io.cyclers.log import CyclerLog
 from xrd_jax.io.cyclers.text_rows import Rows
 from xrd_jax.io.parsing import archives
+from xrd_jax.io.parsing.plugins import import_extra
+from xrd_jax.io.parsing.text import refusing
 
 _MAX_HEADER_ROWS = 100
 _MAX_ROWS, _MAX_COLUMNS = 1 << 20, 1000  # what the format allows, and more columns than any log has
@@ -54,24 +55,14 @@ def read(path: Path, columns: Mapping[str, str] | None = None, units: Mapping[st
 @contextlib.contextmanager
 def _open_workbook(path: Path) -> Iterator[Any]:
     """Open a workbook that is read row by row; whatever its reader raises becomes one line."""
-    try:
-        openpyxl = importlib.import_module("openpyxl")
-    except ImportError:
-        raise UserError(f"{path}: needs openpyxl: pip install 'xrd_jax[cycler]'; or export it as csv") from None
+    openpyxl = import_extra("openpyxl", f"{path}: needs openpyxl: pip install 'xrd_jax[cycler]'; or export it as csv")
     archives.check_zip(path, _MIN_BYTES, _MAX_RATIO)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about styles and extensions that hold no data
-            book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
-            try:
-                yield book
-            finally:
-                book.close()
-    except (UserError, MemoryError):
-        raise
-    except Exception as error:  # a damaged workbook may raise anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:80]
-        raise UserError(f"{path}: the workbook is damaged ({reason}); export it again, or as csv") from None
+    remedy = "export it again, or as csv"  # a damaged workbook may raise anything
+    fault = refusing(f"{path}: the workbook is damaged", remedy, spared=(UserError, MemoryError))
+    with fault, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about styles and extensions that hold no data
+        with contextlib.closing(openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)) as book:
+            yield book
 
 
 def _rows(sheet: Any, path: Path) -> Rows:

@@ -69,8 +69,7 @@ def from_rows(rows: Rows, names: Sequence[str], roles: Mapping[str, Column], pat
     if first is None:
         raise UserError(f"{path}: the header is followed by no row; export the file again")
     builder = _TableBuilder(names, dict(roles), first[1], path, decimal_comma)
-    rows = itertools.chain([first], rows)
-    block_size = max(20, _CELLS_PER_BLOCK // len(names))
+    rows, block_size = itertools.chain([first], rows), max(20, _CELLS_PER_BLOCK // len(names))
     while block := list(itertools.islice(rows, block_size)):
         builder.add(block)
     return builder.table()
@@ -90,6 +89,7 @@ class _TableBuilder:
         self.roles = roles
         times = {role: first_row[roles[role].index] for role in ("time", "step_time") if role in roles}
         self.duration_roles = {role for role, cell in times.items() if ":" in cell}
+        self.duration_columns = {roles[role].index for role in self.duration_roles}
         text_columns = {roles[role].index for role in ("date", "state") if role in roles}
         self.numbers: dict[int, list[np.ndarray] | None] = {i: [] for i in range(len(names)) if i not in text_columns}
         self.dates: list[np.ndarray] | None = [] if "date" in roles else None
@@ -125,8 +125,10 @@ class _TableBuilder:
         self.numbers[index] = None
 
     def _parse(self, index: int, cells: Sequence[str]) -> np.ndarray | None:
-        is_duration = index in {self.roles[role].index for role in self.duration_roles}
-        return _parse_durations(cells) if is_duration else _parse_numbers(cells, self.decimal_comma)
+        if index not in self.duration_columns:
+            return _parse_numbers(cells, self.decimal_comma)
+        values = [dates.parse_duration(cell) for cell in cells]
+        return None if None in values else np.array(values, float)
 
     def _add_dates(self, cells: Sequence[str], lines: np.ndarray) -> None:
         assert self.dates is not None
@@ -141,9 +143,7 @@ class _TableBuilder:
         self.dates = None
 
     def table(self) -> Table:
-        text_roles = {role for role in ("date", "state") if role in self.roles}
-        if self.dates is None:
-            text_roles.discard("date")
+        text_roles = {"state"} & set(self.roles) | ({"date"} if self.dates is not None else set())
         text_columns = {self.roles[role].index for role in text_roles}
         left_out = {i for i in range(len(self.names)) if self.numbers.get(i) is None} - text_columns
         numbers = {}
@@ -151,15 +151,12 @@ class _TableBuilder:
             arrays = self.numbers.pop(index, None)  # freed one by one
             if arrays is not None and name:
                 numbers[name] = np.concatenate(arrays)
-        return Table(
-            numbers,
-            {role: column for role, column in self.roles.items() if column.name in numbers or role in text_roles},
-            np.concatenate(self.dates) if self.dates is not None else None,
-            np.concatenate(self.directions) if self.directions else None,
-            np.concatenate(self.lines),
-            tuple(self.names[i] for i in sorted(left_out) if self.names[i]),
-            frozenset(self.duration_roles),
-        )
+        roles = {role: column for role, column in self.roles.items() if column.name in numbers or role in text_roles}
+        written_dates = np.concatenate(self.dates) if self.dates is not None else None
+        direction = np.concatenate(self.directions) if self.directions else None
+        not_numeric = tuple(self.names[i] for i in sorted(left_out) if self.names[i])
+        lines = np.concatenate(self.lines)
+        return Table(numbers, roles, written_dates, direction, lines, not_numeric, frozenset(self.duration_roles))
 
 
 def _parse_numbers(cells: Sequence[str], decimal_comma: bool) -> np.ndarray | None:
@@ -167,18 +164,8 @@ def _parse_numbers(cells: Sequence[str], decimal_comma: bool) -> np.ndarray | No
     try:
         values = np.fromiter(map(float, cells), float, len(cells))
     except ValueError:
-        if not decimal_comma:
-            return None
-        try:
-            values = np.fromiter((float(cell.replace(",", ".")) for cell in cells), float, len(cells))
-        except ValueError:
-            return None
+        return _parse_numbers([cell.replace(",", ".") for cell in cells], False) if decimal_comma else None
     return values if np.isfinite(values).all() else None
-
-
-def _parse_durations(cells: Sequence[str]) -> np.ndarray | None:
-    values = [dates.parse_duration(cell) for cell in cells]
-    return None if None in values else np.array(values, float)
 
 
 def _direction(state: str) -> int:

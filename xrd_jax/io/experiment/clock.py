@@ -50,7 +50,7 @@ def match_to_log(log_time: Float[np.ndarray, " R"], time: Float[np.ndarray, " T"
     row = np.clip(np.searchsorted(log_time, time, side="right") - 1, 0, log_time.size - 2)
     left, right = log_time[row], log_time[row + 1]
     step = right - left
-    weight = np.clip((time - left) / np.where(step > 0, step, 1.0), 0.0, 1.0)
+    weight = (np.clip(time, left, right) - left) / np.where(step > 0, step, 1.0)
     is_inside = (time >= log_time[0]) & (time <= log_time[-1])
     return LogMatch(row, weight, is_inside & ((step <= tolerance) | (time == left) | (time == right)))
 

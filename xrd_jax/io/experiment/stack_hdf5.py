@@ -1,7 +1,6 @@
 """An HDF5 stack [T, N]: held in memory while it is small, else left on disk and read row by row when needed."""
 
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -15,7 +14,6 @@ from xrd_jax.series import lazy
 
 # Kinds of numbers, as NumPy names them: of patterns, and of what lies beside them (true and false too).
 INTENSITY_KINDS, COLUMN_KINDS = "iuf", "iufb"
-MAX_DEFAULT_DEPTH = 8  # groups that a chain of @default may lead through; a longer one goes in circles
 MAX_COMPRESSION = 2000  # values need more than this share of their size; HDF5's compressors reach about 1000
 
 
@@ -27,7 +25,12 @@ def read_stack(path: Path, dataset: str) -> Stack:
     """
     with hdf5.open_file(path) as file:
         data = _intensities(file, dataset, path)
-        _check(data, path)
+        if data.ndim != 2 or data.dtype.kind not in INTENSITY_KINDS:
+            found = f"'{data.name}' is {data.dtype} {data.shape}"
+            raise UserError(f"{path}: {found}; a stack has numbers [pattern, channel]")
+        if data.id.get_storage_size() * MAX_COMPRESSION < data.size * data.dtype.itemsize:
+            values = f"announces {data.shape} values but stores next to none"
+            raise UserError(f"{path}: '{data.name}' {values}; copy it again")
         axis, kind, axis_name = _axis(data, path)
         columns = _columns(data, path, axis_name)
         wavelength = read_wavelength(data.parent, path) or read_wavelength(entry_of(data), path)
@@ -45,26 +48,15 @@ def read_stack(path: Path, dataset: str) -> Stack:
 def _intensities(file: h5py.File, dataset: str, path: Path) -> h5py.Dataset:
     """Return the data set named, or the one that the chain of @default and @signal leads to."""
     if dataset:
-        item = hdf5.get_member(file, "/" + dataset.strip("/"), path)
-        if not isinstance(item, h5py.Dataset):
+        item = hdf5.get_dataset(file, "/" + dataset.strip("/"), path)
+        if item is None:
             raise UserError(f"{path}: has no data set '{dataset}'; look its path up and mend dataset = \"…\"")
         return item
-    node: Any = file
-    for _ in range(MAX_DEFAULT_DEPTH):
-        signal = hdf5.get_member(node, name, path) if (name := hdf5.to_text(node.attrs.get("signal"))) else None
-        if isinstance(signal, h5py.Dataset):
+    for group in hdf5.default_groups(file, path):
+        signal = hdf5.get_dataset(group, hdf5.to_text(group.attrs.get("signal")), path)
+        if signal is not None:
             return signal
-        node = hdf5.get_member(node, name, path) if (name := hdf5.to_text(node.attrs.get("default"))) else None
-        if not isinstance(node, h5py.Group):
-            break
     raise UserError(f'{path}: does not say which data set to plot; name it with dataset = "/path/to/intensities"')
-
-
-def _check(data: h5py.Dataset, path: Path) -> None:
-    if data.ndim != 2 or data.dtype.kind not in INTENSITY_KINDS:
-        raise UserError(f"{path}: '{data.name}' is {data.dtype} {data.shape}; a stack has numbers [pattern, channel]")
-    if data.id.get_storage_size() * MAX_COMPRESSION < data.size * data.dtype.itemsize:
-        raise UserError(f"{path}: '{data.name}' announces {data.shape} values but stores next to none; copy it again")
 
 
 def _axis(data: h5py.Dataset, path: Path) -> tuple[np.ndarray, str | None, str]:
@@ -73,8 +65,8 @@ def _axis(data: h5py.Dataset, path: Path) -> tuple[np.ndarray, str | None, str]:
     Positions come in the unit of `AXIS_UNITS` where name and unit tell their kind, else as they are.
     """
     names = hdf5.to_names(data.parent.attrs.get("axes"))
-    item = hdf5.get_member(data.parent, names[1], path) if len(names) == 2 and names[1] not in (".", "") else None
-    if not isinstance(item, h5py.Dataset) or item.shape != (data.shape[1],):
+    item = hdf5.get_dataset(data.parent, names[1], path) if len(names) == 2 and names[1] != "." else None
+    if item is None or item.shape != (data.shape[1],):
         return np.arange(1.0, data.shape[1] + 1), None, ""
     values, kind, _ = read_positions(Signal(data, item, None, None, entry_of(data)), path)
     return values, kind, names[1]
@@ -85,8 +77,8 @@ def _columns(data: h5py.Dataset, path: Path, axis_name: str) -> dict[str, np.nda
     columns: dict[str, np.ndarray] = {}
     for group in (data.parent, hdf5.get_member(data.parent.parent, "targets", path)):
         for name in group if isinstance(group, h5py.Group) else ():
-            item = hdf5.get_member(group, name, path)
-            if isinstance(item, h5py.Dataset) and item.shape == (data.shape[0],) and name != axis_name:
+            item = hdf5.get_dataset(group, name, path)
+            if item is not None and item.shape == (data.shape[0],) and name != axis_name:
                 is_number = item.dtype.kind in COLUMN_KINDS
                 columns[name] = item[()].astype(np.float64) if is_number else item.asstr()[()].astype(str)
     return columns

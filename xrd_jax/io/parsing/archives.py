@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
 from xrd_jax.errors import UserError
-from xrd_jax.io.parsing.text import MAX_BYTES, first_line
+from xrd_jax.io.parsing.text import MAX_BYTES, opening, refusing
 
 MAX_MEMBER_BYTES = 32 * 2**20
 # A directory of members is listed in memory: some 50 bytes and a name each. Logs have a handful, patterns one a scan.
@@ -58,21 +58,15 @@ def parse_xml(stream: io.BufferedIOBase, source: str, limit: int) -> ElementTree
     Raises:
       UserError: the document is broken, longer than `limit` bytes, or declares a document type or entities.
     """
-    parser = ElementTree.XMLParser(target=_Builder(source))
-    length = 0
-    try:
+    parser, length, remedy = ElementTree.XMLParser(target=_Builder(source)), 0, "copy or export the file again"
+    broken = ElementTree.ParseError, ValueError, LookupError
+    with _one_line(f"{source}: cannot be unpacked; {remedy}"), refusing(f"{source}: broken XML", remedy, broken):
         while chunk := stream.read(_XML_CHUNK):
             length += len(chunk)
             if length > limit:
                 raise _refusal(source, f"is longer than {limit >> 20} MiB")
             parser.feed(chunk)
         root = parser.close()
-    except UserError:
-        raise
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise UserError(f"{source}: broken XML ({first_line(error)}); copy or export the file again") from None
-    except _DAMAGE:
-        raise UserError(f"{source}: cannot be unpacked; copy or export the file again") from None
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
     return root
@@ -80,11 +74,8 @@ def parse_xml(stream: io.BufferedIOBase, source: str, limit: int) -> ElementTree
 
 def read_xml(path: Path) -> ElementTree.Element:
     """Return the root of an XML file; raise `UserError` as `parse_xml`."""
-    try:
-        with path.open("rb") as file:
-            return parse_xml(file, str(path), MAX_BYTES)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); name a file that you may read") from None
+    with opening(path), path.open("rb") as file:
+        return parse_xml(file, str(path), MAX_BYTES)
 
 
 @contextlib.contextmanager

@@ -9,13 +9,14 @@ import h5py
 import numpy as np
 
 from xrd_jax.errors import UserError
-from xrd_jax.io.parsing.text import first_line
+from xrd_jax.io.parsing.plugins import import_extra
+from xrd_jax.io.parsing.text import refusing
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MARK = "::"
 _MAX_MEMBERS = 5000
 _MAX_LINK_DEPTH = 50
-_MAX_NAMES = 8  # in a list of axes
+_MAX_NAMES = _MAX_DEFAULTS = 8  # in a list of axes, of groups along @default
 _CHUNK_BYTES = 1 << 24
 _HEAP = b"GCOL\x01\x00\x00\x00"  # signature, version 1 and reserved bytes of a global heap collection
 _HEAP_HEADER = _OBJECT_HEADER = 16  # bytes
@@ -32,15 +33,11 @@ def split_inner_path(path: Path) -> tuple[Path, str]:
 @contextlib.contextmanager
 def open_file(path: Path) -> Iterator[h5py.File]:
     """Open a file; whatever HDF5 stumbles over while it is open becomes a `UserError`."""
-    try:
-        _check_heaps(split_inner_path(path)[0])
-        with h5py.File(split_inner_path(path)[0], "r", locking=False) as file:
+    file_path, _ = split_inner_path(path)
+    with refusing(f"{path}: damaged HDF5, or being written", "copy or export it again", _DAMAGE):
+        _check_heaps(file_path)
+        with h5py.File(file_path, "r", locking=False) as file:
             yield file
-    except UserError:
-        raise
-    except _DAMAGE as error:
-        reason = first_line(error)
-        raise UserError(f"{path}: damaged HDF5, or being written ({reason}); copy or export it again") from None
 
 
 def _check_heaps(file: Path) -> None:
@@ -99,6 +96,23 @@ def get_member(group: h5py.Group, name: str, path: Path) -> Any:
     return member
 
 
+def get_dataset(group: h5py.Group, name: str, path: Path) -> h5py.Dataset | None:
+    """Return a member that is a dataset, or None."""
+    member = get_member(group, name, path)
+    return member if isinstance(member, h5py.Dataset) else None
+
+
+def default_groups(file: h5py.File, path: Path) -> Iterator[h5py.Group]:
+    """Yield the file and the groups that lead from it to the default plot; a longer chain goes in circles."""
+    group: Any = file
+    for _ in range(_MAX_DEFAULTS):
+        yield group
+        name = to_text(group.attrs.get("default"))
+        group = get_member(group, name, path) if name else None
+        if not isinstance(group, h5py.Group):
+            return
+
+
 def _register_filters(data: h5py.Dataset, path: Path) -> None:
     """Register the compression filters of the extra, where a dataset needs one that HDF5 lacks."""
     stored = data.id.get_create_plist()
@@ -106,10 +120,7 @@ def _register_filters(data: h5py.Dataset, path: Path) -> None:
     if not missing:
         return
     problem = f"{path}: {data.name} is compressed by filter {missing[0]}, which"
-    try:
-        import hdf5plugin  # noqa: F401 - importing it registers its filters
-    except ImportError:
-        raise UserError(f"{problem} needs pip install 'xrd_jax[beamline]'") from None
+    import_extra("hdf5plugin", f"{problem} needs pip install 'xrd_jax[beamline]'")  # importing it registers its filters
     if not all(map(h5py.h5z.filter_avail, missing)):
         raise UserError(f"{problem} is not known; write it with gzip")
 
@@ -133,11 +144,12 @@ def walk_groups(file: h5py.File, path: Path) -> Iterator[h5py.Group]:
                 waiting.append(child)
 
 
-def read_scalar(data: h5py.Dataset) -> str:
-    """Return the text or number of a dataset of one element, unless its stated length cannot be.
-
-    A text of variable length is a length and an address; the library takes that much memory before it looks.
-    """
+def read_text(group: h5py.Group, name: str, path: Path) -> str:
+    """Return the text or number of a dataset of one element, '' without one; a length that cannot be is damage."""
+    data = get_dataset(group, name, path)
+    if data is None or data.size != 1:
+        return ""
+    # A text of variable length is a length and an address; the library takes that much memory before it looks.
     if h5py.check_string_dtype(data.dtype) is not None and data.dtype.kind == "O":
         offset, file_size = data.id.get_offset(), Path(data.file.filename).stat().st_size
         if offset is not None:

@@ -5,14 +5,15 @@ my-format = "my_package:READER"
 """
 
 import functools
+import importlib
 import importlib.metadata
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from xrd_jax.errors import UserError
-from xrd_jax.io.parsing.text import first_line
+from xrd_jax.io.parsing.text import refusing
 
 _LOG = logging.getLogger(__name__)
 
@@ -26,6 +27,23 @@ class Reader(NamedTuple):
     name: str
     recognises: Callable[[bytes, Path], bool]
     read: Callable[..., Any]
+
+
+def refusing_reader(name: str, signatures: tuple[bytes, ...], complaint: str) -> Reader:
+    """Return a reader of files that begin with one of `signatures`, which only says what they are."""
+
+    def refuse(path: Path, allow_negative: bool = False) -> NoReturn:
+        raise UserError(f"{path}: {complaint}")
+
+    return Reader(name, lambda head, _: head.startswith(signatures), refuse)
+
+
+def import_extra(module: str, complaint: str) -> Any:
+    """Import a library that only an extra installs; without it, the complaint says which."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise UserError(complaint) from None
 
 
 @functools.cache
@@ -58,12 +76,5 @@ def _recognises(reader: Reader, head: bytes, path: Path) -> bool:
 
 
 def _read(reader: Reader, convert: Callable[[Any], Any], path: Path, *options: Any) -> Any:
-    try:
+    with refusing(f"{path}: the added reader '{reader.name}' failed", "report it to its authors"):
         return convert(reader.read(path, *options))
-    except UserError:
-        raise
-    except Exception as error:
-        reason = first_line(error)
-        raise UserError(
-            f"{path}: the added reader '{reader.name}' failed ({reason}); report it to its authors"
-        ) from None

@@ -1,50 +1,60 @@
 """A file as bytes and as text, whatever program wrote it."""
 
+import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from xrd_jax.errors import UserError
 
 _PRINTABLE = bytes(range(0x20, 0x100)) + b"\t\n\r\f\x1a"
 HEAD_BYTES = 4096
+Damage = type[BaseException] | tuple[type[BaseException], ...]
 # A file that is read whole may be as long as this; the longest scans known have a hundredth of it.
 MAX_BYTES = 64 * 2**20
 
 
-def read_head(path: Path) -> bytes:
-    """Return the first bytes of a file, by which readers recognise it.
-
-    Raises:
-      UserError: the file is missing, empty or may not be read.
-    """
+@contextlib.contextmanager
+def opening(path: Path) -> Iterator[None]:
+    """Turn what the operating system says of a file into a `UserError`."""
     try:
-        with path.open("rb") as file:
-            start = file.read(HEAD_BYTES)
+        yield
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; check the name and --data_root") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); name a file that you may read") from None
-    if not start:
+
+
+@contextlib.contextmanager
+def refusing(problem: str, remedy: str, damage: Damage = Exception, spared: Damage = UserError) -> Iterator[None]:
+    """Turn the damage that a library stumbles over into a `UserError`: 'problem (what the library says); remedy'."""
+    try:
+        yield
+    except spared:
+        raise
+    except damage as error:
+        reason = (str(error).splitlines() or [""])[0][:100] or type(error).__name__
+        raise UserError(f"{problem} ({reason}); {remedy}") from None
+
+
+def read_head(path: Path) -> bytes:
+    """Return the first bytes of a file, by which readers recognise it; `UserError` where there is none to be read."""
+    with opening(path), path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    if not head:
         raise UserError(f"{path}: the file is empty; copy or export it again")
-    return start
+    return head
 
 
 def read_whole(path: Path, limit: int = MAX_BYTES) -> bytes:
-    """Return all bytes of a file.
-
-    Raises:
-      UserError: the file cannot be read, or is longer than `limit`.
-    """
-    try:
-        size = path.stat().st_size
-        if size > limit:
+    """Return all bytes of a file; `UserError` where it cannot be read, or is longer than `limit`."""
+    with opening(path):
+        if (size := path.stat().st_size) > limit:
             raise UserError(
                 f"{path}: has {size / 2**20:.0f} MiB where files of this format are read up to {limit >> 20} MiB; "
                 "write one scan per file, or a stack as HDF5"
             )
         return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); name a file that you may read") from None
 
 
 def is_text(head: bytes) -> bool:
@@ -71,11 +81,6 @@ def ends_within_number(rows: list[str], separator: str | None) -> bool:
     fields = [row.strip().split(separator)[-1] for row in rows]
     decimals = [len(field.replace(",", ".").partition(".")[2]) for field in fields]
     return len(rows) >= 20 and len(set(decimals[:-1])) == 1 and decimals[-1] < decimals[0]
-
-
-def first_line(error: BaseException, length: int = 100) -> str:
-    """Return the first line of an exception's text, or its type."""
-    return (str(error).splitlines() or [""])[0][:length] or type(error).__name__
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:

@@ -1,9 +1,11 @@
 """Pattern files: one short tuple of readers, tried in order, by content and then by name.
 
-Every `read(path, allow_negative)` gives all scans of a file. What is damaged, cut or no pattern raises `UserError`; its
-one line names the file, the scan and the remedy.
+Every `read(path, allow_negative)` yields the scans of a file. What is damaged, cut or no pattern raises `UserError`;
+its one line names the file, the scan and the remedy.
 """
 
+import itertools
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +19,10 @@ from xrd_jax.io.patterns import bruker, bruker_raw, frames, listed, nexus, rigak
 from xrd_jax.io.patterns.pattern import Pattern
 
 PLUGIN_GROUP = "xrd_jax.readers"
+MAX_SCANS = 20_000  # per file; longer series are stacks
 
 
-def read_zip(path: Path, allow_negative: bool = False) -> tuple[Pattern, ...]:
+def read_zip(path: Path, allow_negative: bool) -> Iterable[Pattern]:
     """Read a .brml or .rasx archive, told apart by its members."""
     with open_zip(path) as archive:
         names = archive.namelist()
@@ -38,7 +41,7 @@ READERS = (
     Reader("Bruker raw", lambda head, _: bruker_raw.recognises(head), bruker_raw.read),
     Reader("NeXus or HDF5", lambda head, _: nexus.recognises(head), nexus.read),
     Reader("detector frame", frames.recognises, frames.read),
-    Reader("foreign", lambda head, _: unsupported.recognises(head), unsupported.refuse),
+    *unsupported.READERS,
     Reader("uxd", lambda head, _: uxd.recognises(head) and is_text(head), uxd.read),
     Reader("GSAS", lambda head, _: listed.recognises_gsas(head) and is_text(head), listed.read_gsas),
     Reader("stepped", lambda head, _: listed.recognises_stepped(head) and is_text(head), listed.read_stepped),
@@ -53,11 +56,7 @@ def added_readers() -> tuple[Reader, ...]:
 
 
 def reader_of(path: str | Path) -> Reader | None:
-    """Return the first reader that recognises a file, those of other packages first; None where none does.
-
-    Raises:
-      UserError: the file is missing, empty or may not be read.
-    """
+    """Return the first reader that recognises a file, those of other packages first; None where none does."""
     file, inner = hdf5.split_inner_path(Path(path))
     head = read_head(file)
     for reader in (*added_readers(), *READERS):
@@ -77,11 +76,16 @@ def read_scans(path: str | Path, allow_negative: bool = False) -> tuple[Pattern,
       UserError: the file is missing, empty, of no known format, or at fault; the text names row and remedy.
     """
     path = Path(path)
-    if (reader := reader_of(path)) is not None:
-        with np.errstate(all="ignore"):  # what damaged numbers overflow to is refused by name, not warned about
-            return reader.read(path, allow_negative)
-    formats = ", ".join(reader.name for reader in READERS if reader.name != "foreign")
-    raise UserError(f"{path}: not a pattern in a format known here ({formats}); export it as two-column text")
+    if (reader := reader_of(path)) is None:
+        formats = ", ".join(reader.name for reader in READERS if reader.name != unsupported.NAME)
+        raise UserError(f"{path}: not a pattern in a format known here ({formats}); export it as two-column text")
+    with np.errstate(all="ignore"):  # what damaged numbers overflow to is refused by name, not warned about
+        scans = tuple(itertools.islice(reader.read(path, allow_negative), MAX_SCANS + 1))
+    if not scans:
+        raise UserError(f"{path}: holds no scan; it was not measured, not saved or cut: export it again")
+    if len(scans) > MAX_SCANS:
+        raise UserError(f"{path}: holds over {MAX_SCANS} scans; keep such a series as an HDF5 stack")
+    return scans
 
 
 def read_pattern(path: str | Path, allow_negative: bool = False) -> Pattern:

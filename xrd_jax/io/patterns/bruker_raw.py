@@ -4,7 +4,6 @@ Everything is little-endian. Lengths that the headers state are compared with th
 cut file is refused and never read past its end.
 """
 
-import datetime
 import math
 import struct
 from collections.abc import Iterator
@@ -16,7 +15,8 @@ import numpy as np
 from xrd_jax.errors import UserError
 from xrd_jax.io.parsing.dates import parse_datetime
 from xrd_jax.io.parsing.text import read_whole
-from xrd_jax.io.patterns.pattern import Pattern, collect_scans, line_wavelength, make_pattern, parse_positive
+from xrd_jax.io.parsing.timestamps import read_header_date
+from xrd_jax.io.patterns.pattern import Pattern, line_wavelength, make_pattern, parse_positive
 
 _MIN_POSITION = -1e5  # degrees; drives that were not moved are written as -1e6
 _TWO_THETA_CODES = {0: "locked coupled", 2: "detector"}  # scan types of RAW1.01 whose positions are 2θ
@@ -46,16 +46,13 @@ def recognises(head: bytes) -> bool:
     return head.startswith((b"RAW ", b"RAW2", b"RAW1.01", b"RAW4.00")) and b"\x00" in head[:64]
 
 
-def read(path: Path, allow_negative: bool = False) -> tuple[Pattern, ...]:
+def read(path: Path, allow_negative: bool) -> Iterator[Pattern]:
     """Read every range."""
     data = read_whole(path)
     read_ranges = {b"RAW ": _ranges_v1, b"RAW2": _ranges_v2, b"RAW1": _ranges_v3, b"RAW4": _ranges_v4}[data[:4]]
-    scans = (
-        _read_range(data, header, f"{path}: range {number}", allow_negative)
-        for number, header in enumerate(read_ranges(data, path), 1)
-    )
     try:
-        return collect_scans(scans, path)
+        for number, header in enumerate(read_ranges(data, path), 1):
+            yield _read_range(data, header, f"{path}: range {number}", allow_negative)
     except struct.error:
         raise UserError(f"{path}: ends within a header; the file is cut: copy it again") from None
 
@@ -74,8 +71,9 @@ def _read_range(data: bytes, header: Range, source: str, allow_negative: bool) -
         raise UserError(f"{source}: start {start:g} and step {step:g} give no positions; export it again")
     intensity = np.ndarray((header.points,), "<f4", data, header.data, (header.record,))
     axis = start + step * np.arange(header.points)
-    facts = {"kind": header.kind, "metadata": header.metadata} | header.facts
-    return make_pattern(source, axis, intensity, allow_negative, **facts)
+    return make_pattern(
+        source, axis, intensity, allow_negative, kind=header.kind, metadata=header.metadata, **header.facts
+    )
 
 
 def _text(data: bytes, start: int, length: int) -> str:
@@ -101,11 +99,9 @@ def _ranges_v1(data: bytes, path: Path) -> Iterator[Range]:
     offset, has_more = 0, True
     while has_more:
         offset += 4 if data[offset : offset + 4] == b"RAW " else 0
-        points, seconds, step = struct.unpack_from("<Iff", data, offset)
-        two_theta, theta = struct.unpack_from("<ff", data, offset + 20)
-        alpha1, alpha2 = struct.unpack_from("<ff", data, offset + 68)
-        has_more = struct.unpack_from("<I", data, offset + 148)[0] > 0
-        lines = {"kAlpha1": alpha1, "kAlpha2": alpha2}
+        header = struct.unpack_from("<Iff 8x ff 40x ff 72x I", data, offset)
+        points, seconds, step, two_theta, theta, alpha1, alpha2, following = header
+        has_more, lines = following > 0, {"kAlpha1": alpha1, "kAlpha2": alpha2}
         metadata = _drop_empty({"sample": _text(data, offset + 36, 32)} | lines | {"seconds per step": seconds})
         # Without a 2θ start the scan moved something else. Which of the two lines was used is not said.
         kind = "two_theta" if two_theta > _MIN_POSITION else None
@@ -127,8 +123,7 @@ def _ranges_v2(data: bytes, path: Path) -> Iterator[Range]:
     }
     offset = 256
     for _ in range(count):
-        length, points = struct.unpack_from("<HH", data, offset)
-        seconds, step, start = struct.unpack_from("<fff", data, offset + 8)
+        length, points, seconds, step, start = struct.unpack_from("<HH 4x fff", data, offset)
         if length < 48:
             raise UserError(f"{path}: a range header of {length} bytes; the file is damaged: copy it again")
         metadata = _drop_empty(shared | {"seconds per step": seconds})
@@ -147,12 +142,8 @@ def _ranges_v3(data: bytes, path: Path) -> Iterator[Range]:
     shared |= {"comment": _text(data, 386, 160), "date": date}
     offset = 712
     for number in range(1, count + 1):
-        length, points = struct.unpack_from("<II", data, offset)
-        theta, two_theta = struct.unpack_from("<dd", data, offset + 8)
-        (step,) = struct.unpack_from("<d", data, offset + 176)
-        seconds, code = struct.unpack_from("<fI", data, offset + 192)
-        (wavelength,) = struct.unpack_from("<d", data, offset + 240)
-        varies, record, supplement = struct.unpack_from("<III", data, offset + 248)
+        header = struct.unpack_from("<II dd 152x d 8x fI 40x d III", data, offset)
+        length, points, theta, two_theta, step, seconds, code, wavelength, varies, record, supplement = header
         if not 260 <= length <= len(data):
             raise UserError(f"{path}: range {number}: a header of {length} bytes; the file is damaged: copy it again")
         kind = "two_theta" if code in _TWO_THETA_CODES and two_theta > _MIN_POSITION else None
@@ -186,7 +177,8 @@ def _ranges_v4(data: bytes, path: Path) -> Iterator[Range]:
         start, step, points, seconds = struct.unpack_from("<ddIf", data, offset + 72)
         wavelength, record, supplement = struct.unpack_from("<d16xII", data, offset + 112)
         metadata = _drop_empty(shared | {"scan": scan, "seconds per step": seconds})
-        start_time = _parse_american(day, clock) if ranges == 1 else None
+        # Month first whatever the language of the computer, and no zone.
+        start_time = read_header_date(f"{day} {clock}", order="month") if ranges == 1 else None
         facts = {"wavelength": parse_positive(wavelength), "start_time": start_time}
         kind = "two_theta" if scan.lower() in _TWO_THETA_SCANS else None
         yield Range(start, step, points, offset + 160 + supplement, record, kind, facts, metadata)
@@ -202,11 +194,3 @@ def _describe_segment(data: bytes, offset: int, segment: int, length: int) -> Me
         lines: Metadata = dict(zip(_LINES, struct.unpack_from("<ddddd", data, offset + 72), strict=True))
         return lines | {"Anode": _text(data, offset + 116, 4)}
     return {}
-
-
-def _parse_american(day: str, clock: str) -> datetime.datetime | None:
-    """RAW4.00 writes month/day/year whatever the language of the computer, and no zone."""
-    try:
-        return datetime.datetime.strptime(f"{day} {clock}", "%m/%d/%Y %H:%M:%S")
-    except ValueError:
-        return None

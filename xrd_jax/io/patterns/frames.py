@@ -8,6 +8,7 @@ import functools
 import logging
 import re
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ import numpy as np
 from xrd_jax.errors import UserError
 from xrd_jax.io.parsing.dates import parse_datetime
 from xrd_jax.io.parsing.hdf5 import split_inner_path
-from xrd_jax.io.parsing.text import first_line
-from xrd_jax.io.patterns.pattern import Pattern, collect_scans, make_pattern, parse_positive
+from xrd_jax.io.parsing.plugins import import_extra
+from xrd_jax.io.parsing.text import refusing
+from xrd_jax.io.patterns.pattern import Pattern, make_pattern, parse_positive
 
 _MAX_PIXELS = 40_000_000
 _MAX_FRAMES = 2000
@@ -33,7 +35,7 @@ def recognises(head: bytes, path: Path) -> bool:
     return head.startswith((b"###CBF", *_TIFF)) or is_edf
 
 
-def read(path: Path, allow_negative: bool = False) -> tuple[Pattern, ...]:
+def read(path: Path, allow_negative: bool) -> Iterator[Pattern]:
     """Integrate every frame of a file over all azimuths, corrected for solid angle.
 
     Errors are Poisson's where the pixels are integers. Axis: 2θ in degrees, as many channels as the farthest pixel is
@@ -41,26 +43,18 @@ def read(path: Path, allow_negative: bool = False) -> tuple[Pattern, ...]:
     """
     file, named_poni = split_inner_path(path)
     poni = _find_calibration(file, named_poni)
-    fabio, pyfai = _import_libraries(file)
+    complaint = f"{file}: a detector frame; integrating it needs pip install 'xrd_jax[beamline]'"
+    fabio, pyfai = import_extra("fabio", complaint), import_extra("pyFAI", complaint)
     _check_declared_size(file)
     logging.getLogger("fabio").setLevel(logging.CRITICAL)
-    try:
+    # The libraries raise whatever their parsers meet.
+    with refusing(f"{poni}: is no pyFAI calibration", "make it again with pyFAI-calib2"):
         integrator = _load_integrator(str(poni), poni.stat().st_mtime_ns, pyfai)
-    except Exception as error:  # the library raises whatever its parser meets
-        reason = first_line(error)
-        raise UserError(f"{poni}: is no pyFAI calibration ({reason}); make it again with pyFAI-calib2") from None
-    try:
-        with fabio.open(str(file)) as image:
-            if image.nframes > _MAX_FRAMES:
-                raise UserError(f"{path}: holds {image.nframes} frames; keep up to {_MAX_FRAMES} per file")
-            numbered = enumerate(image.frames(), 1)
-            return collect_scans(
-                (_integrate(f, integrator, f"{path}: frame {n}", poni, allow_negative) for n, f in numbered), path
-            )
-    except UserError:
-        raise
-    except Exception as error:  # likewise: damaged frames surface as any exception
-        raise UserError(f"{path}: the frame cannot be decoded ({first_line(error)}); copy it again") from None
+    with refusing(f"{path}: the frame cannot be decoded", "copy it again"), fabio.open(str(file)) as image:
+        if image.nframes > _MAX_FRAMES:
+            raise UserError(f"{path}: holds {image.nframes} frames; keep up to {_MAX_FRAMES} per file")
+        for number, frame in enumerate(image.frames(), 1):
+            yield _integrate(frame, integrator, f"{path}: frame {number}", poni, allow_negative)
 
 
 def _find_calibration(file: Path, name: str) -> Path:
@@ -73,19 +67,9 @@ def _find_calibration(file: Path, name: str) -> Path:
     candidates = [namesake] if namesake.is_file() else sorted(file.parent.glob("*.poni"))
     if len(candidates) != 1:
         count = f"{len(candidates)} .poni files lie" if candidates else "no .poni file lies"
-        raise UserError(
-            f"{file}: a detector frame, but {count} beside it; name its calibration as {file.name}::file.poni"
-        )
+        remedy = f"name its calibration as {file.name}::file.poni"
+        raise UserError(f"{file}: a detector frame, but {count} beside it; {remedy}")
     return candidates[0]
-
-
-def _import_libraries(file: Path) -> tuple[Any, Any]:
-    try:
-        import fabio
-        import pyFAI
-    except ImportError:
-        raise UserError(f"{file}: a detector frame; integrating it needs pip install 'xrd_jax[beamline]'") from None
-    return fabio, pyFAI
 
 
 @functools.lru_cache(maxsize=2)
@@ -100,28 +84,28 @@ def _integrate(frame: Any, integrator: Any, source: str, poni: Path, allow_negat
         raise UserError(f"{source}: an array {image.shape} is no detector frame; export it as a single image")
     shape = integrator.detector.shape
     if shape is not None and tuple(shape) != image.shape:
-        raise UserError(
-            f"{source}: has {image.shape} pixels where {poni.name} describes {tuple(shape)}; name its own .poni"
-        )
+        sizes = f"{image.shape} pixels where {poni.name} describes {tuple(shape)}"
+        raise UserError(f"{source}: has {sizes}; name its own .poni")
     mask = (image < 0) if image.dtype.kind == "i" else ~np.isfinite(image) | (image < 0)
     if integrator.mask is not None:
         mask |= np.asarray(integrator.mask, bool)
     result = integrator.integrate1d(
-        image,
-        _channel_count(integrator, image.shape),
-        unit="2th_deg",
-        mask=mask,
-        error_model="poisson" if image.dtype.kind in "iu" else None,
-        method=("bbox", "csr", "cython"),
-    )
+        image, _channel_count(integrator, image.shape), unit="2th_deg", mask=mask,
+        error_model="poisson" if image.dtype.kind in "iu" else None, method=("bbox", "csr", "cython"),
+    )  # fmt: skip
     is_filled = np.asarray(result.count) > 0
-    facts = _read_header(frame.header)
-    facts["metadata"]["calibration"] = poni.name
-    facts |= {"kind": "two_theta", "notes": ("the frame was integrated over all azimuths by pyFAI",)}
-    facts["wavelength"] = None if integrator.wavelength is None else float(integrator.wavelength) * 1e10
     axis, intensity = (np.asarray(column)[is_filled] for column in (result.radial, result.intensity))
-    errors = None if result.sigma is None else np.asarray(result.sigma)[is_filled]
-    return make_pattern(source, axis, intensity, allow_negative, errors, **facts)
+    metadata = {str(key)[:100]: str(value)[:2000] for key, value in list(dict(frame.header).items())[:200]}
+    # Start and exposure stand somewhere in the header, as detectors write them into frames.
+    text = "\n".join(metadata.values())
+    date, exposure = _ISO_DATE.search(text), _EXPOSURE.search(text)
+    return make_pattern(
+        source, axis, intensity, allow_negative, None if result.sigma is None else np.asarray(result.sigma)[is_filled],
+        notes=("the frame was integrated over all azimuths by pyFAI",), kind="two_theta",
+        wavelength=None if integrator.wavelength is None else float(integrator.wavelength) * 1e10,
+        start_time=parse_datetime(date[0]) if date else None,
+        exposure=parse_positive(exposure[1]) if exposure else None, metadata=metadata | {"calibration": poni.name},
+    )  # fmt: skip
 
 
 def _channel_count(integrator: Any, shape: tuple[int, ...]) -> int:
@@ -129,18 +113,6 @@ def _channel_count(integrator: Any, shape: tuple[int, ...]) -> int:
     centre = [integrator.poni1 / integrator.pixel1, integrator.poni2 / integrator.pixel2]
     distances = [max(abs(c), abs(size - c)) for c, size in zip(centre, shape, strict=True)]
     return min(max(int(np.hypot(*distances)), _MIN_CHANNELS), _MAX_CHANNELS)
-
-
-def _read_header(header: Any) -> dict[str, Any]:
-    """Start and exposure as detectors write them into frames, and the header."""
-    metadata = {str(key)[:100]: str(value)[:2000] for key, value in list(dict(header).items())[:200]}
-    text = "\n".join(metadata.values())
-    exposure, date = _EXPOSURE.search(text), _ISO_DATE.search(text)
-    return {
-        "start_time": parse_datetime(date[0]) if date else None,
-        "exposure": parse_positive(exposure[1]) if exposure else None,
-        "metadata": metadata,
-    }
 
 
 def _check_declared_size(file: Path) -> None:
@@ -151,11 +123,10 @@ def _check_declared_size(file: Path) -> None:
     counts = [int(n) for n in re.findall(rb"Number-of-Elements:\s*(\d{1,15})", head)]
     if head[:4] in _TIFF:
         sizes = _tiff_sizes(head)
-    pixels = max([int(np.prod([float(n) for n in sizes[:2]])) if len(sizes) > 1 else 0, *counts])
+    pixels = max([sizes[0] * sizes[1] if len(sizes) > 1 else 0, *counts])
     if pixels > _MAX_PIXELS:
-        raise UserError(
-            f"{file}: declares {pixels} pixels, more than any detector has; the file is damaged: copy it again"
-        )
+        fault = f"declares {pixels} pixels, more than any detector has"
+        raise UserError(f"{file}: {fault}; the file is damaged: copy it again")
 
 
 def _tiff_sizes(head: bytes) -> list[int]:

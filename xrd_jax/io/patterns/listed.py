@@ -13,7 +13,7 @@ import numpy as np
 
 from xrd_jax.errors import UserError
 from xrd_jax.io.parsing.text import MAX_BYTES, decode_text, read_whole
-from xrd_jax.io.patterns.pattern import Pattern, collect_scans, make_pattern, note_open_end, parse_numbers
+from xrd_jax.io.patterns.pattern import Pattern, make_pattern, note_open_end, parse_numbers
 
 _BANK = re.compile(
     r"^BANK +(\d{1,9}) +(\d{1,9}) +(\d+) +(\w+) +([\d.eE+-]+) +([\d.eE+-]+)([ \d.eE+-]*)(STD|ESD|FXYE|FXY|ALT|)\s*$",
@@ -54,7 +54,7 @@ def _count_points(words: list[str]) -> int | None:
     return round(count) if 19.5 < count < 1e7 and abs(count - round(count)) < 0.02 and step > 0 else None
 
 
-def read_stepped(path: Path, allow_negative: bool = False) -> tuple[Pattern, ...]:
+def read_stepped(path: Path, allow_negative: bool) -> Iterator[Pattern]:
     """Read intensities in any number of columns after a line `start step end`."""
     text = decode_text(read_whole(path, MAX_BYTES // 2))
     lines = text.split("\n", _HEADER_LINES)
@@ -73,16 +73,12 @@ def read_stepped(path: Path, allow_negative: bool = False) -> tuple[Pattern, ...
         )
     axis = float(words[0]) + float(words[1]) * np.arange(count)
     metadata = {"header": "\n".join(line.strip() for line in header)}
-    return (make_pattern(str(path), axis, values, allow_negative, notes=note_open_end(text), metadata=metadata),)
+    yield make_pattern(str(path), axis, values, allow_negative, notes=note_open_end(text), metadata=metadata)
 
 
-def read_gsas(path: Path, allow_negative: bool = False) -> tuple[Pattern, ...]:
+def read_gsas(path: Path, allow_negative: bool) -> Iterator[Pattern]:
     """Read every bank of constant step, and FXYE or FXY banks, as 2θ in degrees; no banks of time of flight."""
     text = decode_text(read_whole(path, MAX_BYTES // 2))
-    return collect_scans(_read_banks(text, path, allow_negative), path)
-
-
-def _read_banks(text: str, path: Path, allow_negative: bool) -> Iterator[Pattern]:
     banks = list(_BANK.finditer(text))
     title = text[: text.find("\n")].strip()[:200]
     if not banks:
@@ -119,9 +115,9 @@ def _parse_bank(
     lines = [line.rstrip() for line in body.strip("\n").split("\n")]
     fields = [line[i : i + 8] for line in lines for i in range(0, len(line), 8)]
     values = parse_numbers(" ".join(field[2:] if form == "STD" else field for field in fields), source)
-    count, errors = int(bank[2]), None
+    count = int(bank[2])
     if form == "ESD":
-        values, errors = values[: 2 * count : 2], values[1 : 2 * count : 2]
+        intensity, errors = values[: 2 * count : 2], values[1 : 2 * count : 2]
     else:
-        values = values[:count]
-    return start + step * np.arange(values.size), values, errors
+        intensity, errors = values[:count], None
+    return start + step * np.arange(intensity.size), intensity, errors

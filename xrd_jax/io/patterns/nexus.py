@@ -4,7 +4,6 @@ A path within the file is written after two colons: `scan.nxs::/entry/data` name
 names intensities and, after a comma, positions. A signal [T, N] gives T scans. Links into other files are not followed.
 """
 
-import datetime
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from xrd_jax.errors import UserError
 from xrd_jax.io.parsing import hdf5
 from xrd_jax.io.parsing.dates import parse_datetime, seconds_between
 from xrd_jax.io.patterns.nexus_signal import Signal, find_signal, read_positions
-from xrd_jax.io.patterns.pattern import Pattern, collect_scans, make_pattern, parse_positive
+from xrd_jax.io.patterns.pattern import Pattern, make_pattern, parse_positive, strip_texts
 from xrd_jax.series.axis import ANGSTROM_PER_UNIT
 
 _MAX_EXTRA_BYTES = 100 * 2**20  # that the scans may take beyond four times the file
@@ -32,7 +31,7 @@ def recognises(head: bytes) -> bool:
     return head.startswith(hdf5.SIGNATURE)
 
 
-def read(path: Path, allow_negative: bool = False) -> tuple[Pattern, ...]:
+def read(path: Path, allow_negative: bool) -> Iterator[Pattern]:
     """Read every scan of the signal that the file, or the path after `::`, names; `rows` reads longer stacks."""
     with hdf5.open_file(path) as file:
         signal = find_signal(file, path)
@@ -43,7 +42,7 @@ def read(path: Path, allow_negative: bool = False) -> tuple[Pattern, ...]:
                 f"{path}: {signal.data.name} {signal.data.shape} would take {needed >> 20} MiB; read such a stack in "
                 "pieces (xrd_jax.io.patterns.nexus.rows)"
             )
-        return collect_scans(_read_scans(path, signal, allow_negative), path)
+        yield from _read_scans(path, signal, allow_negative)
 
 
 def rows(path: str | Path, size: int = 256) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -65,7 +64,7 @@ def _read_scans(path: Path, signal: Signal, allow_negative: bool) -> Iterator[Pa
     source = f"{path}: {signal.data.name}"
     intensity = np.asarray(signal.data[()], np.float64)
     errors = None if signal.errors is None else np.asarray(signal.errors[()], np.float64)
-    start, end = (_read_time(signal.entry, key, path) for key in ("start_time", "end_time"))
+    start, end = (parse_datetime(hdf5.read_text(signal.entry, key, path)) for key in ("start_time", "end_time"))
     metadata = _describe(signal, path)
     facts: dict[str, Any] = {"kind": kind, "wavelength": read_wavelength(signal.entry, path), "notes": notes}
     if intensity.ndim == 1:
@@ -74,43 +73,30 @@ def _read_scans(path: Path, signal: Signal, allow_negative: bool) -> Iterator[Pa
         return
     # The times of an entry are those of the whole stack; what names each row goes into the metadata.
     metadata |= {key: str(time) for key, time in (("start_time", start), ("end_time", end)) if time is not None}
+    row_axis = signal.row_axis if signal.row_axis is not None and signal.row_axis.ndim == 1 else None
     for i, row in enumerate(intensity):
         row_errors = None if errors is None else errors[i]
-        facts["metadata"] = metadata | _describe_row(signal.row_axis, i)
+        facts["metadata"] = metadata
+        if row_axis is not None and i < row_axis.size:
+            value = f"{row_axis[i]} {hdf5.to_text(row_axis.attrs.get('units'))}"
+            facts["metadata"] = metadata | {row_axis.name.rpartition("/")[2]: value.strip()}
         yield make_pattern(f"{source} row {i + 1}", axis, row, allow_negative, row_errors, **facts)
 
 
-def _describe_row(row_axis: h5py.Dataset | None, row: int) -> dict[str, str]:
-    if row_axis is None or row_axis.ndim != 1 or row >= row_axis.size:
-        return {}
-    unit = hdf5.to_text(row_axis.attrs.get("units"))
-    return {row_axis.name.rpartition("/")[2]: f"{row_axis[row]} {unit}".strip()}
-
-
 def _describe(signal: Signal, path: Path) -> dict[str, str]:
-    axis = signal.axis
-    metadata = {"signal": signal.data.name, "axis": axis.name if axis is not None else ""}
-    metadata["axis unit"] = hdf5.to_text(axis.attrs.get("units")) if axis is not None else ""
-    for key in _DESCRIPTION:
-        member = hdf5.get_member(signal.entry, key, path)
-        if isinstance(member, h5py.Dataset) and member.size == 1:
-            metadata[key] = hdf5.read_scalar(member)
-    return {key: value for key, value in metadata.items() if value}
-
-
-def _read_time(entry: h5py.Group, key: str, path: Path) -> datetime.datetime | None:
-    member = hdf5.get_member(entry, key, path)
-    is_scalar = isinstance(member, h5py.Dataset) and member.size == 1
-    return parse_datetime(hdf5.read_scalar(member)) if is_scalar else None
+    metadata = {"signal": signal.data.name}
+    if (axis := signal.axis) is not None:
+        metadata |= {"axis": axis.name, "axis unit": hdf5.to_text(axis.attrs.get("units"))}
+    return strip_texts(metadata | {key: hdf5.read_text(signal.entry, key, path) for key in _DESCRIPTION})
 
 
 def read_wavelength(entry: h5py.Group, path: Path) -> float | None:
     """Return Å, from the places where NeXus keeps it; a value without a unit is not used."""
     for name in _WAVELENGTHS:
-        member = hdf5.get_member(entry, name, path)
-        if isinstance(member, h5py.Dataset) and member.size == 1 and member.dtype.kind in "iuf":
-            factor = ANGSTROM_PER_UNIT.get(hdf5.to_text(member.attrs.get("units")).lower())
-            value = parse_positive(float(np.asarray(member[()]).ravel()[0]))
+        data = hdf5.get_dataset(entry, name, path)
+        if data is not None and data.size == 1 and data.dtype.kind in "iuf":
+            factor = ANGSTROM_PER_UNIT.get(hdf5.to_text(data.attrs.get("units")).lower())
+            value = parse_positive(float(np.asarray(data[()]).ravel()[0]))
             if factor is not None and value is not None:
                 return value * factor
     return None

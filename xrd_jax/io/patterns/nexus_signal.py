@@ -13,7 +13,7 @@ from xrd_jax.io.patterns import axes
 _ERROR_NAMES = ("{}_errors", "errors", "{}_error", "sigma", "{}_sigma")
 _AXIS_NAMES = ("polar_angle", "two_theta", "radial_axis", "q")
 _DEGREES_OR_RADIANS = ("deg", "degree", "degrees", "°", "rad", "radian", "radians", "2th_deg")
-_MAX_DEFAULTS, _MAX_NAMES = 8, 200  # of links to follow, of members of one group
+_MAX_NAMES = 200  # of members of one group
 
 
 class Signal(NamedTuple):
@@ -34,13 +34,7 @@ def find_signal(file: h5py.File, path: Path) -> Signal:
 
 def _default_signal(file: h5py.File, path: Path) -> Signal:
     """The signal along @default; else of the only NXdata, or the only NXmonopd or other group that has one."""
-    group: h5py.Group = file
-    for _ in range(_MAX_DEFAULTS):
-        name = hdf5.to_text(group.attrs.get("default"))
-        child = hdf5.get_member(group, name, path) if name else None
-        if not isinstance(child, h5py.Group):
-            break
-        group = child
+    *_, group = hdf5.default_groups(file, path)
     if group != file and (signal := _signal_of(group, path)):
         return signal
     groups = [(group, signal) for group in hdf5.walk_groups(file, path) if (signal := _signal_of(group, path))]
@@ -54,8 +48,9 @@ def _default_signal(file: h5py.File, path: Path) -> Signal:
         raise UserError(f"{path}: holds {len(distinct)} data groups ({names}); name one as {path.name}::/path")
     for group in hdf5.walk_groups(file, path):
         if _is_class(group, "NXdata") and not len(group):
-            reason = f"its NXdata {group.name} is empty, so the file holds no pattern"
-            raise UserError(f"{path}: {reason}; save the result again")
+            raise UserError(
+                f"{path}: its NXdata {group.name} is empty, so the file holds no pattern; save the result again"
+            )
     raise UserError(f"{path}: no NXdata with a signal; name intensities and positions as {path.name}::/a/counts,/a/q")
 
 
@@ -75,8 +70,8 @@ def _named_signal(file: h5py.File, inner: str, path: Path) -> Signal:
     if not isinstance(member, h5py.Dataset):
         raise UserError(f"{path}: there is no {name} in the file; look at its tree, for instance with h5ls")
     if axis_name:
-        axis = hdf5.get_member(file, "/" + axis_name.strip("/"), path)
-        if not isinstance(axis, h5py.Dataset):
+        axis = hdf5.get_dataset(file, "/" + axis_name.strip("/"), path)
+        if axis is None:
             raise UserError(f"{path}: there is no dataset {axis_name} in the file; look at its tree with h5ls")
         return Signal(member, axis, None, None, entry_of(member))
     marked = _signal_of(member.parent, path)
@@ -92,10 +87,11 @@ def _signal_of(group: h5py.Group, path: Path) -> Signal | None:
         return None
     if not axis_names and _is_class(group, "NXdata", "NXmonopd", "NXdetector"):
         axis_names = [name for name in _AXIS_NAMES if name in group][:1]
-    datasets = [_get_dataset(group, name, path) if name not in (".", "") else None for name in axis_names]
+    datasets = [hdf5.get_dataset(group, name, path) if name != "." else None for name in axis_names]
     row_axis = datasets[0] if data.ndim == 2 and len(datasets) == 2 else None
     stem = data.name.rpartition("/")[2]
-    errors = next((e for name in _ERROR_NAMES if (e := _get_dataset(group, name.format(stem), path)) is not None), None)
+    stated = (hdf5.get_dataset(group, name.format(stem), path) for name in _ERROR_NAMES)
+    errors = next((errors for errors in stated if errors is not None), None)
     if errors is not None and errors.shape != data.shape:
         errors = None
     return Signal(data, datasets[-1] if datasets else None, errors, row_axis, entry_of(data))
@@ -111,12 +107,10 @@ def _marked_data(group: h5py.Group, path: Path) -> tuple[Any, list[str]]:
     if not marked:
         return _powder_data(group, path), axis_names
     data = hdf5.get_member(group, marked[0], path)
-    return data, axis_names if data is None else hdf5.to_names(data.attrs.get("axes")) or _numbered_axes(group)
-
-
-def _get_dataset(group: h5py.Group, name: str, path: Path) -> h5py.Dataset | None:
-    member = hdf5.get_member(group, name, path)
-    return member if isinstance(member, h5py.Dataset) else None
+    if data is None:
+        return data, axis_names
+    numbered = {_attribute(group, name, "axis"): name for name in list(group)[:_MAX_NAMES]}
+    return data, hdf5.to_names(data.attrs.get("axes")) or [numbered[n] for n in ("1", "2") if n in numbered]
 
 
 def _powder_data(group: h5py.Group, path: Path) -> Any:
@@ -125,11 +119,6 @@ def _powder_data(group: h5py.Group, path: Path) -> Any:
     if "polar_angle" in names and names & {"data", "counts"}:
         return hdf5.get_member(group, "data" if "data" in names else "counts", path)
     return hdf5.get_member(group, "I", path) if {"I", "radial_axis"} <= names else None
-
-
-def _numbered_axes(group: h5py.Group) -> list[str]:
-    numbered = {_attribute(group, name, "axis"): name for name in list(group)[:_MAX_NAMES]}
-    return [numbered[number] for number in ("1", "2") if number in numbered]
 
 
 def _attribute(group: h5py.Group, name: str, key: str) -> str:

@@ -4,8 +4,7 @@ import dataclasses
 import datetime
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from xrd_jax.errors import UserError
 
 # Weighted mean Kα wavelengths in Å, (2 Kα1 + Kα2) / 3; International Tables for Crystallography C, table 4.2.2.1.
 KALPHA_MEAN = {"Cr": 2.2910, "Fe": 1.9374, "Co": 1.7903, "Cu": 1.5418, "Mo": 0.7107, "Ag": 0.5609}
-MAX_SCANS = 20_000  # per file; longer series are stacks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,30 +45,10 @@ class Pattern:
     notes: tuple[str, ...] = ()
 
 
-def collect_scans(scans: Iterable[Pattern], path: Path) -> tuple[Pattern, ...]:
-    """Return the scans of a file as a tuple.
-
-    Raises:
-      UserError: there is none, or there are more than a file of scans can hold in earnest.
-    """
-    collected = []
-    for scan in scans:
-        collected.append(scan)
-        if len(collected) > MAX_SCANS:
-            raise UserError(f"{path}: holds over {MAX_SCANS} scans; keep such a series as an HDF5 stack")
-    if not collected:
-        raise UserError(f"{path}: holds no scan; it was not measured, not saved or cut: export it again")
-    return tuple(collected)
-
-
 def parse_numbers(text: str, source: str) -> Float[np.ndarray, " N"]:
-    """Read blank-separated numbers in one C call, without a list of words.
+    """Read blank-separated numbers in one C call, without a list of words; a word among them is a `UserError`.
 
-    Args:
-      source: file and scan, with which the message begins.
-
-    Raises:
-      UserError: a word among them is no number.
+    `source` is file and scan, with which the message begins.
     """
     try:
         with warnings.catch_warnings():
@@ -104,16 +82,15 @@ def note_open_end(text: str) -> tuple[str, ...]:
     return () if is_ended else ("the last line has no end and may be cut",)
 
 
+def strip_texts(texts: Mapping[str, str | None]) -> dict[str, str]:
+    """Return what a header says, without the blanks around it and without what it leaves open."""
+    return {key: stripped for key, text in texts.items() if (stripped := (text or "").strip())}
+
+
 def make_pattern(
-    source: str,
-    axis: np.ndarray,
-    intensity: np.ndarray,
-    allow_negative: bool,
-    errors: np.ndarray | None = None,
-    notes: tuple[str, ...] = (),
-    lines: Sequence[int] | None = None,
-    **facts: Any,
-) -> Pattern:
+    source: str, axis: np.ndarray, intensity: np.ndarray, allow_negative: bool, errors: np.ndarray | None = None,
+    notes: tuple[str, ...] = (), lines: Sequence[int] | None = None, **facts: Any,
+) -> Pattern:  # fmt: skip
     """Return a `Pattern` after the checks that every format shares.
 
     Args:

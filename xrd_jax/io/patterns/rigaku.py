@@ -16,8 +16,8 @@ import numpy as np
 from xrd_jax.errors import UserError
 from xrd_jax.io.parsing.archives import open_zip, read_member, read_xml_member
 from xrd_jax.io.parsing.dates import parse_datetime, seconds_between
-from xrd_jax.io.parsing.text import MAX_BYTES, read_whole
-from xrd_jax.io.patterns.pattern import Pattern, collect_scans, line_wavelength, make_pattern, parse_numbers
+from xrd_jax.io.parsing.text import MAX_BYTES, natural_key, read_whole
+from xrd_jax.io.patterns.pattern import Pattern, line_wavelength, make_pattern, parse_numbers, strip_texts
 
 _TWO_THETA = ("TwoTheta", "TwoThetaTheta", "TwoThetaOmega")
 _PROFILE = re.compile(r"Data(\d{1,6})/Profile(\d{1,6})\.txt")
@@ -36,13 +36,9 @@ def recognises_rasx(names: list[str]) -> bool:
     return any(_PROFILE.fullmatch(name) for name in names)
 
 
-def read_ras(path: Path, allow_negative: bool = False) -> tuple[Pattern, ...]:
+def read_ras(path: Path, allow_negative: bool) -> Iterator[Pattern]:
     """Read every scan of a .ras file."""
     text = read_whole(path, MAX_BYTES // 2).decode("cp932", "replace").replace("\r\n", "\n").replace("\r", "\n")
-    return collect_scans(_ras_scans(text, path, allow_negative), path)
-
-
-def _ras_scans(text: str, path: Path, allow_negative: bool) -> Iterator[Pattern]:
     position, number = 0, 0
     while (start := text.find("*RAS_INT_START", position)) >= 0:
         number += 1
@@ -61,16 +57,15 @@ def _ras_facts(header: dict[str, str]) -> dict[str, Any]:
     """Fields of `Pattern` from the header of a scan."""
     axis = header.get("MEAS_SCAN_AXIS_X_INTERNAL") or re.sub("[/-]", "", header.get("MEAS_SCAN_AXIS_X", ""))
     is_two_theta = axis in (*_TWO_THETA, "ThetaTwoTheta", "2Theta") and header.get("MEAS_SCAN_UNIT_X", "deg") == "deg"
-    metadata = {key: value for key, value in header.items() if value and _METADATA.match(key)}
-    if anode := header.get("HW_XG_TARGET_NAME") or header.get("MEAS_COND_XG_TARGET_NAME"):
-        metadata["Anode"] = anode
+    metadata = {key: value for key, value in header.items() if _METADATA.match(key)}
+    anode = header.get("HW_XG_TARGET_NAME") or header.get("MEAS_COND_XG_TARGET_NAME")
     alpha1, alpha2, beta = (header.get(f"HW_XG_WAVE_LENGTH_{line}") for line in ("ALPHA1", "ALPHA2", "BETA"))
     return {
         "kind": "two_theta" if is_two_theta else None,
         "wavelength": line_wavelength(header.get("MEAS_COND_XG_WAVE_TYPE", ""), alpha1, alpha2, None, beta),
         "start_time": parse_datetime(header.get("MEAS_SCAN_START_TIME", "")),
         "end_time": parse_datetime(header.get("MEAS_SCAN_END_TIME", "")),
-        "metadata": metadata | {"axis": axis},
+        "metadata": strip_texts(metadata | {"axis": axis, "Anode": anode}),
     }
 
 
@@ -78,7 +73,6 @@ def _make_scan(table: np.ndarray, source: str, allow_negative: bool, facts: dict
     factors = table[:, 2] if table.shape[1] == 3 else np.ones(len(table))
     notes = ("the intensities were multiplied by the attenuator's factors",) if (factors != 1).any() else ()
     facts["exposure"] = seconds_between(facts["start_time"], facts["end_time"])
-    facts["metadata"] = {key: value for key, value in facts["metadata"].items() if value}
     return make_pattern(source, table[:, 0], table[:, 1] * factors, allow_negative, notes=notes, **facts)
 
 
@@ -97,15 +91,11 @@ def _check_count(announced: str | None, count: int, source: str) -> None:
         raise UserError(f"{source}: the header announces {announced} rows but there are {count}; copy the file again")
 
 
-def read_rasx(path: Path, allow_negative: bool = False) -> tuple[Pattern, ...]:
+def read_rasx(path: Path, allow_negative: bool) -> Iterator[Pattern]:
     """Read every profile of a .rasx archive, with start and end in UTC."""
     with open_zip(path) as archive:
-        profiles = sorted(filter(_PROFILE.fullmatch, archive.namelist()), key=_sort_key)
-        return collect_scans((_rasx_scan(archive, name, path, allow_negative) for name in profiles), path)
-
-
-def _sort_key(name: str) -> list[int]:
-    return [int(digits) for digits in re.findall(r"\d+", name)]
+        for name in sorted(filter(_PROFILE.fullmatch, archive.namelist()), key=natural_key):
+            yield _rasx_scan(archive, name, path, allow_negative)
 
 
 def _rasx_scan(archive: zipfile.ZipFile, name: str, path: Path, allow_negative: bool) -> Pattern:
@@ -126,7 +116,7 @@ def _rasx_scan(archive: zipfile.ZipFile, name: str, path: Path, allow_negative: 
         "wavelength": line_wavelength(tube.get("WaveType", ""), alpha1, alpha2, None, beta),
         "start_time": parse_datetime(scan.get("StartTime", "")),
         "end_time": parse_datetime(scan.get("EndTime", "")),
-        "metadata": _texts(root, "GeneralInformation/*") | tube | scan | names,
+        "metadata": strip_texts(_texts(root, "GeneralInformation/*") | tube | scan | names),
     }
     return _make_scan(table, source, allow_negative, facts)
 

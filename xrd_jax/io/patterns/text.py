@@ -9,14 +9,14 @@ import numpy as np
 from xrd_jax.errors import UserError
 from xrd_jax.io.parsing.text import decode_text, ends_within_number, read_whole
 from xrd_jax.io.patterns import heading, text_table
-from xrd_jax.io.patterns.pattern import Pattern, collect_scans, make_pattern, note_open_end
+from xrd_jax.io.patterns.pattern import Pattern, make_pattern, note_open_end
 from xrd_jax.io.patterns.text_table import Start, Table
 
 MAX_TEXT_BYTES = 32 * 2**20
 _TAIL = 8192  # characters in which the last rows are compared
 
 
-def read(path: Path, allow_negative: bool = False) -> tuple[Pattern, ...]:
+def read(path: Path, allow_negative: bool) -> Iterator[Pattern]:
     """Read positions, intensities and, where there are any, their uncertainties.
 
     Comments start with # ' /* ! ; % // or a double quote; bare header lines and the four header lines of .chi are
@@ -30,19 +30,16 @@ def read(path: Path, allow_negative: bool = False) -> tuple[Pattern, ...]:
     separator = text_table.find_separator(start, path)
     table = text_table.parse_table(body, start, separator, path)
     if start.announced is not None and start.announced != len(table.values):
-        raise UserError(
-            f"{path}: the header announces {start.announced} rows but there are {len(table.values)}; copy the file "
-            "again"
-        )
+        counts = f"{start.announced} rows but there are {len(table.values)}"
+        raise UserError(f"{path}: the header announces {counts}; copy the file again")
     if len(table.values) < 2:
         raise UserError(f"{path}: only one row of numbers; a pattern needs at least two: export it again")
     if not text.endswith("\n"):
         last_rows = [row for row in body[-_TAIL:].split("\n")[1:] if not text_table.is_remark(row.strip(), set())]
         if ends_within_number(last_rows, separator):
-            raise UserError(
-                f"{path}: row {table.lines[-1]} ends within a number; the file is cut: copy or export it again"
-            )
-    return collect_scans(_make_scans(table, start, note_open_end(text), path, allow_negative), path)
+            fault = f"row {table.lines[-1]} ends within a number"
+            raise UserError(f"{path}: {fault}; the file is cut: copy or export it again")
+    yield from _make_scans(table, start, note_open_end(text), path, allow_negative)
 
 
 def _make_scans(

@@ -14,7 +14,7 @@ from xrd_jax.errors import UserError
 from xrd_jax.io.parsing.dates import parse_datetime
 from xrd_jax.io.parsing.text import MAX_BYTES, decode_text, read_whole
 from xrd_jax.io.patterns import pattern
-from xrd_jax.io.patterns.pattern import Pattern, collect_scans, line_wavelength, make_pattern
+from xrd_jax.io.patterns.pattern import Pattern, line_wavelength, make_pattern, strip_texts
 from xrd_jax.series.axis import ANGSTROM_PER_UNIT
 
 _KEY = re.compile(r"^[ \t]*_([A-Z0-9_]+)[ \t]*=[ \t]*([^\n]*)$", re.MULTILINE | re.IGNORECASE)
@@ -31,7 +31,7 @@ def recognises(head: bytes) -> bool:
     return b"_" in head and re.search(keys, head, re.M) is not None
 
 
-def read(path: Path, allow_negative: bool = False) -> tuple[Pattern, ...]:
+def read(path: Path, allow_negative: bool) -> Iterator[Pattern]:
     """Read every range: 2θ in degrees where the drive is 2θ or coupled, the mean of Kα1 and Kα2 in the stated ratio."""
     text = decode_text(read_whole(path, MAX_BYTES // 2))
     if not _MARKER.search(text):
@@ -39,10 +39,6 @@ def read(path: Path, allow_negative: bool = False) -> tuple[Pattern, ...]:
         what = "no _COUNTS, _CPS, _2THETACOUNTS or _2THETACPS"
         what = f"only {other[0].strip()}, which holds no scan" if other else what
         raise UserError(f"{path}: a .uxd file with {what}; export the scan again")
-    return collect_scans(_read_ranges(text, path, allow_negative), path)
-
-
-def _read_ranges(text: str, path: Path, allow_negative: bool) -> Iterator[Pattern]:
     file_keys: dict[str, str] = {}
     position, number = 0, 0
     while marker := _MARKER.search(text, position):
@@ -74,11 +70,9 @@ def _read_range(body: str, keys: dict[str, str], marker: re.Match[str], source: 
     drive = keys.get("DRIVE", "").upper()
     scale = ANGSTROM_PER_UNIT.get(keys.get("WL_UNIT", "").lower().strip())
     wavelength = line_wavelength("Ka", keys.get("WL1"), keys.get("WL2"), keys.get("WLRATIO"))
-    metadata = {key: value for key, value in keys.items() if value} | {"axis": drive, "values": marker[2].lower()}
-    if keys.get("ANODE"):
-        metadata["Anode"] = keys["ANODE"]
+    names = {"axis": drive, "values": marker[2].lower(), "Anode": keys.get("ANODE")}
     return make_pattern(
-        source, axis, intensity, allow_negative, notes=notes, metadata=metadata,
+        source, axis, intensity, allow_negative, notes=notes, metadata=strip_texts(keys | names),
         kind="two_theta" if drive in _TWO_THETA_DRIVES else None,
         wavelength=wavelength * scale if wavelength is not None and scale else None,
         start_time=parse_datetime(keys.get("DATEMEASURED", "")),

@@ -14,7 +14,7 @@ import numpy as np
 from xrd_jax.errors import UserError
 from xrd_jax.io.parsing.archives import read_xml
 from xrd_jax.io.parsing.dates import parse_datetime, seconds_between
-from xrd_jax.io.patterns.pattern import Pattern, collect_scans, line_wavelength, make_pattern, parse_numbers
+from xrd_jax.io.patterns.pattern import Pattern, line_wavelength, make_pattern, parse_numbers, strip_texts
 
 _ATTENUATION = ("beamAttenuationFactors", "commonBeamAttenuationFactor")
 _DIVERGENCE = ("divergenceCorrections", "commonDivergenceCorrection")
@@ -25,13 +25,9 @@ def recognises(head: bytes) -> bool:
     return b"<xrdMeasurement" in head.replace(b"\x00", b"")
 
 
-def read(path: Path, allow_negative: bool = False) -> tuple[Pattern, ...]:
+def read(path: Path, allow_negative: bool) -> Iterator[Pattern]:
     """Read every scan: 2θ in degrees where 2θ moves, the wavelength that the measurement is said to have used."""
-    return collect_scans(_read_scans(read_xml(path), path, allow_negative), path)
-
-
-def _read_scans(root: Element, path: Path, allow_negative: bool) -> Iterator[Pattern]:
-    number = 0
+    root, number = read_xml(path), 0
     for measurement in root.iter("xrdMeasurement"):
         metadata = _wavelengths(measurement) | _describe(root, measurement)
         lines = (metadata.get(key) for key in ("kAlpha1", "kAlpha2", "ratioKAlpha2KAlpha1", "kBeta"))
@@ -50,12 +46,10 @@ def _read_scan(
     intensity, notes, tag = _read_intensities(points, source)
     axis, name, kind = _read_axis(points, scan.get("scanAxis", ""), intensity.size, source)
     start, end = (parse_datetime(scan.findtext(f"header/{key}TimeStamp") or "") for key in ("start", "end"))
-    metadata = metadata | {key: value for key, value in scan.attrib.items() if value} | {"axis": name, "values": tag}
-    if step_seconds := points.findtext("commonCountingTime"):
-        metadata["seconds per step"] = step_seconds.strip()
+    names = {"axis": name, "values": tag, "seconds per step": points.findtext("commonCountingTime")}
     return make_pattern(
-        source, axis, intensity, allow_negative, notes=notes, kind=kind, wavelength=wavelength,
-        start_time=start, end_time=end, exposure=seconds_between(start, end), metadata=metadata,
+        source, axis, intensity, allow_negative, notes=notes, kind=kind, wavelength=wavelength, start_time=start,
+        end_time=end, exposure=seconds_between(start, end), metadata=metadata | strip_texts(scan.attrib | names),
     )  # fmt: skip
 
 
@@ -89,9 +83,8 @@ def _read_axis(points: Element, scan_axis: str, size: int, source: str) -> tuple
         if values is not None and values.size > 1 and (values[0] != values[-1] or name == scan_axis):
             moving[name] = values, unit
     if not moving:
-        raise UserError(
-            f"{source}: no axis moves (scan axis {scan_axis or 'not named'}); this is no pattern: leave it out"
-        )
+        scan_axis = scan_axis or "not named"
+        raise UserError(f"{source}: no axis moves (scan axis {scan_axis}); this is no pattern: leave it out")
     name = next((name for name in ("2Theta", scan_axis) if name in moving), next(iter(moving)))
     values, unit = moving[name]
     return values, f"{name} ({unit})" if unit else name, "two_theta" if name == "2Theta" and unit == "deg" else None
@@ -104,10 +97,10 @@ def _read_positions(element: Element, size: int, source: str) -> np.ndarray | No
         if values.size != size:
             raise UserError(f"{source}: {values.size} values for {size} intensities; export it again")
         return values
-    ends = [element.findtext(name) for name in ("startPosition", "endPosition")]
-    if None in ends:
+    start, end = element.findtext("startPosition"), element.findtext("endPosition")
+    if start is None or end is None:
         return None
-    first, last = (parse_numbers(text or "", source) for text in ends)
+    first, last = parse_numbers(start, source), parse_numbers(end, source)
     if first.size != 1 or last.size != 1:
         raise UserError(f"{source}: start and end must be one number each; export it again")
     return np.linspace(first[0], last[0], size)
@@ -117,7 +110,7 @@ def _wavelengths(measurement: Element) -> dict[str, str]:
     used = measurement.find("usedWavelength")
     if used is None:
         return {}
-    values = {child.tag: (child.text or "").strip() for child in used if (child.text or "").strip()}
+    values = strip_texts({child.tag: child.text for child in used})
     in_angstrom = all(child.get("unit") == "Angstrom" for child in used if child.tag.startswith("k"))
     return values | ({"intended wavelength": used.get("intended", "")} if in_angstrom else {})
 
@@ -125,12 +118,8 @@ def _wavelengths(measurement: Element) -> dict[str, str]:
 def _describe(root: Element, measurement: Element) -> dict[str, str]:
     """Sample, tube and comments: what a person would look for in the header."""
     comments = (entry.text.strip() for entry in root.iter("entry") if entry.text)
-    metadata = {
-        "Anode": measurement.findtext(".//anodeMaterial"),
-        "tension kV": measurement.findtext(".//tension"),
-        "current mA": measurement.findtext(".//current"),
-        "sample": root.findtext("sample/name"),
-        "sample id": root.findtext("sample/id"),
-        "comment": "; ".join(filter(None, comments)),
-    }
-    return {key: value.strip() for key, value in metadata.items() if value and value.strip()}
+    return strip_texts({
+        "Anode": measurement.findtext(".//anodeMaterial"), "tension kV": measurement.findtext(".//tension"),
+        "current mA": measurement.findtext(".//current"), "sample": root.findtext("sample/name"),
+        "sample id": root.findtext("sample/id"), "comment": "; ".join(filter(None, comments)),
+    })  # fmt: skip
