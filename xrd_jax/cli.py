@@ -17,7 +17,7 @@ from absl import app, flags, logging
 
 from xrd_jax.config.cell import PRESETS
 from xrd_jax.config.overrides import override
-from xrd_jax.config.recipes import RECIPES
+from xrd_jax.config.recipes import RECIPES, recipe_fields
 from xrd_jax.config.schema import Config
 from xrd_jax.errors import UserError
 from xrd_jax.runtime import ending, process
@@ -115,7 +115,8 @@ def base_config(cases: Cases) -> Config:
         raise UserError("--seeds must be at least 1 and --epochs positive")
     base = cases[FLAGS.case]()
     cell = dataclasses.replace(PRESETS[FLAGS.cell], rates=base.cell.rates)
-    return override(dataclasses.replace(base, cell=cell, seed=FLAGS.seed, seeds=FLAGS.seeds), RECIPES[FLAGS.recipe])
+    recipe = recipe_fields(FLAGS.recipe, FLAGS.split or base.prepare.split)
+    return override(dataclasses.replace(base, cell=cell, seed=FLAGS.seed, seeds=FLAGS.seeds), recipe)
 
 
 def apply_flags(config: Config) -> Config:
