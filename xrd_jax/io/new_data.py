@@ -9,8 +9,8 @@ from jaxtyping import Float
 
 from xrd_jax.errors import UserError
 from xrd_jax.io.experiment.read import read_experiment
-from xrd_jax.io.experiment.stack import Stack
-from xrd_jax.io.inspect.survey import same_axis, survey_files
+from xrd_jax.io.experiment.stack import Stack, same_axis
+from xrd_jax.io.inspect.survey import survey_files
 from xrd_jax.io.patterns.pattern import Pattern
 from xrd_jax.io.reading import many_files
 from xrd_jax.series.axis import Target

@@ -7,7 +7,7 @@ import numpy as np
 
 from xrd_jax.errors import UserError
 from xrd_jax.io.experiment.schema import ExperimentFile, MaskTable
-from xrd_jax.io.experiment.stack import AXIS_TOLERANCE, Stack
+from xrd_jax.io.experiment.stack import Stack, same_axis
 from xrd_jax.io.patterns.pattern import KALPHA_MEAN
 from xrd_jax.series import lazy
 from xrd_jax.series.axis import DIFFRACTION_KINDS, Axis
@@ -56,9 +56,7 @@ def common_axis(experiment: ExperimentFile, axes: Sequence[Axis]) -> Axis:
     first = axes[0]
     for session, axis in zip(experiment.sessions, axes, strict=True):
         place = f"{experiment.place(session.label)} '{session.name}'"
-        is_alike = axis.values.size == first.values.size and axis.kind == first.kind
-        tolerance = AXIS_TOLERANCE * np.median(np.diff(first.values))
-        if not is_alike or np.abs(axis.values - first.values).max() > tolerance:
+        if axis.kind != first.kind or not same_axis(axis.values, first.values):
             extents = [f"{a.values.size} channels of {a.kind} from {a.values[0]:g} to {a.values[-1]:g}"
                        for a in (axis, first)]  # fmt: skip
             raise UserError(f"{place} has {extents[0]}, the first session {extents[1]}; export all on one axis")

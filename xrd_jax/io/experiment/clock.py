@@ -1,5 +1,6 @@
 """Which moment of the cycler's log belongs to which pattern."""
 
+import contextlib
 import dataclasses
 import datetime
 import re
@@ -78,12 +79,9 @@ def missing_numbers(numbers: Int[np.ndarray, " T"]) -> list[str]:
 
 
 def read_start_times(
-    path: Path,
-    names: Sequence[str],
-    log_start: datetime.datetime | None,
-    zone: datetime.tzinfo | None = None,
+    path: Path, names: Sequence[str], log_start: datetime.datetime | None, zone: datetime.tzinfo | None = None,
     has_log: bool = True,
-) -> Float[np.ndarray, " T"]:
+) -> Float[np.ndarray, " T"]:  # fmt: skip
     """Read the start of each exposure, in s on the log's clock, from a csv with columns file and start_time.
 
     `start_time` is seconds on the log's clock, or ISO dates; dates need a log that says when it started, and either
@@ -110,11 +108,9 @@ def read_start_times(
 
 
 def _parse_start(value: str, place: str) -> float | datetime.datetime:
-    try:
+    with contextlib.suppress(ValueError):
         if np.isfinite(seconds := float(value)):
             return seconds
-    except ValueError:
-        pass
     try:
         return datetime.datetime.fromisoformat(value)
     except ValueError:

@@ -18,13 +18,9 @@ def pattern_numbers(session: SessionTable, stack: Stack) -> Int[np.ndarray, " T"
 
 
 def mid_exposures(
-    experiment: ExperimentFile,
-    session: SessionTable,
-    folder: Path,
-    stack: Stack,
-    log_start: datetime.datetime | None,
-    messages: list[str],
-) -> Float[np.ndarray, " T"]:
+    experiment: ExperimentFile, session: SessionTable, folder: Path, stack: Stack,
+    log_start: datetime.datetime | None, messages: list[str],
+) -> Float[np.ndarray, " T"]:  # fmt: skip
     """Return mid-exposure in s on the log's clock; without a log, since the first pattern began.
 
     Without any time, patterns count as one per second in the order of their names.
@@ -32,9 +28,6 @@ def mid_exposures(
     Args:
       folder: where relative paths start.
       messages: sentences for the user are added to it.
-
-    Raises:
-      UserError: a time is missing or cannot be understood, or only one of two clocks has a zone.
     """
     time, place = session.time, experiment.place(session.label, "time")
     if time is None:

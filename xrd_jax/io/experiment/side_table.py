@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 
 from xrd_jax.errors import UserError, suggest
-from xrd_jax.io.parsing.text import decode_text
+from xrd_jax.io.parsing.text import decode_text, opening, refusing
 
 KEYS = ("file", "number")  # columns that tell which pattern a row belongs to
 
@@ -27,7 +27,10 @@ def read_column(path: Path, column: str, keys: Sequence[str] = KEYS) -> tuple[st
     Raises:
       UserError: the file cannot be read or is empty, the column or every key is missing, a key stands there twice.
     """
-    rows = _read_rows(path)
+    with opening(path):
+        lines = decode_text(path.read_bytes()).split("\n")
+    with refusing(f"{path}: cannot be read as csv", "check the name and the encoding", csv.Error):
+        rows = list(csv.DictReader(lines, delimiter=delimiter_of(lines[0]), skipinitialspace=True))
     if not rows:
         raise UserError(f"{path}: has no rows; write a header and a row per pattern")
     names = [name for name in rows[0] if name]
@@ -39,24 +42,13 @@ def read_column(path: Path, column: str, keys: Sequence[str] = KEYS) -> tuple[st
         raise UserError(f"{path}: has no column '{column}'{suggest(column, names)}")
     texts: dict[str, str] = {}
     for number, row in enumerate(rows, 2):
-        label = _without_zeros(row[key] or "") if key == "number" else (row[key] or "").strip()
+        label = (row[key] or "").strip()
+        if key == "number" and label.isdecimal() and len(label) < 19:
+            label = str(int(label))  # '007' is the pattern '7'
         if label in texts:
             raise UserError(f"{path}: row {number}: {label} has a row already; keep one")
         texts[label] = (row[column] or "").strip()
     return key, texts
-
-
-def _read_rows(path: Path) -> list[dict[str, str]]:
-    try:
-        lines = decode_text(path.read_bytes()).split("\n")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; check the name and --data_root") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); name a file that you may read") from None
-    try:
-        return list(csv.DictReader(lines, delimiter=delimiter_of(lines[0]), skipinitialspace=True))
-    except csv.Error as error:
-        raise UserError(f"{path}: cannot be read as csv ({error}); check the name and the encoding") from None
 
 
 def texts_per_pattern(
@@ -75,14 +67,10 @@ def texts_per_pattern(
     return [texts.get(label, "") for label in labels]
 
 
-def _without_zeros(number: str) -> str:
-    """Return '7' for '007', which is the same pattern."""
-    return str(int(number)) if number.strip().isdecimal() and len(number) < 19 else number.strip()
-
-
-def numbers_or_none(texts: Sequence[str]) -> Float[np.ndarray, " T"] | None:
-    """Return the numbers, NaN for '' and 'nan'; None where some text is no number."""
+def to_array(texts: Sequence[str], decimal_comma: bool = True) -> Shaped[np.ndarray, " T"]:
+    """Return the numbers, NaN for '' and 'nan'; the texts where some is no number."""
     try:
-        return np.array([float(text.replace(",", ".")) if text else np.nan for text in texts])
+        cells = [text.replace(",", ".") for text in texts] if decimal_comma else texts
+        return np.array([float(cell) if cell else np.nan for cell in cells])
     except ValueError:
-        return None
+        return np.array(texts)

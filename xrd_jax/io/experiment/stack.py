@@ -74,68 +74,66 @@ class Stack:
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Scan:
-    file: Path
-    name: str
-    pattern: Pattern
+def scan_names(file: Path, count: int) -> list[str]:
+    """Return what tells the scans of a file from all others: its name, or 'file#3' for the third of several."""
+    return [f"{file.name}#{number}" for number in range(1, count + 1)] if count > 1 else [file.name]
+
+
+def same_axis(first: Float[np.ndarray, "M"], second: Float[np.ndarray, "N"]) -> bool:
+    """Return True where two axes have equal positions, up to `AXIS_TOLERANCE` of a channel."""
+    return first is second or (first.shape == second.shape and not _differs(first, second).any())
+
+
+def _differs(axis: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return np.abs(axis - other) > AXIS_TOLERANCE * np.median(np.diff(other))
 
 
 def read_files(files: Sequence[Path], allow_negative: bool, read_all: ReadAll) -> Stack:
     """Read every scan of every file; one that differs from the first in axis, or repeats another, is refused."""
-    scans: list[_Scan] = []
+    scans: list[tuple[Path, Pattern]] = []
+    names: list[str] = []
     for file, result in zip(files, read_all(files, allow_negative), strict=True):
         if isinstance(result, UserError):
             raise result
-        names = [f"{file.name}#{number}" for number in range(1, len(result) + 1)] if len(result) > 1 else [file.name]
-        scans += [_Scan(file, name, pattern) for name, pattern in zip(names, result, strict=True)]
-    first = scans[0]
-    intensity = np.empty((len(scans), first.pattern.axis.size))
+        scans += [(file, pattern) for pattern in result]
+        names += scan_names(file, len(result))
+    first_file, first = scans[0]
+    intensity = np.empty((len(scans), first.axis.size))
     name_by_digest: dict[bytes, str] = {}
-    for row, scan in enumerate(scans):
-        _refuse_other_axis(first, scan)
-        digest = hashlib.sha256(scan.pattern.intensity.tobytes()).digest()
+    for row, (file, pattern) in enumerate(scans):
+        _refuse_other_axis(file, pattern.axis, first_file, first.axis)
+        digest = hashlib.sha256(pattern.intensity.tobytes()).digest()
         if digest in name_by_digest:
-            raise UserError(f"{scan.file}: holds the same intensities as {name_by_digest[digest]}; remove the copy")
-        name_by_digest[digest] = scan.name
-        intensity[row] = scan.pattern.intensity
-    patterns = [scan.pattern for scan in scans]
-    return Stack(
-        names=[scan.name for scan in scans],
-        axis=first.pattern.axis,
-        intensity=intensity,
-        kind=_shared("kind", scans),
-        wavelength=_shared("wavelength", scans),
-        timestamps=[Timestamp(p.start_time, p.end_time, None, p.exposure) for p in patterns],
-        notes=collections.Counter(note for pattern in patterns for note in pattern.notes),
-        metadata=first.pattern.metadata,
-    )
+            raise UserError(f"{file}: holds the same intensities as {name_by_digest[digest]}; remove the copy")
+        name_by_digest[digest] = names[row]
+        intensity[row] = pattern.intensity
+    timestamps = [Timestamp(scan.start_time, scan.end_time, None, scan.exposure) for _, scan in scans]
+    notes = collections.Counter(note for _, pattern in scans for note in pattern.notes)
+    kind, wavelength = _shared("kind", scans), _shared("wavelength", scans)
+    return Stack(names, first.axis, intensity, kind, wavelength, timestamps, {}, notes, first.metadata)
 
 
-def _shared(name: str, scans: Sequence[_Scan]) -> Any:
+def _shared(name: str, scans: Sequence[tuple[Path, Pattern]]) -> Any:
     """Return what all scans state alike; a difference is refused."""
-    first = getattr(scans[0].pattern, name)
-    for scan in scans:
-        value = getattr(scan.pattern, name)
+    first_file, first = scans[0][0], getattr(scans[0][1], name)
+    for file, pattern in scans:
+        value = getattr(pattern, name)
         is_close = isinstance(value, float) and isinstance(first, float) and np.isclose(value, first)
         if value != first and not is_close:
-            raise UserError(f"{scan.file}: states {name} {value} where {scans[0].file.name} states {first}; keep one "
-                            "kind of pattern in a session")  # fmt: skip
+            raise UserError(f"{file}: states {name} {value} where {first_file.name} states {first}; keep one kind of "
+                            "pattern in a session")  # fmt: skip
     return first
 
 
-def _refuse_other_axis(first: _Scan, scan: _Scan) -> None:
-    axis, first_axis = scan.pattern.axis, first.pattern.axis
-    if axis is first_axis:
+def _refuse_other_axis(file: Path, axis: np.ndarray, first_file: Path, first: np.ndarray) -> None:
+    if same_axis(axis, first):
         return
-    if axis.size != first_axis.size:
-        raise UserError(f"{scan.file}: has {axis.size} channels where {first.file.name} has {first_axis.size}; export "
-                        "all patterns on one axis, and a cut file again")  # fmt: skip
-    differs = np.abs(axis - first_axis) > AXIS_TOLERANCE * np.median(np.diff(first_axis))
-    if differs.any():
-        i = int(np.argmax(differs))
-        raise UserError(f"{scan.file}: channel {i + 1} is at {axis[i]:g} where {first.file.name} has "
-                        f"{first_axis[i]:g}; export all patterns on one axis")  # fmt: skip
+    if axis.size != first.size:
+        raise UserError(f"{file}: has {axis.size} channels where {first_file.name} has {first.size}; export all "
+                        "patterns on one axis, and a cut file again")  # fmt: skip
+    i = int(np.argmax(_differs(axis, first)))
+    raise UserError(f"{file}: channel {i + 1} is at {axis[i]:g} where {first_file.name} has {first[i]:g}; export all "
+                    "patterns on one axis")  # fmt: skip
 
 
 def photon_counts(stack: Stack) -> np.ndarray | lazy.LazyRows:

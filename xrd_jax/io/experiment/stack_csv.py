@@ -11,7 +11,7 @@ import numpy as np
 
 from xrd_jax.errors import UserError, suggest
 from xrd_jax.io.experiment import stack_hdf5
-from xrd_jax.io.experiment.side_table import delimiter_of
+from xrd_jax.io.experiment.side_table import delimiter_of, to_array
 from xrd_jax.io.experiment.stack import Stack, Timestamp
 from xrd_jax.io.parsing import hdf5
 from xrd_jax.io.parsing.text import decode_text, is_text, read_head
@@ -99,9 +99,7 @@ def _read_csv(path: Path, glob: str) -> Stack:
             reason = " ".join(str(error).split())
             raise UserError(f"{path}: a spectrum holds what is no number ({reason}); mend it") from None
     positions = [to_position(names[i]) for i in spectrum]
-    axis = np.arange(1.0, len(spectrum) + 1)
-    if None not in positions:
-        axis = np.array(positions, np.float64)
+    axis = np.arange(1.0, len(spectrum) + 1) if None in positions else np.array(positions, np.float64)
     if axis[0] > axis[-1]:
         axis, values = axis[::-1], values[:, ::-1]
     columns = _other_columns(path, names, set(spectrum), delimiter, len(values))
@@ -122,14 +120,7 @@ def _other_columns(
     for i, column in texts.items():
         if len(column) != count:
             raise UserError(f"{path}: has {len(column)} rows of '{names[i]}' and {count} spectra; mend the file")
-    return {names[i]: _to_array(column) for i, column in texts.items()}
-
-
-def _to_array(texts: list[str]) -> np.ndarray:
-    try:
-        return np.array([float(text) if text else np.nan for text in texts])
-    except ValueError:
-        return np.array(texts)
+    return {names[i]: to_array(column, decimal_comma=False) for i, column in texts.items()}
 
 
 def _timestamps(columns: Mapping[str, np.ndarray], count: int, path: Path) -> list[Timestamp]:

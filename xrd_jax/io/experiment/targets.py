@@ -51,9 +51,8 @@ def target_values(
         return _source_values(target.source, aligned)
     if target.table is not None:
         file = paths.resolve(folder, target.table, f"{place} table")
-        texts = side_table.texts_per_pattern(file, target.column or "", aligned.stack.names, aligned.numbers)
-        numbers = side_table.numbers_or_none(texts)
-        return np.array(texts) if numbers is None else numbers
+        names, numbers = aligned.stack.names, aligned.numbers
+        return side_table.to_array(side_table.texts_per_pattern(file, target.column or "", names, numbers))
     if target.column is not None:
         return _column(target.column, aligned, target.kind == "classification", place)
     assert target.expression is not None

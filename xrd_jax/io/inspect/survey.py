@@ -1,5 +1,6 @@
 """What lies in a folder: which files are patterns, cycler logs, stacks or neither, and what belongs together."""
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Iterator, Sequence
@@ -12,14 +13,13 @@ from xrd_jax.errors import UserError, suggest
 from xrd_jax.io import cyclers, patterns
 from xrd_jax.io.cyclers.log import CyclerLog
 from xrd_jax.io.experiment import stack_csv
-from xrd_jax.io.experiment.stack import Stack
+from xrd_jax.io.experiment.stack import Stack, same_axis, scan_names
 from xrd_jax.io.inspect import name_patterns
 from xrd_jax.io.parsing import hdf5, text
 from xrd_jax.io.patterns.pattern import Pattern
 from xrd_jax.io.reading import many_files
 
 MAX_FILES = 200_000  # a folder with more is a mistake in the path
-AXIS_TOLERANCE = 0.01  # of a channel: axes that differ by less are one axis
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,14 +106,12 @@ def survey_files(root: Path, cache: bool = False, progress: bool = False) -> Sur
     candidates: list[Path] = []
     for path in list(_list_files(root)):
         try:
-            log_file = _read_log(path)
+            if (log_file := _read_log(path)) is not None:
+                readable.append(log_file)
+            else:
+                candidates.append(path)
         except UserError as error:
             refused.append((path, _one_line(error)))
-            continue
-        if log_file is not None:
-            readable.append(log_file)
-        else:
-            candidates.append(path)
     # Backgrounds that were subtracted leave negative intensities: inspection must not stop there.
     results = many_files.BatchReader(cache, progress).read_all(candidates, allow_negative=True)
     for path, result in zip(candidates, results, strict=True):
@@ -168,16 +166,15 @@ def _one_line(error: UserError) -> str:
 
 
 def _pattern_format(path: Path) -> str:
-    try:
-        reader = patterns.reader_of(path)
-    except UserError:
-        return "unknown"
-    return "unknown" if reader is None else reader.name
+    with contextlib.suppress(UserError):
+        if (reader := patterns.reader_of(path)) is not None:
+            return reader.name
+    return "unknown"
 
 
 def _read_stack(path: Path, result: many_files.ReadResult) -> SurveyedFile | None:
     """Return a csv with a row per spectrum, or a saved series; None for all else."""
-    try:
+    with contextlib.suppress(UserError, OSError, ValueError):
         if isinstance(result, UserError) and text.is_text(text.read_head(path)):
             glob = name_patterns.spectrum_glob(stack_csv.read_header(path)[0])
             if glob is None:
@@ -186,8 +183,6 @@ def _read_stack(path: Path, result: many_files.ReadResult) -> SurveyedFile | Non
             return SurveyedFile(path, "csv with a row per spectrum", stack=stack, column_glob=glob)
         if not isinstance(result, UserError) and len(result) > 1 and text.read_head(path).startswith(hdf5.SIGNATURE):
             return SurveyedFile(path, "HDF5 stack", stack=stack_csv.read_stack(path, True, "", ""))
-    except (UserError, OSError, ValueError):
-        return None
     return None
 
 
@@ -207,21 +202,7 @@ def _group_patterns(files: Sequence[SurveyedFile]) -> Iterator[PatternGroup]:
             groups.append([file])
     every_group = [group for groups in by_place.values() for group in groups]
     for group in sorted(every_group, key=lambda files: -sum(len(file.scans) for file in files)):
-        names = [
-            f"{file.path.name}#{k}" if len(file.scans) > 1 else file.path.name
-            for file in group
-            for k in range(1, len(file.scans) + 1)
-        ]
+        names = [name for file in group for name in scan_names(file.path, len(file.scans))]
         has_single_scans = all(len(file.scans) == 1 for file in group)
         number = name_patterns.number_pattern([file.path.name for file in group]) if has_single_scans else None
         yield PatternGroup(tuple(group), tuple(names), tuple(scan for file in group for scan in file.scans), number)
-
-
-def same_axis(first: Float[np.ndarray, "M"], second: Float[np.ndarray, "N"]) -> bool:
-    """Return True where two axes have equal positions, up to `AXIS_TOLERANCE` of a channel."""
-    if first is second:
-        return True
-    is_close = first.shape == second.shape and np.abs(first - second).max() <= AXIS_TOLERANCE * np.median(
-        np.diff(second)
-    )
-    return bool(is_close)

@@ -7,8 +7,9 @@ import numpy as np
 
 from xrd_jax.errors import UserError
 from xrd_jax.io.cyclers.log import CyclerLog, half_cycles
+from xrd_jax.io.experiment.stack import same_axis
 from xrd_jax.io.inspect.findings import Session
-from xrd_jax.io.inspect.survey import PatternGroup, Survey, SurveyedFile, same_axis
+from xrd_jax.io.inspect.survey import PatternGroup, Survey, SurveyedFile
 from xrd_jax.io.inspect.template_session import quoted, session_table
 from xrd_jax.io.patterns.pattern import KALPHA_MEAN
 from xrd_jax.series.axis import AXIS_UNITS, DIFFRACTION_KINDS
