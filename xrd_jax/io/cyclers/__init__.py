@@ -1,4 +1,7 @@
-"""Cycler logs: one short tuple of readers, tried in order, by content and then by name."""
+"""Cycler logs: one short tuple of readers, tried in order, by content and then by name.
+
+What is cut, damaged or lacks a quantity raises `UserError`; its one line names the file, the row or column, the remedy.
+"""
 
 import dataclasses
 import functools

@@ -32,9 +32,6 @@ def cycler_log(
       start: when `time` was 0, as the file's header states it; a column of dates goes before it.
       order: 'month' or 'day' where the program always writes dates so.
       unsigned: the program may write currents without a sign.
-
-    Raises:
-      UserError: a quantity is missing, or time runs backwards; the text names row and remedy.
     """
     left_out = "columns without a number in every row were left out: " + ", ".join(table.not_numeric)[:1000]
     notes = [*notes, left_out] if table.not_numeric else list(notes)

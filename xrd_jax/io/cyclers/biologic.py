@@ -26,9 +26,6 @@ def read(path: Path) -> CyclerLog:
     Takes files with or without header, in UTF-8 or latin-1, with decimal points or commas, and with times in seconds
     or as dates (month first, as the programs write them, in local time without a zone). Voltage is Ecell where
     recorded, else Ewe. A missing current is dQ/dt; a missing charge is ∫I dt.
-
-    Raises:
-      UserError: naming the row, where the file is cut or damaged, or naming the column that is missing.
     """
     with open_text(path) as file:
         lines = numbered_lines(file, path)

@@ -111,11 +111,7 @@ def _scale(label: str, unit: str, role: str) -> float | None:
 
 
 def check_choice(columns: Mapping[str, str], units: Mapping[str, str], location: str) -> None:
-    """Refuse a choice of names and units by role that cannot be true of any file; `location` is where it is written.
-
-    Raises:
-      UserError: a role or unit is not known, or a unit is given without its column.
-    """
+    """Refuse a choice of names and units by role that cannot be true of any file; `location` is where it is written."""
     for role in (*columns, *units):
         if role not in ROLES:
             raise UserError(f"{location} '{role}' is no quantity of a cycler log{suggest(role, ROLES)}")
@@ -133,9 +129,6 @@ def choose_columns(
     """Return the columns of all roles: those that the user names go before those that are known by their names.
 
     A unit that is not given is taken from the column's name.
-
-    Raises:
-      UserError: a role, a column or a unit is not known.
     """
     check_choice(columns, units, f"{path}:")
     roles = match_roles(names)

@@ -34,11 +34,7 @@ def read(
     """Read a log by the names of its columns, whatever stands before them.
 
     The start comes from a column of dates, else from a line 'Started: …' or 'Start of Test: …' before the names.
-
     For `columns` and `units` see `xrd_jax.io.cyclers.read_table`; `unsigned` currents may have no sign.
-
-    Raises:
-      UserError: naming row or column, where the file is cut or damaged or a quantity is missing.
     """
     columns, units = columns or {}, units or {}
     with open_text(path) as file:

@@ -28,9 +28,7 @@ def read(path: Path) -> CyclerLog:
 
     A phase at open circuit before the curves has a clock of its own and is left out; then the start is open too,
     because the file dates its beginning. A curve without a current was taken at open circuit: its current is 0.
-
-    Raises:
-      UserError: impedance, square waves and whatever else is no log of voltage over time, or a damaged row.
+    Impedance, square waves and whatever else is no log of voltage over time are refused.
     """
     tables, labels = _read_outline(path)
     curves = _curves(tables, path)

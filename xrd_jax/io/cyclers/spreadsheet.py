@@ -34,9 +34,6 @@ def read(path: Path, columns: Mapping[str, str] | None = None, units: Mapping[st
     """Read the sheet whose columns are a log's; sheets that continue one another ('Channel_1_1', …) are joined.
 
     For `columns` and `units` see `xrd_jax.io.cyclers.read_table`.
-
-    Raises:
-      UserError: no sheet or several sheets hold a log, the workbook is damaged, or the extra is missing.
     """
     columns, units = columns or {}, units or {}
     with _open_workbook(path) as book:

@@ -57,14 +57,7 @@ class Table:
 
 
 def from_rows(rows: Rows, names: Sequence[str], roles: Mapping[str, Column], path: Path, decimal_comma: bool) -> Table:
-    """Turn rows, each as long as `names`, into arrays of 8 bytes a cell.
-
-    Args:
-      decimal_comma: numbers may be written with one.
-
-    Raises:
-      UserError: there is no row, or a time, voltage or current holds no number; names row and column.
-    """
+    """Turn rows, each as long as `names`, into arrays of 8 bytes a cell; `decimal_comma`: numbers may have one."""
     first = next(rows, None)
     if first is None:
         raise UserError(f"{path}: the header is followed by no row; export the file again")

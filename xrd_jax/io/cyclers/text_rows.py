@@ -71,11 +71,7 @@ def split_cells(line: str, separator: str) -> list[str]:
 
 
 def split_rows(lines: Lines, separator: str, width: int, path: Path) -> Rows:
-    """Yield rows of `width` cells; blank rows are passed over.
-
-    Raises:
-      UserError: a row has another number of cells, or the last one ends in the middle of a number.
-    """
+    """Yield rows of `width` cells but blank ones; a row of another width or cut within its last number is refused."""
     decimals: set[int] = set()
     last_line, count = "", 0
     pending: tuple[int, list[str]] | None = None

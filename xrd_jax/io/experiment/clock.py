@@ -89,9 +89,6 @@ def read_start_times(
 
     Args:
       zone: of dates that state none.
-
-    Raises:
-      UserError: a column, a file or a time is missing or cannot be understood, or only one clock has a zone.
     """
     _, texts = side_table.read_column(path, "start_time", ("file",))
     if missing := [name for name in names if name not in texts]:

@@ -25,10 +25,8 @@ _OPERATORS: dict[type, Callable[..., Any]] = {
 def parse(text: str) -> ast.expr:
     """Return the tree of an expression of numbers, columns, + - * / **, one comparison and `FUNCTIONS`.
 
-    A column whose name is no word is written in quotes inside the expression.
-
-    Raises:
-      UserError: what does not belong and what may be written; the caller says where it stands.
+    A column whose name is no word is written in quotes inside the expression. `UserError` says what does not belong and
+    what may be written; the caller says where it stands.
     """
     if len(text) > MAX_LENGTH:
         raise UserError(f"longer than {MAX_LENGTH} characters; shorten it")

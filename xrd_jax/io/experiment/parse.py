@@ -20,12 +20,7 @@ VERSION = 2
 
 
 def parse_experiment_file(path: Path) -> ExperimentFile:
-    """Read and check an experiment file.
-
-    Raises:
-      UserError: the file is missing, not TOML or of another version; a key is unknown, missing, of the wrong type, or
-        contradicts another.
-    """
+    """Read and check an experiment file; `UserError` names a key that is unknown, missing or contradicts another."""
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:

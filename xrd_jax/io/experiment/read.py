@@ -52,22 +52,14 @@ def read_experiment(
     experiment = parse_experiment_file(Path(path))
     folder = paths.data_folder(experiment, data_root)
     report: list[str] = []
-    sessions = _read_sessions(experiment, folder, BatchReader(cache, progress), report)
-    series = _merge_sessions(experiment, sessions, report)
-    return Experiment(series, report, _overrides(experiment, sessions))
-
-
-def _read_sessions(
-    experiment: ExperimentFile, folder: Path, reader: BatchReader, report: list[str]
-) -> list[SessionData]:
-    """Read every session; sentences about one start with its name where there are several."""
     sessions = []
     for session in experiment.sessions:
         messages: list[str] = []
-        sessions.append(read_session(experiment, session, folder, reader, messages))
+        sessions.append(read_session(experiment, session, folder, BatchReader(cache, progress), messages))
         opening = f"{session.name}: " if len(experiment.sessions) > 1 else ""
         report += [opening + message for message in messages]
-    return sessions
+    series = _merge_sessions(experiment, sessions, report)
+    return Experiment(series, report, _overrides(experiment, sessions))
 
 
 def _merge_sessions(experiment: ExperimentFile, sessions: Sequence[SessionData], report: list[str]) -> PatternSeries:

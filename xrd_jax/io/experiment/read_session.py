@@ -45,9 +45,6 @@ def read_session(
     Args:
       folder: where relative paths start.
       messages: sentences for the user are added to it.
-
-    Raises:
-      UserError: naming the file, the place in it and the remedy.
     """
     stack = _read_patterns(experiment, session, folder, reader, messages)
     listed_count = len(stack.names)

@@ -19,14 +19,7 @@ def delimiter_of(header: str) -> str:
 
 
 def read_column(path: Path, column: str, keys: Sequence[str] = KEYS) -> tuple[str, dict[str, str]]:
-    """Read one column of a csv whose first row names its columns.
-
-    Returns:
-      The one of `keys` that the table has, and the texts of `column` by that key.
-
-    Raises:
-      UserError: the file cannot be read or is empty, the column or every key is missing, a key stands there twice.
-    """
+    """Return the one of `keys` that a csv has among its columns, and the texts of another `column` by that key."""
     with opening(path):
         lines = decode_text(path.read_bytes()).split("\n")
     with refusing(f"{path}: cannot be read as csv", "check the name and the encoding", csv.Error):

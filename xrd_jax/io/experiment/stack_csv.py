@@ -27,9 +27,6 @@ def read_stack(path: Path, allow_negative: bool, columns: str, dataset: str) -> 
     Args:
       columns: of a csv, the glob of the columns that hold the spectrum; '' for those whose names are numbers.
       dataset: of HDF5, the path of the intensities; '' for the file's default plot.
-
-    Raises:
-      UserError: the file is of neither kind, a column or data set is missing, or a value is no finite intensity.
     """
     if read_head(path).startswith(hdf5.SIGNATURE):
         stack = stack_hdf5.read_stack(path, dataset)

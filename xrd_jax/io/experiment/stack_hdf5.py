@@ -18,11 +18,7 @@ MAX_COMPRESSION = 2000  # values need more than this share of their size; HDF5's
 
 
 def read_stack(path: Path, dataset: str) -> Stack:
-    """Read the patterns and the columns beside them; patterns beyond `MAX_BYTES_IN_MEMORY` stay on disk.
-
-    Raises:
-      UserError: the file is damaged, or has no data set of numbers [pattern, channel] where it should be.
-    """
+    """Read the patterns and the columns beside them; patterns beyond `MAX_BYTES_IN_MEMORY` stay on disk."""
     with hdf5.open_file(path) as file:
         data = _intensities(file, dataset, path)
         if data.ndim != 2 or data.dtype.kind not in INTENSITY_KINDS:

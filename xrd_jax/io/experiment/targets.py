@@ -126,11 +126,7 @@ def _has_value(values: np.ndarray) -> Bool[np.ndarray, " T"]:
 def reasons_to_leave_out(
     experiment: ExperimentFile, aligned: AlignedPatterns, values: Mapping[str, np.ndarray]
 ) -> dict[str, Bool[np.ndarray, " T"]]:
-    """Return reasons, and which patterns [T] are left out for each; the first reason that holds is the one given.
-
-    Args:
-      values: target -> `target_values`.
-    """
+    """Return reasons, and which patterns [T] are left out for each; the first reason that holds is the one given."""
     time, session = aligned.time, aligned.session
     reasons: dict[str, np.ndarray] = {}
     is_out = np.zeros(time.size, bool)

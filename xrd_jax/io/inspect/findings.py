@@ -80,12 +80,11 @@ def examine(survey: Survey, group: PatternGroup) -> Session:
     centroid, offset = None, None
     if log is not None and times.on_log_clock:
         is_matched = clock.match_to_log(log.time, times.time, DEFAULT_TOLERANCE).is_matched
-        unmatched = [name for name, matched in zip(names, is_matched, strict=True) if not matched]
+        unmatched = [names[i] for i in np.flatnonzero(~is_matched)]
         best = alignment.best_match(times.time, alignment.moving_centroids(group.axis, intensity), log)
         centroid, offset = best or (None, None)
-    duplicates = tuple(_find_duplicates(names, intensity))
-    return Session(group, log_file, times, order, tuple(unmatched), centroid, offset, duplicates,
-                   *faulty_channels(intensity))  # fmt: skip
+    duplicates, faulty = tuple(_find_duplicates(names, intensity)), faulty_channels(intensity)
+    return Session(group, log_file, times, order, tuple(unmatched), centroid, offset, duplicates, *faulty)
 
 
 def nearest_log(survey: Survey, group: PatternGroup) -> SurveyedFile | None:
@@ -159,16 +158,13 @@ def _find_duplicates(names: Sequence[str], intensity: np.ndarray) -> list[tuple[
     originals: dict[bytes, str] = {}
     duplicates = []
     for name, row in zip(names, intensity, strict=True):
-        digest = hashlib.sha256(np.ascontiguousarray(row).tobytes()).digest()
-        if digest in originals:
-            duplicates.append((name, originals[digest]))
-        originals.setdefault(digest, name)
+        original = originals.setdefault(hashlib.sha256(row.tobytes()).digest(), name)
+        if original != name:
+            duplicates.append((name, original))
     return duplicates
 
 
 def relative_path(path: Path, base: Path) -> str:
     """Return a path as an experiment file writes it."""
-    try:
-        return path.resolve().relative_to(base.resolve()).as_posix()
-    except ValueError:
-        return path.resolve().as_posix()
+    path, base = path.resolve(), base.resolve()
+    return (path.relative_to(base) if path.is_relative_to(base) else path).as_posix()

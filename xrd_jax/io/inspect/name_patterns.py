@@ -1,5 +1,6 @@
 """What names have in common: the number that counts files, the stem of the columns of a spectrum."""
 
+import collections
 import re
 from collections.abc import Sequence
 
@@ -32,9 +33,7 @@ def spectrum_glob(names: Sequence[str]) -> str | None:
     """Return a glob for the columns of a spectrum: '' for numbers, 'absorbance_*' for numbers on a stem, else None."""
     if sum(stack_csv.to_position(name) is not None for name in names) >= MIN_STACK_COLUMNS:
         return ""
-    counts: dict[str, int] = {}
-    for name in names:
-        if match := re.fullmatch(r"(.*?[^\d.])\d+(\.\d+)?", name):
-            counts[match[1]] = counts.get(match[1], 0) + 1
-    stem = max(counts, key=lambda name: counts[name], default=None)
-    return None if stem is None or counts[stem] < MIN_STACK_COLUMNS else stem.replace("[", "[[]") + "*"
+    matches = (re.fullmatch(r"(.*?[^\d.])\d+(\.\d+)?", name) for name in names)
+    for stem, count in collections.Counter(match[1] for match in matches if match).most_common(1):
+        return None if count < MIN_STACK_COLUMNS else stem.replace("[", "[[]") + "*"
+    return None

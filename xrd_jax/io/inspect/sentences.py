@@ -1,5 +1,6 @@
 """Findings in plain words."""
 
+import collections
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,7 +25,12 @@ def describe_survey(survey: Survey, sessions: Sequence[Session]) -> Iterator[str
     """Yield a line for everything that was found; problems start with 'Problem:' and end with their remedy."""
     yield from _overview(survey)
     for session in sessions:
-        yield from _session(session, survey.base)
+        yield from _patterns(session, survey.base)
+        yield from _times(session)
+        if session.log_file is not None:
+            yield from _log(session.log_file, survey.base)
+            yield from _match(session)
+        yield from _faults(session)
     for file in survey.stacks:
         yield from _stack(file, survey.base)
     described = {id(session.log_file) for session in sessions}
@@ -50,19 +56,15 @@ def describe_series(series: PatternSeries, loaded: PatternSeries) -> Iterator[st
 
 def describe_offset(centroid: Centroid, offset: Offset) -> str:
     """Return what cross-correlation says of the two clocks."""
-    low, high = centroid.window
-    if not offset.is_suggested:
-        return (
-            f"What moves most lies between {low:.4g} and {high:.4g}; it follows the {offset.against} with |r| = "
-            f"{offset.correlation_as_is:.3f}. No offset is suggested: none stands out (the best |r| is "
-            f"{offset.correlation:.3f})."
-        )
-    direction = "later" if offset.seconds >= 0 else "earlier"
-    return (
-        f"What moves most lies between {low:.4g} and {high:.4g}; it follows the {offset.against} best with the "
-        f"patterns {abs(offset.seconds):.0f} s {direction} (|r| = {offset.correlation:.3f}; as they are "
-        f"{offset.correlation_as_is:.3f}). This offset is a suggestion and was not applied."
+    best, as_is = f"{offset.correlation:.3f}", f"{offset.correlation_as_is:.3f}"
+    opening = "What moves most lies between {:.4g} and {:.4g}; it follows the {}".format(
+        *centroid.window, offset.against
     )
+    if not offset.is_suggested:
+        return f"{opening} with |r| = {as_is}. No offset is suggested: none stands out (the best |r| is {best})."
+    shift = f"{abs(offset.seconds):.0f} s {'later' if offset.seconds >= 0 else 'earlier'}"
+    agreement = f"(|r| = {best}; as they are {as_is})"
+    return f"{opening} best with the patterns {shift} {agreement}. This offset is a suggestion and was not applied."
 
 
 def _overview(survey: Survey) -> Iterator[str]:
@@ -76,15 +78,6 @@ def _overview(survey: Survey) -> Iterator[str]:
         yield f"Not read: {others} files more; --json=FILE lists them all."
     if (others := len(survey.groups) - MAX_LISTED) > 0:
         yield f"{others} further groups of patterns are small and only listed with --json=FILE."
-
-
-def _session(session: Session, base: Path) -> Iterator[str]:
-    yield from _patterns(session, base)
-    yield from _times(session)
-    if session.log_file is not None and session.log is not None:
-        yield from _log(session.log_file, base)
-        yield from _match(session)
-    yield from _faults(session)
 
 
 def _patterns(session: Session, base: Path) -> Iterator[str]:
@@ -106,11 +99,7 @@ def _patterns(session: Session, base: Path) -> Iterator[str]:
     values = group.intensity()
     numbers = "whole numbers, as photon counts are" if np.all(values == np.round(values)) else "not whole numbers"
     yield f"  Intensities: {values.min():g} to {values.max():g}, {numbers}."
-    notes: dict[str, int] = {}
-    for scan in group.scans:
-        for note in scan.notes:
-            notes[note] = notes.get(note, 0) + 1
-    for note, count in notes.items():
+    for note, count in collections.Counter(note for scan in group.scans for note in scan.notes).items():
         yield f"  In {count} of {len(group.scans)} patterns {note}."
     if values.min() < 0:
         yield "  Problem: some intensities are negative; if a background was subtracted, set allow_negative = true."
@@ -124,10 +113,8 @@ def _times(session: Session) -> Iterator[str]:
     elif times.kind in ("absolute", "relative"):
         steps = np.diff(times.time)
         zone = "with" if times.patterns_state_zone else "without"
-        yield (
-            f"  Times: stated in the files {zone} a time zone; they span {_duration(np.ptp(times.time))}, "
-            f"{np.median(steps):.4g} s from pattern to pattern."
-        )
+        rate = f"{np.median(steps):.4g} s from pattern to pattern"
+        yield f"  Times: stated in the files {zone} a time zone; they span {_duration(np.ptp(times.time))}, {rate}."
         if (gaps := np.count_nonzero(steps > 2.5 * np.median(steps))) > 0:
             yield f"  Gaps between patterns: {gaps}, the longest {_duration(steps.max())}."
     else:
@@ -203,10 +190,8 @@ def _faults(session: Session) -> Iterator[str]:
     if dead.size:
         yield f"  Problem: channels that never change: {_positions(axis, dead)}; hide them under [mask] channels."
     if saturated.size:
-        yield (
-            f"  Problem: {_count(saturated.size, 'channel')} may be saturated (the largest value is reached again and "
-            f"again): {_positions(axis, saturated)}; hide them under [mask] channels if that is so."
-        )
+        sign = f"may be saturated (the largest value is reached again and again): {_positions(axis, saturated)}"
+        yield f"  Problem: {_count(saturated.size, 'channel')} {sign}; hide them under [mask] channels if that is so."
 
 
 def _positions(axis: np.ndarray, channels: np.ndarray) -> str:

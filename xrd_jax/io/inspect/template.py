@@ -1,5 +1,6 @@
 """An experiment file to start from: what is known is written, what is not is marked NEEDED."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -32,18 +33,18 @@ def experiment_file(survey: Survey, sessions: Sequence[Session], title: str) -> 
 def _for_sessions(sessions: Sequence[Session], title: str) -> Iterator[str]:
     """Yield tables for groups of files; the first says what the axis is, and others on that axis are sessions too."""
     first = sessions[0].group
-    on_axis = [
-        session for session in sessions
-        if same_axis(first.axis, session.group.axis) and session.group.scans[0].kind == first.scans[0].kind
-    ]  # fmt: skip
+    of_kind = [session for session in sessions if session.group.scans[0].kind == first.scans[0].kind]
+    on_axis = [session for session in of_kind if same_axis(first.axis, session.group.axis)]
     yield from _axis(first)
     names: list[str] = []
     for session in on_axis:
-        names.append(_unused_name(session.group.folder.name or title, names))
+        name = session.group.folder.name or title
+        candidates = itertools.chain([name], (f"{name} {number}" for number in itertools.count(2)))
+        names.append(next(candidate for candidate in candidates if candidate not in names))
         yield from session_table(session, names[-1])
     have_logs = all(session.log_file is not None for session in on_axis)
     yield from _targets(on_axis[0].log if have_logs else None)
-    yield from _settings("voltage" if have_logs else "property")
+    yield from ("[set]", f"targets = [{quoted('voltage' if have_logs else 'property')}]")
 
 
 def _for_stack(file: SurveyedFile) -> Iterator[str]:
@@ -56,8 +57,8 @@ def _for_stack(file: SurveyedFile) -> Iterator[str]:
         yield f"columns = {quoted(file.column_glob)}"
     if np.asarray(stack.intensity).min() < 0:
         yield "allow_negative = true       # there are negative intensities in the file"
-    numeric = [name for name, values in stack.columns.items() if values.dtype.kind == "f" and _varies(values)]
-    targets = numeric[-3:]
+    numbers = {name: values[np.isfinite(values)] for name, values in stack.columns.items() if values.dtype.kind == "f"}
+    targets = [name for name, values in numbers.items() if np.unique(values).size > 1][-3:]
     yield from ("", "# What is to be learnt: any column of the file. Remove what you do not want.")
     for name in targets:
         yield from (f"[targets.{_key(name)}]", f"column = {quoted(name)}", 'unit = ""', "")
@@ -66,10 +67,9 @@ def _for_stack(file: SurveyedFile) -> Iterator[str]:
     yield "[split]"
     yield "# Half of the rows at random. The split that others used is written with"
     yield '# kind = "rows", train = "0-171", test = "172-214" (rows count from 0).'
-    yield 'kind = "random"'
-    yield "train_fraction = 0.75"
-    yield ""
-    yield from _settings(_key(targets[-1]).strip('"') if targets else "property")
+    yield from ('kind = "random"', "train_fraction = 0.75", "")
+    target = _key(targets[-1]).strip('"') if targets else "property"
+    yield from ("[set]", f"targets = [{quoted(target)}]")
     yield 'resize = "none"' if stack.axis.size <= 256 else "channels = 256"
     yield 'scale = "snv"'
 
@@ -79,11 +79,7 @@ def _head(title: str, base: Path) -> Iterator[str]:
     yield "# Lines marked NEEDED ask for what the files do not say; remove the # before the setting below them."
     yield "# Paths are absolute, so that the file works from anywhere. To move it with its data, cut what they share,"
     yield "# and give that as --data_root (relative paths start there, else at this file's own folder):"
-    yield f"#   {base.resolve().as_posix()}"
-    yield ""
-    yield "version = 2"
-    yield f"title = {quoted(title)}"
-    yield ""
+    yield from (f"#   {base.resolve().as_posix()}", "", "version = 2", f"title = {quoted(title)}", "")
 
 
 def _axis(group: PatternGroup) -> Iterator[str]:
@@ -127,10 +123,8 @@ def _targets(log: CyclerLog | None) -> Iterator[str]:
     yield '# What is to be learnt. Others: column, expression = "voltage * current", table = "t.csv" with a column.'
     if log is None:
         yield "# NEEDED: a csv with a row per pattern, and which of its columns is to be learnt."
-        yield "[targets.property]"
-        yield '# table = "properties.csv"  # with a column file or number'
-        yield '# column = "temperature"'
-        yield ""
+        yield from ("[targets.property]", '# table = "properties.csv"  # with a column file or number')
+        yield from ('# column = "temperature"', "")
         return
     yield from ("[targets.voltage]", 'column = "voltage"', 'unit = "V"', "")
     try:
@@ -140,27 +134,9 @@ def _targets(log: CyclerLog | None) -> Iterator[str]:
     yield from ("[targets.mode]", 'from = "half cycles"        # charge or discharge, first or second half in time', "")
     yield from ("[targets.capacity]", 'from = "capacity"           # Ah since the log began', "")
     if halves.is_charge.size > 1:
-        yield "[targets.half_cycle]"
-        yield 'from = "half cycle"         # for --split=half_cycle, which leaves one of them out'
-        yield ""
-
-
-def _settings(target: str) -> Iterator[str]:
-    yield from ("[set]", f"targets = [{quoted(target)}]")
-
-
-def _varies(values: np.ndarray) -> bool:
-    finite = values[np.isfinite(values)]
-    return finite.size > 1 and bool(np.ptp(finite) > 0)
+        reason = "for --split=half_cycle, which leaves one of them out"
+        yield from ("[targets.half_cycle]", f'from = "half cycle"         # {reason}', "")
 
 
 def _key(name: str) -> str:
     return name if name.replace("_", "").replace("-", "").isalnum() and name.isascii() else quoted(name)
-
-
-def _unused_name(name: str, taken: Sequence[str]) -> str:
-    candidate, number = name, 1
-    while candidate in taken:
-        number += 1
-        candidate = f"{name} {number}"
-    return candidate

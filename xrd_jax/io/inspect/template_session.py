@@ -23,12 +23,14 @@ def session_table(session: Session, name: str) -> Iterator[str]:
     if session.duplicates:
         copies = ", ".join(quoted(copy) for copy, _ in session.duplicates)
         yield f"exclude = [{copies}]   # copies of other patterns"
-    yield "# c_rate = 1.0"
-    yield ""
-    if session.times.kind in ("absolute", "relative"):
-        yield from _stated_times(session)
-    elif session.log_file is not None:
-        yield from _needed_times(session)
+    yield from ("# c_rate = 1.0", "")
+    has_dates = session.times.kind in ("absolute", "relative")
+    if has_dates or session.log_file is not None:
+        yield from _stated_times(session) if has_dates else _needed_times(session)
+        if session.offset is not None and session.offset.is_suggested:
+            yield f"# What a cross-correlation suggests, with |r| = {session.offset.correlation:.3f}, in s:"
+            yield f"# offset = {session.offset.seconds:.0f}"
+        yield ""
     yield from _cycler(session)
 
 
@@ -64,8 +66,6 @@ def _stated_times(session: Session) -> Iterator[str]:
         yield '# (zone = "Europe/Berlin" here or under [session.cycler]), or count from the first pattern:'
         yield "# relative = true"
         yield "# first = 0.0               # s on the log's clock at which the first pattern starts"
-    yield from _suggested_offset(session)
-    yield ""
 
 
 def _needed_times(session: Session) -> Iterator[str]:
@@ -73,22 +73,13 @@ def _needed_times(session: Session) -> Iterator[str]:
     yield "[session.time]"
     yield "# NEEDED: the files hold no times. If patterns were taken at a constant step, say so; the step below"
     yield '# would make them fill the log. Otherwise give table = "times.csv" with the columns file,start_time.'
-    yield f"# step = {times.step:.6g}"
-    yield "# exposure = 0.0            # s"
+    yield from (f"# step = {times.step:.6g}", "# exposure = 0.0            # s")
     first = float(times.time[0])  # the middle of its step: safely inside the log, whatever the exposure
     first_pattern = "the pattern with number first_number" if number else "the first pattern"
     yield f"# first = {first:.6g}             # s on the log's clock at which {first_pattern} starts"
     if number:
         match = re.search(number, session.group.names[int(session.order[0])])
         yield f"# first_number = {int(match[1]) if match else 1}"
-    yield from _suggested_offset(session)
-    yield ""
-
-
-def _suggested_offset(session: Session) -> Iterator[str]:
-    if session.offset is not None and session.offset.is_suggested:
-        yield f"# What a cross-correlation suggests, with |r| = {session.offset.correlation:.3f}, in s:"
-        yield f"# offset = {session.offset.seconds:.0f}"
 
 
 def _cycler(session: Session) -> Iterator[str]:

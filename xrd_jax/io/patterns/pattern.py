@@ -97,10 +97,6 @@ def make_pattern(
       source: file and scan, with which each message begins.
       lines: of the points in the file, where it has lines.
       **facts: the other fields of `Pattern`.
-
-    Raises:
-      UserError: too few points, lengths that differ, values that are not finite, an axis that does not run one way,
-        negative uncertainties, or negative intensities (unless `allow_negative`).
     """
     columns = {"position": axis, "intensity": intensity} | ({} if errors is None else {"uncertainty": errors})
     columns = {name: np.ascontiguousarray(values, np.float64) for name, values in columns.items()}

@@ -115,11 +115,7 @@ def find_separator(start: Start, path: Path) -> str | None:
 
 
 def parse_table(body: str, start: Start, separator: str | None, path: Path) -> Table:
-    """Read the text from the first row on, in one C call where every line is a row of equal length.
-
-    Raises:
-      UserError: naming the row that is ragged, too long or not numeric.
-    """
+    """Read the text from the first row on, in one C call where every line is a row of equal length."""
     # A separator at the end of each row makes no column.
     suffix = separator if separator is not None and start.row.rstrip().endswith(separator) else ""
     if separator != "," and "," in body:

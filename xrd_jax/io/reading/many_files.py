@@ -46,7 +46,7 @@ class BatchReader:
         if len(files) < MIN_PARALLEL_FILES:
             return [read_file(file, allow_negative) for file in files]
         cache = pattern_cache.open_cache(files, allow_negative) if self.cache else None
-        results: list[ReadResult | None] = list(cache.get_all()) if cache else [None] * len(files)
+        results: list[ReadResult | None] = cache.get_all() if cache else [None] * len(files)
         missing = [i for i, result in enumerate(results) if result is None]
         with tqdm(total=len(files), initial=len(files) - len(missing), unit=" files", desc="reading",
                   disable=not self.progress or not missing, mininterval=0.2) as bar:  # fmt: skip
@@ -72,8 +72,7 @@ class BatchReader:
             pool.run(count)
         finally:
             pool.stop()
-        for i, result in enumerate(pool.results):
-            # A worker that has died sends nothing; whatever it left is read here.
+        for i, result in enumerate(pool.results):  # a worker that has died sends nothing; what it left is read here
             yield i, read_file(files[i], allow_negative) if result is None else result
 
 
@@ -134,12 +133,8 @@ class _WorkerPool:
 
     def stop(self) -> None:
         for process in self._workers:
-            process.kill()
-            process.wait()
-            for stream in (process.stdin, process.stdout):
-                if stream:
-                    with contextlib.suppress(OSError):
-                        stream.close()
+            with contextlib.suppress(OSError), process:
+                process.kill()
 
     def _talk(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdin and process.stdout

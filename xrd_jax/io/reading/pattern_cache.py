@@ -11,7 +11,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +42,9 @@ class PatternCache:
     states: list[tuple[int, int]]  # size and date of each file when it was hashed
     entries: dict[bytes, tuple[Pattern, ...]]  # digest -> scans, as the cache had them
 
-    def get_all(self) -> Iterator[tuple[Pattern, ...] | None]:
-        """Yield what the cache has of each file."""
-        for digest in self.digests:
-            yield None if digest is None else self.entries.get(digest)
+    def get_all(self) -> list[tuple[Pattern, ...] | None]:
+        """Return what the cache has of each file."""
+        return [None if digest is None else self.entries.get(digest) for digest in self.digests]
 
     def store(self, results: Sequence[tuple[Pattern, ...] | UserError], fresh: Sequence[int]) -> None:
         """Write the results of all files, of which the indices `fresh` are new; a full disk is no error.
@@ -53,10 +52,10 @@ class PatternCache:
         A file that changed while it was read is left out.
         """
         changed = {i for i in fresh if _state_of(self.files[i]) != self.states[i]}
-        entries: dict[bytes, tuple[Pattern, ...]] = {}
-        for i, (digest, result) in enumerate(zip(self.digests, results, strict=True)):
-            if digest is not None and isinstance(result, tuple) and i not in changed:
-                entries[digest] = result
+        entries = {
+            digest: result for i, (digest, result) in enumerate(zip(self.digests, results, strict=True))
+            if digest is not None and isinstance(result, tuple) and i not in changed
+        }  # fmt: skip
         others = {digest: scans for digest, scans in self.entries.items() if digest not in entries}
         if len(others) <= len(entries):
             entries |= others
