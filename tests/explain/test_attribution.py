@@ -70,6 +70,20 @@ def test_impulse_registers_hidden_layers_where_they_belong(query, key, kernel):
         np.testing.assert_allclose(bump, bump[::-1], atol=1e-4 * bump.max())
 
 
+@pytest.mark.parametrize("stride", [2, 4])
+def test_a_stack_with_a_stride_registers_where_it_belongs(stride):
+    """An impulse on the middle of a block: blocks of equal values, centred on it once registered."""
+    run, series = impulse_run(query_layer=3, key_layer=4, kernel=4, stride=stride)
+    block = one_block(run, series, "vaw", "attention_received")
+    for method, layer in (("vaw", 3), ("attention_received", 4)):
+        raw = block.raw[method, "voltage"][0, 0]
+        offset = attribution.offset_of_method(run, method)
+        assert raw.shape == run.axis.shape and offset == (layer - 1) * stride / 2
+        np.testing.assert_array_equal(raw.reshape(-1, stride), np.repeat(raw[::stride, None], stride, axis=1))
+        centre = (20 // stride) * stride + (stride - 1) / 2  # of the block of channel 20
+        assert centre_of_mass(raw - raw.min()) == pytest.approx(centre - offset, abs=stride / 2 + 0.01)
+
+
 def test_registered_vaw_is_that_of_the_run(run, sparse):
     block = one_block(run, sparse, "vaw")
     np.testing.assert_allclose(block.raw["vaw", "mode"], run.vaw(sparse).standardised(), atol=1e-4)

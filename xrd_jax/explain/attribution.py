@@ -1,7 +1,5 @@
 """Explanations of a run by many methods, with controls: maps of every seed for every target, block by block."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,33 +15,30 @@ from xrd_jax.analysis.run import Run
 from xrd_jax.explain import gradients, methods, paths
 from xrd_jax.explain.methods import ENSEMBLE, INPUT_ATTENTION, MapKey
 from xrd_jax.explain.outputs import StaticArgs, network_inputs, weighted_gradients
+from xrd_jax.models import layer_offset
 from xrd_jax.series.record import PatternSeries
 from xrd_jax.training import step
 
 
 class AttributionBlock(NamedTuple):
-    """Maps of consecutive patterns; signed where the method is.
+    """Maps (method, target) -> [S, B, L] of consecutive patterns; signed where the method is.
 
-    Attributes:
-      begin: index of the first pattern in the series.
-      maps: (method, target) -> [S, B, L] at input channels, 0 where a hidden layer has no feature; what does not
-        depend on the target is the same array for each. Of `ENSEMBLE` it is dy/dx √var(x), from which
-        `ensemble.shared_between_seeds` makes the map when the blocks are summed up.
-      raw: the same for methods of hidden layers, at their own index.
+    What does not depend on the target is the same array for each. The map of `ENSEMBLE` is dy/dx √var(x), from which
+    `ensemble.shared_between_seeds` makes the map when the blocks are summed up.
     """
 
-    begin: int
-    maps: dict[MapKey, np.ndarray]
-    raw: dict[MapKey, np.ndarray]
+    begin: int  # index of the first pattern in the series
+    maps: dict[MapKey, np.ndarray]  # at input channels, 0 where a hidden layer has no feature
+    raw: dict[MapKey, np.ndarray]  # of methods of hidden layers, at their own index
 
 
 class _BlockInputs(NamedTuple):
-    """What all seeds share of one block; `centred`: less the mean pattern, `variance`: of the noise."""
+    """What all seeds share of one block."""
 
     static: StaticArgs
     x: Float[Array, "B L"]
-    centred: Float[Array, "B L"]
-    variance: Float[Array, "B L"]
+    centred: Float[Array, "B L"]  # less the mean pattern
+    variance: Float[Array, "B L"]  # of the noise
     path_points: Mapping[str, Sequence[paths.PathPoint]]
     mean: Float[Array, " L"]
 
@@ -57,8 +52,9 @@ def untrained(run: Run) -> Run:
 def offset_of_method(run: Run, method: str) -> float:
     """Return how many channels too far left a raw map lies: half a channel per layer, for even kernels."""
     config = run.config.model
-    layer = {"vaw": config.query_layer}.get(method, config.key_layer) if method in methods.HIDDEN_LAYER_METHODS else 0
-    return layer * ((config.kernel - 1) % 2) / 2
+    if method not in methods.HIDDEN_LAYER_METHODS:
+        return 0.0
+    return layer_offset(config, config.query_layer if method == "vaw" else config.key_layer)
 
 
 def stream(
@@ -112,9 +108,8 @@ def _seed_maps(inputs: _BlockInputs, names: tuple[str, ...], variables: dict[str
     maps = dict(gradients.input_attention_maps(static, variables, x)) if INPUT_ATTENTION in names else {}
     if not one_pass and not needs_classes:
         return jax.device_get(maps)
-    one_pass_maps, classes = gradients.one_pass_maps(
-        static, one_pass, needs_classes, variables, x, inputs.centred, inputs.variance
-    )
+    constants = (variables, x, inputs.centred, inputs.variance)
+    one_pass_maps, classes = gradients.one_pass_maps(static, one_pass, needs_classes, *constants)
     maps = dict(one_pass_maps) | maps
     for method, points in inputs.path_points.items():
         for point in points:
@@ -143,12 +138,9 @@ def _registered(run: Run, begin: int, maps_by_key: dict[MapKey, np.ndarray]) -> 
     """Maps at input channels; those of no target stand for every target."""
     maps, raw = {}, {}
     for (method, target), values in maps_by_key.items():
-        is_hidden = method in methods.HIDDEN_LAYER_METHODS
-        registered = values
-        if is_hidden:
-            registered = np.nan_to_num(vaw.register(values, offset_of_method(run, method))).astype(np.float32)
-        for name in [target] if target else [spec.name for spec in run.specs]:
-            maps[method, name] = registered
-            if is_hidden:
-                raw[method, name] = values
+        keys = [(method, name) for name in ([target] if target else [spec.name for spec in run.specs])]
+        if method in methods.HIDDEN_LAYER_METHODS:
+            raw |= dict.fromkeys(keys, values)
+            values = np.nan_to_num(vaw.register(values, offset_of_method(run, method))).astype(np.float32)
+        maps |= dict.fromkeys(keys, values)
     return AttributionBlock(begin, maps, raw)

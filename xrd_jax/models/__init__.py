@@ -74,10 +74,13 @@ def build(
         )
         return predictions, intermediates, updated.get("batch_stats", {})
 
-    return Model(init, apply, apply_train, receptive_offset(config))
+    return Model(init, apply, apply_train, layer_offset(config, config.query_layer))
 
 
-def receptive_offset(config: ModelConfig) -> float:
-    """Return by how many input channels a query is centred to the right of its own: half a step per even kernel."""
-    layers = config.query_layer - (config.stride > 1)  # a first layer with a stride is centred on its block
+def layer_offset(config: ModelConfig, layer: int) -> float:
+    """Return by how many input channels a layer's feature is centred to the right of its own channel, or block of them.
+
+    Every even kernel adds half a position; a first layer with a stride is centred on its block.
+    """
+    layers = layer - (config.stride > 1)
     return layers * config.stride * ((config.kernel - 1) % 2) / 2
