@@ -19,7 +19,7 @@ LAYERS = (
     "config runtime",
     "files series",
     "physics io preprocessing models",
-    "datasets information training",
+    "datasets estimators information training",
     "analysis",
     "explain",
     "figures",
@@ -34,6 +34,7 @@ OWNERS = {
     "tensorboardX": "xrd_jax/training/tensorboard.py",
     "matplotlib": "xrd_jax/figures/",
     "gemmi": "xrd_jax/physics/cif.py",
+    "sklearn": "xrd_jax/estimators/",
     "onnx": "xrd_jax/commands/onnx_",
 }
 FILES = sorted(file.relative_to(ROOT) for file in (ROOT / "xrd_jax").rglob("*.py"))
