@@ -1,7 +1,5 @@
 """The private folder that caches are kept in."""
 
-from __future__ import annotations
-
 import os
 import stat
 from pathlib import Path
@@ -16,9 +14,8 @@ def cache_directory() -> Path | None:
     if setting.lower() == "off":
         return None
     try:
-        return private_folder(
-            Path(setting or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xrd_jax")
-        )
+        folder = setting or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xrd_jax"
+        return private_folder(Path(folder))
     except RuntimeError:  # no home
         return None
 

@@ -1,7 +1,5 @@
 """Compiled programs kept between launches, so that only the first one waits for the compiler."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import os
@@ -18,9 +16,8 @@ MIN_COMPILE_S = 0.05  # programs that compile faster than this are not worth a f
 def enable_compilation_cache() -> Path | None:
     """Let JAX keep what it compiles in a private folder and find it there; call it before anything is compiled.
 
-    A compiled program is code that will be run, so the folder must be the user's own: `compile` in the cache folder,
-    which nobody else may read or write. Programs for one processor do not run on all, so every kind of processor has
-    its own folder there.
+    A compiled program is code that will be run, so nobody else may write there, and every kind of processor has its
+    own folder.
 
     Returns:
       the folder; None where there is none to be had, where it belongs to someone else, or where $XRD_JAX_CACHE is off.
@@ -61,7 +58,7 @@ def compile_clock() -> Callable[[], float]:
 
 @functools.cache
 def _compile_durations() -> list[float]:
-    """Return a list that JAX appends to: seconds of every compilation in this process from the first call on."""
+    """Return a list that grows by the seconds of every compilation in this process from the first call on."""
     import jax.monitoring
 
     durations: list[float] = []

@@ -1,7 +1,5 @@
 """Processor cores as devices."""
 
-from __future__ import annotations
-
 import os
 
 import jax

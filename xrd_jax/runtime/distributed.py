@@ -4,8 +4,6 @@ Every process runs the same program on the same data; the first one alone speaks
 JAX is imported only where it is needed, because `start` must come before it has met any device.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import sys
@@ -19,11 +17,8 @@ SHUTDOWN_TIMEOUT_S = 24 * 3600  # how long processes that are done wait for the 
 PEER_LOST = "another process of this training stopped; see what it said, then start all again: they resume"
 # What the runtime writes when a process or the coordinator is gone.
 _FATAL_MESSAGES = (
-    b"coordination_service",
-    b"JAX distributed service detected fatal errors",
-    b"terminate called",
-    b"error: ",
-)
+    b"coordination_service", b"JAX distributed service detected fatal errors", b"terminate called", b"error: "
+)  # fmt: skip
 
 
 def start(coordinator: str, process_id: int, process_count: int) -> int:
@@ -52,13 +47,10 @@ def start(coordinator: str, process_id: int, process_count: int) -> int:
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
         jax.distributed.initialize(
-            coordinator or None,
-            process_count or None,
-            process_id if coordinator else None,
-            initialization_timeout=START_TIMEOUT_S,
-            heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_S,
+            coordinator or None, process_count or None, process_id if coordinator else None,
+            initialization_timeout=START_TIMEOUT_S, heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_S,
             shutdown_timeout_seconds=SHUTDOWN_TIMEOUT_S,
-        )
+        )  # fmt: skip
     except (ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0][:160]
         raise UserError(
@@ -89,9 +81,8 @@ def is_peer_failure(error: BaseException) -> bool:
     """Return whether an error means that another process is gone, and not that something is wrong here."""
     import jax
 
-    if not jax.distributed.is_initialized():
-        return False
-    return isinstance(error, jax.errors.JaxRuntimeError) or "Gloo" in str(error)
+    is_runtimes = isinstance(error, jax.errors.JaxRuntimeError) or "Gloo" in str(error)
+    return jax.distributed.is_initialized() and is_runtimes
 
 
 def stop() -> None:

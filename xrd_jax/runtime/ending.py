@@ -1,7 +1,5 @@
 """How a command ends that cannot go on: one line on standard error, and an exit code."""
 
-from __future__ import annotations
-
 import os
 import sys
 import threading

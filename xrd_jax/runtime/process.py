@@ -1,7 +1,5 @@
 """The process that the program runs in: what must be settled before the first library is loaded."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -1,7 +1,5 @@
 """The abscissa of patterns and the properties that belong to them; kinds of axes, units, Bragg positions."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np
@@ -28,17 +26,11 @@ HALF_CYCLE_MODES = ("charge 1st half", "charge 2nd half", "discharge 1st half", 
 
 @dataclasses.dataclass(frozen=True)
 class Axis:
-    """The abscissa shared by every pattern.
+    """The abscissa shared by every pattern."""
 
-    Attributes:
-      values: [N] strictly increasing positions in `unit`.
-      kind: one of `AXIS_UNITS`.
-      wavelength: radiation wavelength in Å, or None where there is none or it is not known.
-    """
-
-    values: np.ndarray
-    kind: str = "two_theta"
-    wavelength: float | None = None
+    values: np.ndarray  # [N] strictly increasing positions in `unit`
+    kind: str = "two_theta"  # one of `AXIS_UNITS`
+    wavelength: float | None = None  # of the radiation in Å; None where there is none or it is not known
 
     def __post_init__(self):
         values = np.asarray(self.values, np.float64)
@@ -59,19 +51,12 @@ class Axis:
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """One property to be learnt, a value per pattern.
+    """One property to be learnt, a value per pattern."""
 
-    Attributes:
-      values: [T] float64 (regression) or int32 class index (classification).
-      kind: 'regression' or 'classification'.
-      unit: unit of a regression target, '' for classes.
-      classes: class names, index = class; empty for regression.
-    """
-
-    values: np.ndarray
-    kind: str = "regression"
-    unit: str = ""
-    classes: tuple[str, ...] = ()
+    values: np.ndarray  # [T] float64 (regression) or int32 class index (classification)
+    kind: str = "regression"  # or 'classification'
+    unit: str = ""  # of a regression target, '' for classes
+    classes: tuple[str, ...] = ()  # their names, index = class; empty for regression
 
     def __post_init__(self):
         if self.kind not in ("regression", "classification"):

@@ -1,7 +1,5 @@
 """A pattern series as HDF5 in the NeXus NXdata layout, written block by block and read without its patterns."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -35,8 +33,7 @@ def write(path: str | os.PathLike[str], fields: Mapping[str, Any], patterns: Ite
         path.parent.mkdir(parents=True, exist_ok=True)
         with h5py.File(partial, "w") as file:
             _write_labels(file, fields)
-            shape = (len(fields["time"]), fields["axis"].values.size)
-            _write_patterns(file, shape, np.dtype(dtype), patterns)
+            _write_patterns(file, (len(fields["time"]), fields["axis"].values.size), np.dtype(dtype), patterns)
             file[INTENSITY].attrs["units"] = "counts" if fields["is_counts"] else "arbitrary"
         os.replace(partial, path)
     except OSError as error:
@@ -69,13 +66,10 @@ def _write_labels(file: h5py.File, fields: Mapping[str, Any]) -> None:
     data.create_dataset("time", data=fields["time"]).attrs["units"] = "s" if fields.get("timed", True) else ""
     if axis.wavelength is not None and axis.kind != "wavelength":  # the axis has that name already
         data.create_dataset("wavelength", data=axis.wavelength).attrs["units"] = "angstrom"
-    labels = entry.create_group("labels")
-    labels.attrs["NX_class"] = "NXcollection"
-    labels.create_dataset("cycle", data=fields["cycle"])
-    labels.create_dataset("session", data=fields["session"])
+    labels, targets = entry.create_group("labels"), entry.create_group("targets")
+    labels.attrs["NX_class"] = targets.attrs["NX_class"] = "NXcollection"
+    labels["cycle"], labels["session"] = fields["cycle"], fields["session"]
     labels.attrs["session_names"] = list(fields["session_names"])
-    targets = entry.create_group("targets")
-    targets.attrs["NX_class"] = "NXcollection"
     for name, target in fields["targets"].items():
         dataset = targets.create_dataset(name, data=target.values)
         dataset.attrs.update(kind=target.kind, units=target.unit, classes=json.dumps(target.classes))
@@ -96,8 +90,7 @@ def read(path: str | os.PathLike[str], limit_bytes: int = MAX_BYTES_IN_MEMORY) -
             kind = str(data.attrs["axes"][1])
             notes = json.loads(entry["provenance"].asstr()[()])
             intensity = data["intensity"]
-            has_wavelength = "wavelength" in data and kind != "wavelength"
-            wavelength = float(data["wavelength"][()]) if has_wavelength else None
+            wavelength = float(data["wavelength"][()]) if "wavelength" in data and kind != "wavelength" else None
             return {
                 "intensity": intensity[()] if intensity.nbytes <= limit_bytes else LazyRows.open(path, INTENSITY),
                 "axis": Axis(_read_label(data[kind], size), kind, wavelength),

@@ -1,7 +1,6 @@
 """Patterns that stay on disk: rows of an HDF5 data set, read when they are asked for and never all at once."""
 
-from __future__ import annotations
-
+import collections
 import concurrent.futures
 import dataclasses
 import functools
@@ -27,30 +26,20 @@ Result = TypeVar("Result")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LazyRows:
-    """Rows of a two-dimensional HDF5 data set that index like an array [T, N] and come as arrays.
+    """Rows of a two-dimensional HDF5 data set that index like an array [T, N] and come as arrays."""
 
-    Attributes:
-      path: the file; it is opened for every read, and must not change meanwhile.
-      dataset: name of the data set in it.
-      shape: (T, N).
-      dtype: as stored.
-      rows: [T] rows of the data set, or None for all of them in order.
-      channels: [N] columns of the data set, or None for all of them in order.
-      identity: (device, inode, bytes, time of change) of the file when it was opened first.
-    """
-
-    path: Path
-    dataset: str
-    shape: tuple[int, int]
-    dtype: np.dtype
-    identity: tuple[int, int, int, int]
-    rows: np.ndarray | None = None
-    channels: np.ndarray | None = None
+    path: Path  # the file; it is opened for every read, and must not change meanwhile
+    dataset: str  # its name in the file
+    shape: tuple[int, int]  # (T, N)
+    dtype: np.dtype  # as stored
+    identity: tuple[int, int, int, int]  # (device, inode, bytes, time of change) of the file when it was opened first
+    rows: np.ndarray | None = None  # [T] of the data set; None for all of them in order
+    channels: np.ndarray | None = None  # [N] columns of the data set; None for all of them in order
 
     ndim = 2
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], dataset: str) -> LazyRows:
+    def open(cls, path: str | os.PathLike[str], dataset: str) -> "LazyRows":
         """Return all rows of a data set."""
         path = Path(path).resolve()
         with h5py.File(path, "r") as file:
@@ -83,13 +72,13 @@ class LazyRows:
             raise ValueError("stored patterns cannot become an array without a copy")
         return np.asarray(self[:], dtype)
 
-    def subset(self, keep: np.ndarray | slice) -> LazyRows:
+    def subset(self, keep: np.ndarray | slice) -> "LazyRows":
         """Return the rows that a mask [T], indices or a slice picks, still on disk."""
         indices = _indices(keep, len(self))
         rows = indices if self.rows is None else self.rows[indices]
         return dataclasses.replace(self, shape=(indices.size, self.shape[1]), rows=rows)
 
-    def columns(self, channels: np.ndarray) -> LazyRows:
+    def columns(self, channels: np.ndarray) -> "LazyRows":
         """Return the channels at the indices `channels`, still on disk."""
         columns = channels if self.channels is None else self.channels[channels]
         return dataclasses.replace(self, shape=(self.shape[0], columns.size), channels=columns)
@@ -166,10 +155,9 @@ def require_finite(values: np.ndarray, indices: np.ndarray, prefix: str = "") ->
 def read_blocks(
     intensity: np.ndarray | LazyRows, size: int = PATTERNS_PER_BLOCK, rows: np.ndarray | None = None
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield patterns in blocks of at most `size`, each with the number of its first; from disk, one block ahead.
+    """Yield patterns (or those at the indices `rows`) in blocks of at most `size`, each with the number of its first.
 
-    Args:
-      rows: indices of the patterns wanted; all of them, in order, by default.
+    What is on disk is read one block ahead.
     """
     count = len(intensity) if rows is None else len(rows)
     step = size * max(1, PATTERNS_PER_BLOCK // size)  # small blocks are cut from larger reads
@@ -187,11 +175,9 @@ def read_blocks(
 def prefetch(tasks: Iterable[Callable[[], Result]]) -> Iterator[Result]:
     """Yield the results of `tasks` in order; while one is used, a thread works on the next."""
     with concurrent.futures.ThreadPoolExecutor(1, "xrd_jax-prefetch") as pool:
-        pending: concurrent.futures.Future[Result] | None = None
+        pending: collections.deque[concurrent.futures.Future[Result]] = collections.deque()
         for task in tasks:
-            following = pool.submit(task)
-            if pending is not None:
-                yield pending.result()
-            pending = following
-        if pending is not None:
-            yield pending.result()
+            pending.append(pool.submit(task))
+            if len(pending) > 1:
+                yield pending.popleft().result()
+        yield from (future.result() for future in pending)

@@ -1,7 +1,5 @@
 """PatternSeries: the one record that simulator and readers make and everything after them takes."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import os
@@ -18,41 +16,26 @@ from xrd_jax.series.axis import Axis, Target
 
 @dataclasses.dataclass(frozen=True)
 class PatternSeries:
-    """Patterns in time order with all that is known about them.
+    """Patterns in time order with all that is known about them."""
 
-    Attributes:
-      intensity: [T, N] counts (integers) or intensities (floats), finite; an array, or rows of a file that are read
-        when they are indexed.
-      axis: the N channel positions.
-      time: [T] mid-exposure time in s since the start of the pattern's session; numbers of patterns without `timed`.
-      targets: name -> Target with values [T].
-      cycle: [T] cycle number within the session, from 0.
-      session: [T] index into `session_names` (one cell, one rate, one folder).
-      session_names: names of the sessions, such as ('1C', '0.2C').
-      is_counts: True where `intensity` are photon counts with Poisson noise.
-      windows: name -> (low, high) on the axis: regions whose share of a map is reported.
-      reflections: label -> position on the axis: phase ticks in figures.
-      provenance: JSON-able description of where the series came from.
-      timed: False where nothing is known of when patterns were taken.
-    """
-
-    intensity: np.ndarray | lazy.LazyRows
-    axis: Axis
-    time: np.ndarray
-    targets: Mapping[str, Target]
-    cycle: np.ndarray
-    session: np.ndarray
-    session_names: tuple[str, ...] = ("session",)
-    is_counts: bool = False
+    intensity: np.ndarray | lazy.LazyRows  # [T, N] counts (integers) or intensities (floats), finite
+    axis: Axis  # the N channel positions
+    time: (
+        np.ndarray
+    )  # [T] mid-exposure, s since the start of the pattern's session; without `timed` numbers of patterns
+    targets: Mapping[str, Target]  # name -> values [T]
+    cycle: np.ndarray  # [T] cycle number within the session, from 0
+    session: np.ndarray  # [T] index into `session_names` (one cell, one rate, one folder)
+    session_names: tuple[str, ...] = ("session",)  # such as ('1C', '0.2C')
+    is_counts: bool = False  # True where `intensity` are photon counts with Poisson noise
+    # Name -> (low, high) on the axis, regions whose share of a map is reported; label -> position, ticks in figures.
     windows: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     reflections: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    timed: bool = True
+    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # where the series came from; JSON-able
+    timed: bool = True  # False where nothing is known of when patterns were taken
 
     def __post_init__(self):
-        intensity = self.intensity
-        if not isinstance(intensity, lazy.LazyRows):
-            intensity = np.asarray(intensity)
+        intensity = self.intensity if isinstance(self.intensity, lazy.LazyRows) else np.asarray(self.intensity)
         if intensity.ndim != 2 or intensity.shape[1] != self.axis.values.size:
             raise UserError(f"intensity {intensity.shape} does not fit an axis of {self.axis.values.size} channels")
         labels = {"time": np.asarray(self.time, np.float64)}
@@ -69,25 +52,16 @@ class PatternSeries:
     def __len__(self) -> int:
         return self.intensity.shape[0]
 
-    def subset(self, keep: np.ndarray | slice) -> PatternSeries:
+    def subset(self, keep: np.ndarray | slice) -> "PatternSeries":
         """Return the patterns that `keep` picks, a mask [T], indices or a slice; what is on disk stays there."""
-        targets = {
-            name: dataclasses.replace(target, values=target.values[keep]) for name, target in self.targets.items()
-        }
-        return dataclasses.replace(
-            self,
-            intensity=lazy.subset(self.intensity, keep),
-            time=self.time[keep],
-            targets=targets,
-            cycle=self.cycle[keep],
-            session=self.session[keep],
-        )
+        labels = {name: getattr(self, name)[keep] for name in ("time", "cycle", "session")}
+        labels |= {"targets": {k: dataclasses.replace(t, values=t.values[keep]) for k, t in self.targets.items()}}
+        return dataclasses.replace(self, intensity=lazy.subset(self.intensity, keep), **labels)
 
     def thinned(self, count: int) -> Int[np.ndarray, " patterns"]:
         """Return sorted indices of about `count` patterns: every k-th of each session, k = ⌈patterns / count⌉.
 
-        The first pattern of every session is among them, so that there may be one more per session than `count`;
-        all patterns where there are no more than `count`.
+        The first pattern of every session is among them, so that there may be one more per session than `count`.
         """
         step = -(-len(self) // max(count, 1))
         parts = [np.flatnonzero(self.session == number)[::step] for number in range(len(self.session_names))]
@@ -95,13 +69,11 @@ class PatternSeries:
 
     def fingerprint(self) -> str:
         """Return the SHA-256 over intensities, axis, times and targets (hex, 64 characters)."""
-        digest = hashlib.sha256()
-        digest.update(str((self.intensity.dtype.str, self.intensity.shape)).encode())
+        digest = hashlib.sha256(str((self.intensity.dtype.str, self.intensity.shape)).encode())
         for _, block in lazy.read_blocks(self.intensity):
             digest.update(np.ascontiguousarray(block).data)
-        arrays = [self.axis.values, self.time, self.cycle, self.session]
-        arrays += [self.targets[name].values for name in sorted(self.targets)]
-        for array in arrays:
+        labels = (self.targets[name].values for name in sorted(self.targets))
+        for array in (self.axis.values, self.time, self.cycle, self.session, *labels):
             digest.update(str((array.dtype.str, array.shape)).encode())
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
@@ -117,7 +89,7 @@ class PatternSeries:
         hdf5.write(path, fields, patterns, self.intensity.dtype)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], limit_bytes: int = lazy.MAX_BYTES_IN_MEMORY) -> PatternSeries:
+    def load(cls, path: str | os.PathLike[str], limit_bytes: int = lazy.MAX_BYTES_IN_MEMORY) -> "PatternSeries":
         """Read what `save` wrote; patterns of more than `limit_bytes` stay on disk and are read when needed.
 
         Raises:
