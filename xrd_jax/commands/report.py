@@ -17,6 +17,7 @@ from xrd_jax.analysis.metrics import baselines, scores, shares_over_seeds, windo
 from xrd_jax.analysis.run import Run
 from xrd_jax.commands import tables
 from xrd_jax.config.schema import Config
+from xrd_jax.estimators.baselines import evaluate
 from xrd_jax.figures import run as run_figures
 from xrd_jax.figures import style
 from xrd_jax.files import write_bytes, write_csv, write_json, write_npz
@@ -79,6 +80,7 @@ def _metrics(run: Run, prepared: Prepared, summary: Summary) -> dict[str, Any]:
         "n_test": int(test.size),
         "targets": {spec.name: _test_scores(spec, prepared, summary) for spec in run.specs},
         "baseline_3nn": baselines(series, run.specs, config),
+        "baselines": evaluate(prepared, config.prepare, run.specs),
         "vaw_windows": window_summary(series, run.axis, summary.curves),
     }
 
