@@ -1,7 +1,5 @@
 """What is unlike the training: a foreign peak is seen, and the number of components is that of what varies."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 

@@ -13,8 +13,6 @@ References:
   Jackson, Mudholkar. Technometrics 21 (1979) 341: control procedures for residuals of principal components.
 """
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np
@@ -34,24 +32,14 @@ MIN_DEVIATION = 0.1  # of the median over bins: bins that are always empty would
 
 @dataclasses.dataclass(frozen=True)
 class LowRank:
-    """Principal components of binned training patterns.
+    """Principal components of binned training patterns."""
 
-    Attributes:
-      matrix: [N, L] from measured channels to bins.
-      total: mean sum of the training patterns, to which every pattern is scaled; 0 where patterns are taken as they
-        are, because some are negative.
-      mean: [L] of the training patterns.
-      components: [L, D], orthonormal.
-      score_deviations: [D] standard deviation of the training patterns along each component.
-      deviations: [L] standard deviation of the residual of patterns that the components were not computed from.
-    """
-
-    matrix: np.ndarray
-    total: float
-    mean: np.ndarray
-    components: np.ndarray
-    score_deviations: np.ndarray
-    deviations: np.ndarray
+    matrix: np.ndarray  # [N, L] from measured channels to bins
+    total: float  # mean sum of the training patterns, to which all are scaled; 0: some are negative, taken as they are
+    mean: np.ndarray  # [L] of the training patterns
+    components: np.ndarray  # [L, D], orthonormal
+    score_deviations: np.ndarray  # [D] standard deviation of the training patterns along each component
+    deviations: np.ndarray  # [L] that of the residuals of patterns that the components were not computed from
 
     def measure(self, patterns: Num[np.ndarray, "B N"]) -> tuple[Float[np.ndarray, " B"], Float[np.ndarray, " B"]]:
         """Return (Q of the window with the largest, T²); infinite for patterns that are no numbers."""
@@ -59,7 +47,7 @@ class LowRank:
         scores = centred @ self.components
         residuals = (centred - scores @ self.components.T) / self.deviations
         squares, distances = windowed(residuals**2).max(axis=1), ((scores / self.score_deviations) ** 2).sum(axis=1)
-        return tuple(np.where(np.isfinite(values), values, np.inf) for values in (squares, distances))
+        return np.where(np.isfinite(squares), squares, np.inf), np.where(np.isfinite(distances), distances, np.inf)
 
 
 def windowed(values: Float[np.ndarray, "B L"], width: int = WINDOW_BINS) -> Float[np.ndarray, "B windows"]:
