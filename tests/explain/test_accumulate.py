@@ -143,7 +143,8 @@ import numpy as np, jax
 from tests.support.networks import make_run
 from tests.support.series import make_series
 from xrd_jax.explain.accumulate import collect
-run, sparse = make_run(make_series()), make_series().subset(np.arange(0, 240, 30))
+run = make_run(make_series(), depth=2, width=4, query_layer=1, key_layer=2, norm_layer=2)
+sparse = make_series().subset(np.arange(0, 240, 30))
 assert jax.local_device_count() == 2
 methods = ("vaw", "gradient_noise", "contrast_gradients", "occlusion")
 shared, alone = (collect(run, sparse, methods, chunk=chunk) for chunk in (8, 7))

@@ -10,12 +10,12 @@ import math
 import numpy as np
 import pytest
 
+from tests.support import runs
 from tests.support.series import make_series
 from xrd_jax import datasets
 from xrd_jax.commands import train as commands_train
 from xrd_jax.commands.explain import explain
 from xrd_jax.config.cell import Cell
-from xrd_jax.config.schema import CASE_TARGETS, Config, ModelConfig, PrepareConfig, TrainConfig
 from xrd_jax.errors import UserError
 from xrd_jax.explain import scorecard
 from xrd_jax.explain.peak_windows import ELSEWHERE
@@ -24,6 +24,8 @@ from xrd_jax.information import ground_truth
 from xrd_jax.physics.simulate import simulate
 
 METHODS = ("vaw", "gradient_noise", "ensemble_noise", "occlusion")
+# A tenth of the channels five times as wide.
+CELL = Cell(rates=("1C",), step_deg=0.1, channels=280, start_deg=12.0)
 
 
 @pytest.fixture(scope="module")
@@ -31,15 +33,7 @@ def workdir(tmp_path_factory):
     """Two small networks trained on a saved series."""
     folder = tmp_path_factory.mktemp("explained")
     make_series().save(folder / "series.h5")
-    config = Config(
-        name="tiny",
-        data=str(folder / "series.h5"),
-        targets=CASE_TARGETS[3],
-        seeds=2,
-        prepare=PrepareConfig(channels=32),
-        model=ModelConfig(depth=4, width=8, query_layer=2, key_layer=4, norm_layer=3),
-        train=TrainConfig(epochs=2, batch_size=32, log_maps=0),
-    )
+    config = dataclasses.replace(runs.SMALL, data=str(folder / "series.h5"))
     series, _, _ = datasets.load_for(config)
     commands_train.fit(series, config, folder / "run", progress=False)
     return folder / "run"
@@ -67,9 +61,9 @@ def test_everything_is_written(study, workdir):
     with open(workdir / "explain_curves.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     curve = [float(row["mean"]) for row in rows if (row["method"], row["target"]) == ("vaw", "mode")]
-    assert len(curve) == 32 and math.isclose(sum(curve), 1.0, rel_tol=1e-4)
+    assert len(curve) == 16 and math.isclose(sum(curve), 1.0, rel_tol=1e-4)
     raw = {method: {row["raw"] for row in rows if row["method"] == method} for method in METHODS}
-    assert len(raw["vaw"]) > 16 and raw["gradient_noise"] == {""}  # only hidden layers had to be moved
+    assert len(raw["vaw"]) > 8 and raw["gradient_noise"] == {""}  # only hidden layers had to be moved
 
 
 def test_shares_of_named_peaks_sum_to_one(study, workdir):
@@ -110,12 +104,12 @@ def test_a_map_that_ranks_windows_as_their_loss_harms_agrees_with_knock_out(stud
 def test_decoy_is_added_where_the_data_have_none(study):
     with_decoy, decoy = series_with_decoy(study.run, study.series)
     assert with_decoy is not study.series and with_decoy.intensity.sum() > study.series.intensity.sum()
-    assert decoy.shape == (len(study.series), 32) and decoy.any(axis=1).all() and decoy.mean() < 0.3
+    assert decoy.shape == (len(study.series), 16) and decoy.any(axis=1).all() and decoy.mean() < 0.3
 
 
 def test_decoy_of_the_cell_is_followed(study):
     """Its window moves with it: in every pattern it holds the highest channel of what the decoy adds."""
-    cell = Cell(decoy=True, rates=("1C",))
+    cell = dataclasses.replace(CELL, decoy=True)
     cells = (dataclasses.replace(cell, decoy=False), cell)
     without, series = (simulate(cell).subset(slice(0, None, 400)) for cell in cells)
     config = dataclasses.replace(study.run.config, data="", cell=cell)
@@ -138,5 +132,5 @@ def test_bad_requests_are_one_line(workdir, tmp_path):
 
 def test_truth_is_for_simulated_cells_alone(study):
     assert ground_truth.of_run(study.run.config, study.run.axis) is None
-    simulated = dataclasses.replace(study.run.config, data="")
+    simulated = dataclasses.replace(study.run.config, data="", cell=CELL)
     assert ground_truth.of_run(simulated, study.run.axis) is None  # other channels than the cell's

@@ -32,6 +32,15 @@ TINY = Config(
     model=ModelConfig(depth=4, width=8, query_layer=2, key_layer=4, norm_layer=3),
     train=TrainConfig(epochs=2, batch_size=32, log_maps=100),
 )
+# The least that can be trained: what two files train alike is compiled once.
+SMALL = Config(
+    name="small",
+    seeds=2,
+    seed=3,
+    prepare=PrepareConfig(channels=16),
+    model=ModelConfig(depth=2, width=4, query_layer=1, key_layer=2, norm_layer=2),
+    train=TrainConfig(epochs=2, batch_size=40, log_maps=1),
+)
 
 
 @functools.cache

@@ -31,6 +31,13 @@ SETTINGS = (
     "log_maps=1000",
 )  # fmt: skip
 BOUND_S = 60  # to stop after another one's death: far less, but the machine may be busy
+# The command, in whose processes silence means death sooner than a user's network would allow.
+LAUNCH = """
+import runpy
+from xrd_jax.runtime import distributed
+distributed.HEARTBEAT_TIMEOUT_S = 4
+runpy.run_path("launch.py", run_name="__main__")
+"""
 
 
 def free_port() -> int:
@@ -57,8 +64,8 @@ def start(data: Path, workdir: Path, cache: Path, started: list[subprocess.Popen
     flags = [f"--data={data}", f"--workdir={workdir}", "--case=1", "--epochs=12", "--noprogress", "--distributed"]
     flags += [f"--coordinator=localhost:{free_port()}", "--process_count=2", *(f"--set={s}" for s in SETTINGS)]
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XRD_JAX_CACHE": str(cache)}
-    options = {"env": environment, "text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    command = [sys.executable, str(ROOT / "launch.py"), *flags]
+    options = {"cwd": ROOT, "env": environment, "text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    command = [sys.executable, "-c", LAUNCH, *flags]
     pair = [subprocess.Popen([*command, f"--process_id={i}"], **options) for i in range(2)]
     started += pair
     return pair
