@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from xrd_jax.errors import UserError
 from xrd_jax.io.experiment.read import read_experiment
-from xrd_jax.io.experiment.stack import Stack, same_axis
+from xrd_jax.io.experiment.stack import same_axis
 from xrd_jax.io.inspect.survey import survey_files
 from xrd_jax.io.patterns.pattern import Pattern
 from xrd_jax.io.reading import many_files
@@ -22,27 +22,17 @@ WAVELENGTH_RATIO = 1.002  # Kα1 and the mean of both Kα lines differ by less; 
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Patterns on one axis.
+    """Patterns [T] on one axis."""
 
-    Attributes:
-      title: file or folder that they come from.
-      names: [T] what tells each pattern from the others.
-      intensity: [T, N], in memory or on disk; positions: [N].
-      kind, wavelength: as the files state them, or None.
-      dates: [T] start of the exposure as ISO text; '' where a file does not say it.
-      time: [T] in s, rising, or None where no times are known.
-      targets: measured values, where the data have them.
-    """
-
-    title: str
-    names: Sequence[str]
-    intensity: np.ndarray | LazyRows
+    title: str  # file or folder that they come from
+    names: Sequence[str]  # what tells each pattern from the others
+    intensity: np.ndarray | LazyRows  # [T, N]
     positions: Float[np.ndarray, "N"]
-    kind: str | None
+    kind: str | None  # as the files state it
     wavelength: float | None
-    dates: Sequence[str]
-    time: Float[np.ndarray, "T"] | None
-    targets: dict[str, Target] = dataclasses.field(default_factory=dict)
+    dates: Sequence[str]  # start of the exposure as ISO text; '' where a file does not say it
+    time: Float[np.ndarray, "T"] | None  # in s, rising; None where no times are known
+    targets: dict[str, Target] = dataclasses.field(default_factory=dict)  # measured values, where the data have them
 
     def __len__(self) -> int:
         return len(self.names)
@@ -94,7 +84,12 @@ def _read_files(path: Path, cache: bool, progress: bool) -> NewData:
         folder = group.folder.relative_to(survey.base)
         names = [(folder / name).as_posix() for name in group.names]
         batches.append(_from_scans(str(group.folder) if path.is_dir() else path.name, names, group.scans))
-    batches += [_from_stack(file.path.name, file.stack) for file in survey.stacks if file.stack is not None]
+    for file in survey.stacks:
+        stack = file.stack
+        assert stack is not None
+        dates = [stamp.start.isoformat() if stamp.start else "" for stamp in stack.timestamps]
+        facts = stack.axis, stack.kind, stack.wavelength, dates or [""] * len(stack.names)
+        batches.append(Batch(file.path.name, stack.names, stack.intensity, *facts, None))
     if not batches:
         reason = f" ({len(survey.refused)} files were refused; {survey.refused[0][1]})" if survey.refused else ""
         raise UserError(f"{path}: holds no pattern that can be read{reason}; name a file or folder of patterns")
@@ -119,11 +114,6 @@ def _from_scans(title: str, names: Sequence[str], scans: Sequence[Pattern]) -> B
         title, names, np.stack([scan.intensity for scan in scans]), scans[0].axis, scans[0].kind,
         wavelengths[0] if wavelengths else None, ["" if start is None else start.isoformat() for start in starts], time,
     )  # fmt: skip
-
-
-def _from_stack(title: str, stack: Stack) -> Batch:
-    dates = [stamp.start.isoformat() if stamp.start else "" for stamp in stack.timestamps] or [""] * len(stack.names)
-    return Batch(title, stack.names, stack.intensity, stack.axis, stack.kind, stack.wavelength, dates, None)
 
 
 def _from_series(title: str, series: PatternSeries) -> Iterator[Batch]:

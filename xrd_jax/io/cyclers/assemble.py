@@ -156,8 +156,6 @@ def _notes_on_twins(table: Table) -> list[str]:
             scale = unit_factor(split_unit(name)[1], role) or 1.0
             top, other = np.abs(table.numbers[taken.name]).max() * taken.scale, np.abs(values).max() * scale
             if abs(top - other) > 0.01 * max(top, other):
-                notes.append(
-                    f"column '{name}' reaches {other:.3g} but '{taken.name}', which was taken, {top:.3g}; "
-                    "check the units"
-                )
+                values_differ = f"column '{name}' reaches {other:.3g} but '{taken.name}', which was taken, {top:.3g}"
+                notes.append(f"{values_differ}; check the units")
     return notes

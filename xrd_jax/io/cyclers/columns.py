@@ -49,16 +49,12 @@ _MAX_NAME_LENGTH = 120  # longer text is no name, and the regular expressions ta
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """One column that has a role: its index, its name in the file, its factor to s, V, A or A h.
-
-    Attributes:
-      has_unit: False where the file names no unit, so that the SI one (or A h) is taken and noted.
-    """
+    """One column that has a role."""
 
     index: int
-    name: str
-    scale: float
-    has_unit: bool
+    name: str  # in the file
+    scale: float  # factor to s, V, A or A h
+    has_unit: bool  # False where the file names no unit, so that the SI one (or A h) is taken and noted
 
 
 def split_unit(name: str) -> tuple[str, str]:

@@ -1,7 +1,6 @@
 """Gamry Framework experiments (.DTA): tables with a row of names and a row of units."""
 
 import dataclasses
-import datetime
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,7 +44,10 @@ def read(path: Path) -> CyclerLog:
         numbers = parsed.numbers | {zero.name: np.zeros(len(parsed.lines))}
         parsed = dataclasses.replace(parsed, numbers=numbers, roles={**parsed.roles, "current": zero})
         notes.append("the cell was at open circuit, so its current is 0")
-    start = _start(labels)
+    start = None
+    if {"DATE", "TIME"} <= set(labels):  # other dates of the header may tell whether the month comes first
+        written = [value for value in labels.values() if dates.is_date(value)]
+        start = read_header_date(f"{labels['DATE']} {labels['TIME']}", written)
     if _OPEN_CIRCUIT in tables and _OPEN_CIRCUIT not in curves:
         begun = "" if start is None else f", which began at {start}"
         notes.append(f"the phase at open circuit before the curves{begun}, was left out; give [session.cycler] start")
@@ -101,11 +103,3 @@ def _lines_of(lines: Lines, wanted: list[str]) -> Lines:
             is_inside = False
         elif is_inside:
             yield number, line[1:]
-
-
-def _start(labels: Mapping[str, str]) -> datetime.datetime | None:
-    """Return date and time of the header, if other dates in it tell whether the month comes first."""
-    date, time = labels.get("DATE"), labels.get("TIME")
-    if date is None or time is None:
-        return None
-    return read_header_date(f"{date} {time}", [value for value in labels.values() if dates.is_date(value)])

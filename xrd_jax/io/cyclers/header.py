@@ -3,9 +3,9 @@
 import dataclasses
 import datetime
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
-from xrd_jax.io.cyclers.columns import Column, match_roles
+from xrd_jax.io.cyclers.columns import match_roles
 from xrd_jax.io.cyclers.text_rows import unique_names
 from xrd_jax.io.parsing.timestamps import read_header_date
 
@@ -14,17 +14,11 @@ _START = re.compile(r"\W*(?:Started|Start of Test|Date of Test|Start Time)\W*?:[
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """The names of the columns.
+    """Where the columns are named, and how."""
 
-    Attributes:
-      preamble: the lines before the names.
-      line: where the names stand, counted from 1.
-      names: [C] the names of the columns, told apart.
-    """
-
-    preamble: list[str]
-    line: int
-    names: list[str]
+    preamble: list[str]  # the lines before the names
+    line: int  # where the names stand, counted from 1
+    names: list[str]  # of the columns, told apart
     separator: str = ""
 
 
@@ -33,18 +27,13 @@ def column_names(cells: list[str], wanted: Collection[str]) -> list[str] | None:
     while cells and not cells[-1].strip():
         cells.pop()
     names = unique_names([cell.strip().lstrip("~") for cell in cells])
-    is_header = set(wanted) <= set(names) if wanted else _is_log(match_roles(names))
-    return names if is_header else None
-
-
-def _is_log(roles: Mapping[str, Column]) -> bool:
-    """True where a time, a voltage and something that tells the current are among the columns."""
-    return (
-        "voltage" in roles
-        and bool({"time", "step_time", "date", "unix_time"} & set(roles))
-        and bool({"current", "net", "increment", "capacity", "charge_capacity"} & set(roles))
-        and len({column.index for column in roles.values()}) > 2
-    )
+    if wanted:
+        return names if set(wanted) <= set(names) else None
+    roles = match_roles(names)  # of a log: a time, a voltage and something that tells the current
+    has_time = not {"time", "step_time", "date", "unix_time"}.isdisjoint(roles)
+    has_current = not {"current", "net", "increment", "capacity", "charge_capacity"}.isdisjoint(roles)
+    is_log = "voltage" in roles and has_time and has_current
+    return names if is_log and len({column.index for column in roles.values()}) > 2 else None
 
 
 def names_with_units(names: list[str], cells: list[str]) -> list[str] | None:

@@ -15,42 +15,27 @@ MIN_CHARGE_SHARE = 1e-3  # of the charge of the largest half cycle: what passes 
 
 @dataclasses.dataclass(frozen=True)
 class CyclerLog:
-    """One log, a value per recorded row.
+    """One log, a value [R] per recorded row."""
 
-    Attributes:
-      time: [R] s on the log's own clock, never falling.
-      voltage: [R] terminal voltage in V.
-      current: [R] A, positive as the cycler counts it (derived from the charge where the log has no current).
-      capacity: [R] charge passed since the start, in Ah.
-      half_cycle: [R] half cycle as the cycler numbers it, or None; `half_cycles` does not rely on it.
-      columns: every numeric column [R] by its name in the file.
-      start: when `time` was 0, with a zone only if the file states one, or None.
-      notes: plain sentences about what the reader had to do.
-      format: name of the reader.
-    """
-
-    time: np.ndarray
-    voltage: np.ndarray
-    current: np.ndarray
-    capacity: np.ndarray
-    half_cycle: np.ndarray | None
-    columns: Mapping[str, np.ndarray]
-    start: datetime.datetime | None = None
-    notes: tuple[str, ...] = ()
-    format: str = ""
+    time: np.ndarray  # s on the log's own clock, never falling
+    voltage: np.ndarray  # of the terminals, in V
+    current: np.ndarray  # A, positive as the cycler counts it (derived from the charge where the log has no current)
+    capacity: np.ndarray  # charge passed since the start, in Ah
+    half_cycle: np.ndarray | None  # as the cycler numbers it, or None; `half_cycles` does not rely on it
+    columns: Mapping[str, np.ndarray]  # every numeric column by its name in the file
+    start: datetime.datetime | None = None  # when `time` was 0, with a zone only if the file states one
+    notes: tuple[str, ...] = ()  # plain sentences about what the reader had to do
+    format: str = ""  # name of the reader
 
 
 @dataclasses.dataclass(frozen=True)
 class HalfCycles:
     """Charges and discharges in time order; rests inside one belong to it, rests between two belong to neither.
 
-    Attributes:
-      begin, end: [H] s on the log's clock. The last half cycle ends where the log does, so the halves of one that
-        was cut short are halves of the part that was observed.
-      is_charge: [H]
+    The last half cycle ends where the log does: the halves of one that was cut short are those of the observed part.
     """
 
-    begin: Float[np.ndarray, "H"]
+    begin: Float[np.ndarray, "H"]  # s on the log's clock
     end: Float[np.ndarray, "H"]
     is_charge: Bool[np.ndarray, "H"]
 

@@ -22,25 +22,15 @@ _CHARGE_WORDS = ("chg", "charg", "laden", "充电")
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """What the rows of a file hold.
+    """What the rows [R] of a file hold."""
 
-    Attributes:
-      numbers: [R] every column that holds a number, or a duration, in every row, by its name; as written.
-      roles: the columns that have a role.
-      dates: [R] of `dates.RECORD` from the column of dates, or None.
-      direction: [R] +1 charge, -1 discharge, 0 neither, from a column of states, or None.
-      lines: [R] where each row stands in the file, counted from 1.
-      not_numeric: names of the columns that do not hold a number in every row.
-      duration_roles: roles whose cells are h:mm:ss, hence already in s.
-    """
-
-    numbers: dict[str, np.ndarray]
-    roles: Mapping[str, Column]
-    dates: np.ndarray | None
-    direction: np.ndarray | None
-    lines: np.ndarray
-    not_numeric: tuple[str, ...] = ()
-    duration_roles: frozenset[str] = frozenset()
+    numbers: dict[str, np.ndarray]  # every column that holds a number or duration in every row, by name; as written
+    roles: Mapping[str, Column]  # the columns that have a role
+    dates: np.ndarray | None  # of `dates.RECORD`, from the column of dates
+    direction: np.ndarray | None  # +1 charge, -1 discharge, 0 neither, from a column of states
+    lines: np.ndarray  # where each row stands in the file, counted from 1
+    not_numeric: tuple[str, ...] = ()  # names of the columns that do not hold a number in every row
+    duration_roles: frozenset[str] = frozenset()  # roles whose cells are h:mm:ss, hence already in s
 
     def values(self, role: str) -> Float[np.ndarray, "R"] | None:
         """Return the column of a role in s, V, A or A h, or None where there is none."""

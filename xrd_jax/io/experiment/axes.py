@@ -71,10 +71,8 @@ def refuse_windows_off_axis(experiment: ExperimentFile, axis: Axis) -> None:
     first, last = axis.values[[0, -1]]
     for name, (low, high) in experiment.windows.items():
         if high < first or low > last:
-            raise UserError(
-                f"{experiment.place('windows')} {name} = [{low:g}, {high:g}] lies off the axis, which runs from "
-                f"{first:g} to {last:g}; mend it"
-            )
+            window = f"{experiment.place('windows')} {name} = [{low:g}, {high:g}]"
+            raise UserError(f"{window} lies off the axis, which runs from {first:g} to {last:g}; mend it")
 
 
 def apply_mask(

@@ -16,17 +16,11 @@ from xrd_jax.io.experiment import side_table
 
 @dataclasses.dataclass(frozen=True)
 class LogMatch:
-    """Where each of T times falls between the rows of a log.
+    """Where each of T times falls between the rows of a log."""
 
-    Attributes:
-      row: [T] the last row not after the time; meaningless where not `is_matched`.
-      weight: [T] share of the way from that row to the next, in [0, 1].
-      is_matched: [T] False outside the log and inside its gaps.
-    """
-
-    row: Int[np.ndarray, " T"]
-    weight: Float[np.ndarray, " T"]
-    is_matched: Bool[np.ndarray, " T"]
+    row: Int[np.ndarray, " T"]  # the last one not after the time; meaningless where not `is_matched`
+    weight: Float[np.ndarray, " T"]  # share of the way from that row to the next, in [0, 1]
+    is_matched: Bool[np.ndarray, " T"]  # False outside the log and inside its gaps
 
     def interpolate(self, values: Shaped[np.ndarray, " R"]) -> Float[np.ndarray, " T"]:
         """Return a column of the log interpolated linearly, always between the two neighbours."""

@@ -82,7 +82,7 @@ def _value(node: ast.expr, columns: Mapping[str, np.ndarray]) -> np.ndarray | np
     match node:
         case ast.Constant(str(name)) | ast.Name(name):
             return columns[name]
-        case ast.Constant(number):
+        case ast.Constant(int() | float() as number):
             # As float64 from the start: whole numbers of any size would let 9 ** 9 ** 9 run for ever.
             try:
                 return np.float64(number)

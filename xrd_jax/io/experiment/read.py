@@ -21,18 +21,11 @@ from xrd_jax.series.record import PatternSeries
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """What `read_experiment` makes.
-
-    Attributes:
-      series: the patterns that were matched, in time order within each session; `time` is mid-exposure on the cycler
-        log's clock.
-      report: plain sentences about what was read, left out or assumed.
-      overrides: the [split] and [set] tables, for the caller to apply to its configuration.
-    """
+    """The patterns that were matched, in time order within each session, at mid-exposure on the cycler log's clock."""
 
     series: PatternSeries
-    report: list[str]
-    overrides: dict[str, Any]
+    report: list[str]  # plain sentences about what was read, left out or assumed
+    overrides: dict[str, Any]  # the [split] and [set] tables, for the caller to apply to its configuration
 
 
 def read_experiment(

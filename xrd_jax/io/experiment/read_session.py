@@ -6,7 +6,7 @@ import fnmatch
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 
 from xrd_jax.errors import UserError
 from xrd_jax.io import cyclers
@@ -20,21 +20,14 @@ from xrd_jax.series.axis import Axis
 
 @dataclasses.dataclass(frozen=True)
 class SessionData:
-    """A session as read.
-
-    Attributes:
-      aligned: its patterns [T] in time order.
-      values: target -> [T] `targets.target_values`.
-      keep: [T] patterns with a value for every target.
-      listed_rows: [T] where each pattern stood in the list of `listed_count` files or rows.
-    """
+    """A session as read, its patterns [T] in time order."""
 
     aligned: targets.AlignedPatterns
     axis: Axis
-    values: dict[str, np.ndarray]
-    keep: Bool[np.ndarray, " T"]
-    listed_rows: Int[np.ndarray, " T"]
-    listed_count: int
+    values: dict[str, np.ndarray]  # target -> [T] `targets.target_values`
+    keep: Bool[np.ndarray, " T"]  # patterns with a value for every target
+    listed_rows: Int[np.ndarray, " T"]  # where each pattern stood in the list of files or rows
+    listed_count: int  # how many files or rows were listed
 
 
 def read_session(
@@ -57,7 +50,11 @@ def read_session(
         stack = dataclasses.replace(stack, intensity=photon_counts(stack))
     log = _read_log(experiment, session, folder)
     time = exposure_times.mid_exposures(experiment, session, folder, stack, log.start if log else None, messages)
-    order = _time_order(time, stack, experiment.place(session.label, "time"))
+    order = np.argsort(time, kind="stable")
+    if (same := np.flatnonzero(np.diff(time[order]) <= 0)).size:
+        first, second = (stack.names[i] for i in order[same[0] : same[0] + 2])
+        place = experiment.place(session.label, "time")
+        raise UserError(f"{place}: {first} and {second} have the same time; mend the table")
     stack, time = stack.subset(order), time[order]
     aligned = targets.AlignedPatterns(session, stack, time, exposure_times.pattern_numbers(session, stack))
     if log is not None and session.cycler is not None:
@@ -120,14 +117,6 @@ def _read_log(experiment: ExperimentFile, session: SessionTable, folder: Path) -
     if start is not None and start.tzinfo is None and cycler.zone is not None:
         start = start.replace(tzinfo=cycler.zone)
     return dataclasses.replace(log, start=start)
-
-
-def _time_order(time: Float[np.ndarray, " T"], stack: Stack, place: str) -> Int[np.ndarray, " T"]:
-    order = np.argsort(time, kind="stable")
-    if (same := np.flatnonzero(np.diff(time[order]) <= 0)).size:
-        first, second = (stack.names[i] for i in order[same[0] : same[0] + 2])
-        raise UserError(f"{place}: {first} and {second} have the same time; mend the table")
-    return order
 
 
 def _half_cycles(experiment: ExperimentFile, session: SessionTable, log: CyclerLog) -> HalfCycles | None:

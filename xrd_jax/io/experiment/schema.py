@@ -29,19 +29,12 @@ NOT_A_KEY = {"key": None}  # metadata of fields that the program fills in
 
 @dataclasses.dataclass(frozen=True)
 class AxisTable:
-    """[axis]: what the positions of channels mean.
+    """[axis]: what the positions of channels mean."""
 
-    Attributes:
-      kind: None leaves it to the files.
-      unit: of positions in files that do not state it, and in the experiment file; None for the usual one.
-      wavelength: of the radiation, Å.
-      first, last: ends of evenly spaced channels in `unit`, for files that hold no positions.
-    """
-
-    kind: str | None = None
-    unit: str | None = None
-    wavelength: float | None = None
-    first: float | None = None
+    kind: str | None = None  # None leaves it to the files
+    unit: str | None = None  # of positions in this file, and in data files that do not state it; None for the usual one
+    wavelength: float | None = None  # of the radiation, Å
+    first: float | None = None  # ends of evenly spaced channels in `unit`, for files that hold no positions
     last: float | None = None
 
     @property
@@ -60,47 +53,31 @@ class MaskTable:
 
 @dataclasses.dataclass(frozen=True)
 class TimeTable:
-    """[session.time]: when patterns were taken, by exactly one of `step`, `table` and `files`; all times in s.
-
-    Attributes:
-      step, first, first_number: pattern number `first_number` (None: 1) starts at `first` on the log's clock.
-      table: csv of file,start_time.
-      files: the pattern files state dates.
-      relative: dates count from the first pattern, which starts at `first` on the log's clock.
-      exposure: None where the files state it.
-      offset: added to every time.
-      zone: of dates that state none.
-    """
+    """[session.time]: when patterns were taken, by exactly one of `step`, `table` and `files`; all times in s."""
 
     step: float | None = None
-    first: float | None = None
+    first: float | None = None  # on the log's clock, when pattern number `first_number` (None: 1) starts
     first_number: int | None = None
-    table: str | None = None
-    files: bool = False
-    relative: bool = False
-    exposure: float | None = None
-    offset: float = 0.0
-    zone: datetime.tzinfo | None = None
+    table: str | None = None  # csv of file,start_time
+    files: bool = False  # the pattern files state dates
+    relative: bool = False  # dates count from the first pattern, which starts at `first` on the log's clock
+    exposure: float | None = None  # None where the files state it
+    offset: float = 0.0  # added to every time
+    zone: datetime.tzinfo | None = None  # of dates that state none
 
 
 @dataclasses.dataclass(frozen=True)
 class CyclerTable:
-    """[session.cycler]: a cycler log.
-
-    Attributes:
-      format: name of the reader; None finds it by content.
-      columns, units: quantity -> name of its column, and unit, where the names in the file do not tell.
-      tolerance: s; no value is interpolated across longer gaps.
-      start: when the log began, where it does not say so; `zone` is that of such a date without one.
-    """
+    """[session.cycler]: a cycler log."""
 
     file: str
-    format: str | None = None
+    format: str | None = None  # name of the reader; None finds it by content
+    # Quantity -> name of its column, and unit, where the names in the file do not tell.
     columns: dict[str, str] = dataclasses.field(default_factory=dict)
     units: dict[str, str] = dataclasses.field(default_factory=dict)
-    tolerance: float = DEFAULT_TOLERANCE
-    start: datetime.datetime | None = None
-    zone: datetime.tzinfo | None = None
+    tolerance: float = DEFAULT_TOLERANCE  # s; no value is interpolated across longer gaps
+    start: datetime.datetime | None = None  # when the log began, where it does not say so
+    zone: datetime.tzinfo | None = None  # of such a date without one
     positive_current: Literal["charge", "discharge"] = "charge"
 
     @property
@@ -110,31 +87,21 @@ class CyclerTable:
 
 @dataclasses.dataclass(frozen=True)
 class SessionTable:
-    """[[session]]: one cell at one rate in one place; its patterns are files or the rows of a stack.
-
-    Attributes:
-      patterns: globs of pattern files.
-      stack: a csv matrix or an HDF5 file, instead of `patterns`.
-      columns: csv columns that hold the spectrum, as a glob; '' takes those whose names are numbers.
-      dataset: path of the intensities [T, N] in an HDF5 file; '' follows its default plot.
-      number: finds the number of a pattern in the name of its file.
-      exclude: names or numbers of patterns to leave out.
-      label: the table's name in messages, such as 'session 2'.
-    """
+    """[[session]]: one cell at one rate in one place; its patterns are files or the rows of a stack."""
 
     name: str | None = None
-    patterns: str | tuple[str, ...] = ()
-    stack: str = ""
-    columns: str = ""
-    dataset: str = ""
-    number: re.Pattern[str] | None = None
+    patterns: str | tuple[str, ...] = ()  # globs of files
+    stack: str = ""  # a csv matrix or an HDF5 file, instead of `patterns`
+    columns: str = ""  # csv columns that hold the spectrum, as a glob; '' takes those whose names are numbers
+    dataset: str = ""  # path of the intensities [T, N] in an HDF5 file; '' follows its default plot
+    number: re.Pattern[str] | None = None  # finds the number of a pattern in the name of its file
     counts: bool = False
     allow_negative: bool = False
-    exclude: tuple[str | int, ...] = ()
+    exclude: tuple[str | int, ...] = ()  # names or numbers of patterns to leave out
     c_rate: float | None = None
     time: TimeTable | None = None
     cycler: CyclerTable | None = None
-    label: str = dataclasses.field(default="", metadata=NOT_A_KEY)
+    label: str = dataclasses.field(default="", metadata=NOT_A_KEY)  # what messages call it, such as 'session 2'
 
     @property
     def globs(self) -> tuple[str, ...]:
@@ -147,18 +114,12 @@ class SessionTable:
 
 @dataclasses.dataclass(frozen=True)
 class TargetTable:
-    """[targets.NAME]: exactly one of `column`, `expression` and `source` says where the values come from.
+    """[targets.NAME]: exactly one of `column`, `expression` and `source` says where the values come from."""
 
-    Attributes:
-      column: of the stack file, of the cycler log, or of `table`.
-      table: csv with a row per pattern that holds `column`.
-      expression: arithmetic over columns, parsed by `expression.parse`.
-      source: one of `validate.SOURCES`, which half cycles or sessions give.
-    """
-
-    column: str | None = None
-    table: str | None = None
-    expression: ast.expr | None = None
+    column: str | None = None  # of the stack file, of the cycler log, or of `table`
+    table: str | None = None  # csv with a row per pattern that holds `column`
+    expression: ast.expr | None = None  # arithmetic over columns, parsed by `expression.parse`
+    # One of `validate.SOURCES`, which half cycles or sessions give.
     source: str | None = dataclasses.field(default=None, metadata={"key": "from"})
     kind: Literal["regression", "classification"] | None = None
     unit: str = ""

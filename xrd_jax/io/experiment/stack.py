@@ -23,44 +23,27 @@ AXIS_TOLERANCE = 0.01
 
 @dataclasses.dataclass(frozen=True)
 class Timestamp:
-    """What a file says about when a pattern was taken; what it does not say is None.
+    """What a file says about when a pattern was taken; what it does not say is None."""
 
-    Attributes:
-      start, end: dates, with a zone only if the file states one.
-      seconds: start on the log's own clock, for stacks that count from there.
-      exposure: s.
-    """
-
-    start: datetime.datetime | None = None
+    start: datetime.datetime | None = None  # with a zone only if the file states one
     end: datetime.datetime | None = None
-    seconds: float | None = None
-    exposure: float | None = None
+    seconds: float | None = None  # start on the log's own clock, for stacks that count from there
+    exposure: float | None = None  # s
 
 
 @dataclasses.dataclass(frozen=True)
 class Stack:
-    """The patterns of one session as the files hold them, in the order of their names or rows.
+    """The patterns [T] of one session as the files hold them, in the order of their names or rows."""
 
-    Attributes:
-      names: [T] file names, or 'file#3' for the third scan of one.
-      axis: [N] positions; in the unit of `AXIS_UNITS` where `kind` is not None.
-      intensity: [T, N], in memory or, of a large stack, on disk.
-      kind, wavelength: as the files state them.
-      timestamps: [T].
-      columns: what a stack file holds beside the spectra, [T] numbers or texts.
-      notes: sentences about the reading, and for how many patterns each is true.
-      metadata: of the first pattern.
-    """
-
-    names: list[str]
-    axis: Float[np.ndarray, " N"]
-    intensity: np.ndarray | lazy.LazyRows
-    kind: str | None = None
+    names: list[str]  # of files, or 'file#3' for the third scan of one
+    axis: Float[np.ndarray, " N"]  # in the unit of `AXIS_UNITS` where `kind` is known
+    intensity: np.ndarray | lazy.LazyRows  # [T, N], in memory or, of a large stack, on disk
+    kind: str | None = None  # as the files state it
     wavelength: float | None = None
     timestamps: Sequence[Timestamp] = ()
-    columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
-    notes: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)  # [T] numbers or texts of a stack file
+    notes: Mapping[str, int] = dataclasses.field(default_factory=dict)  # sentence -> patterns of which it is true
+    metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of the first pattern
 
     def subset(self, keep: Int[np.ndarray, " K"]) -> "Stack":
         """Return the patterns at the indices `keep`, in that order."""

@@ -21,20 +21,14 @@ STANDARD_UNITS = {"time": "s", "voltage": "V", "current": "A", "capacity": "Ah"}
 
 @dataclasses.dataclass(frozen=True)
 class AlignedPatterns:
-    """The patterns [T] of a session against its cell; `log` is None without a cycler, `half_cycles` without current.
-
-    Attributes:
-      time: [T] s on the log's clock.
-      numbers: [T] numbers in the names of files, or None.
-      match: where the patterns fall in the log.
-    """
+    """The patterns [T] of a session against its cell; `log` is None without a cycler, `half_cycles` without current."""
 
     session: SessionTable
     stack: Stack
-    time: Float[np.ndarray, " T"]
-    numbers: Int[np.ndarray, " T"] | None = None
+    time: Float[np.ndarray, " T"]  # s on the log's clock
+    numbers: Int[np.ndarray, " T"] | None = None  # in the names of files
     log: CyclerLog | None = None
-    match: clock.LogMatch | None = None
+    match: clock.LogMatch | None = None  # where the patterns fall in the log
     half_cycles: HalfCycles | None = None
 
     @property

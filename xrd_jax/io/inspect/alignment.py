@@ -19,12 +19,7 @@ MAX_SIMILAR_SHARE = 0.1  # of all offsets: if more than these are as good, nothi
 
 @dataclasses.dataclass(frozen=True)
 class Centroid:
-    """The centroid of the intensity within a window.
-
-    Attributes:
-      window: (low, high) on the axis.
-      position: [T].
-    """
+    """The centroid of the intensity within a window (low, high) of the axis."""
 
     window: tuple[float, float]
     position: Float[np.ndarray, "T"]
@@ -32,23 +27,15 @@ class Centroid:
 
 @dataclasses.dataclass(frozen=True)
 class Offset:
-    """What cross-correlation suggests; never applied.
+    """What cross-correlation suggests; never applied."""
 
-    Attributes:
-      seconds: to be added to the times of the patterns.
-      correlation: |r| there; `correlation_as_is`: |r| with the times as they are.
-      against: 'voltage' or 'charge': what the patterns followed more closely.
-      offsets, curve: [K] s and |r| at each.
-      is_suggested: the maximum is high and narrow enough, and inside the range, to be a suggestion.
-    """
-
-    seconds: float
-    correlation: float
-    correlation_as_is: float
-    against: str
-    offsets: Float[np.ndarray, "K"]
-    curve: Float[np.ndarray, "K"]
-    is_suggested: bool
+    seconds: float  # to be added to the times of the patterns
+    correlation: float  # |r| there
+    correlation_as_is: float  # |r| with the times as they are
+    against: str  # 'voltage' or 'charge': what the patterns followed more closely
+    offsets: Float[np.ndarray, "K"]  # s
+    curve: Float[np.ndarray, "K"]  # |r| at each
+    is_suggested: bool  # the maximum is high and narrow enough, and inside the range, to be a suggestion
 
 
 def moving_centroids(axis: Float[np.ndarray, "N"], intensity: Float[np.ndarray, "T N"]) -> list[Centroid]:

@@ -22,18 +22,14 @@ from xrd_jax.io.patterns.pattern import Pattern
 class PatternTimes:
     """How the times of a group's patterns are known.
 
-    Attributes:
-      time: [T] mid-exposure in s; on the log's clock where `kind` is 'absolute' or 'filled', else since the first.
-      kind: 'absolute' (dates on both sides), 'relative' (dates of the patterns alone), 'filled' (equal steps that fill
-        the log: assumed), 'none' (numbered).
-      step: for 'filled', s.
-      patterns_state_zone, log_states_zone: for dates, whether a time zone is written.
+    The kind is 'absolute' (dates on both sides), 'relative' (dates of the patterns alone), 'filled' (equal steps that
+    fill the log: assumed) or 'none' (numbered).
     """
 
-    time: Float[np.ndarray, "T"]
+    time: Float[np.ndarray, "T"]  # mid-exposure in s; on the log's clock if 'absolute' or 'filled', else from the first
     kind: str
-    step: float = 0.0
-    patterns_state_zone: bool = False
+    step: float = 0.0  # for 'filled', s
+    patterns_state_zone: bool = False  # for dates, whether a time zone is written
     log_states_zone: bool = False
 
     @property
@@ -43,25 +39,17 @@ class PatternTimes:
 
 @dataclasses.dataclass(frozen=True)
 class Session:
-    """A group of patterns with the log that probably belongs to it.
-
-    Attributes:
-      order: [T] the group's scans in time order; `times.time` follows it.
-      unmatched: names of patterns outside the log or in its gaps.
-      centroid, offset: what cross-correlation suggests.
-      duplicates: (copy, original).
-      dead_channels, saturated_channels: [k] indices.
-    """
+    """A group of patterns with the log that probably belongs to it."""
 
     group: PatternGroup
     log_file: SurveyedFile | None
     times: PatternTimes
-    order: Int[np.ndarray, "T"]
-    unmatched: tuple[str, ...]
-    centroid: alignment.Centroid | None
+    order: Int[np.ndarray, "T"]  # the group's scans in time order, which `times.time` follows
+    unmatched: tuple[str, ...]  # names of patterns outside the log or in its gaps
+    centroid: alignment.Centroid | None  # what cross-correlation suggests, with its offset
     offset: alignment.Offset | None
-    duplicates: tuple[tuple[str, str], ...]
-    dead_channels: Int[np.ndarray, "D"]
+    duplicates: tuple[tuple[str, str], ...]  # (copy, original)
+    dead_channels: Int[np.ndarray, "D"]  # indices
     saturated_channels: Int[np.ndarray, "K"]
 
     @property
@@ -83,7 +71,11 @@ def examine(survey: Survey, group: PatternGroup) -> Session:
         unmatched = [names[i] for i in np.flatnonzero(~is_matched)]
         best = alignment.best_match(times.time, alignment.moving_centroids(group.axis, intensity), log)
         centroid, offset = best or (None, None)
-    duplicates, faulty = tuple(_find_duplicates(names, intensity)), faulty_channels(intensity)
+    originals: dict[bytes, str] = {}
+    first_alike = [originals.setdefault(hashlib.sha256(row.tobytes()).digest(), name)
+                   for name, row in zip(names, intensity, strict=True)]  # fmt: skip
+    duplicates = tuple((name, first) for name, first in zip(names, first_alike, strict=True) if name != first)
+    faulty = faulty_channels(intensity)
     return Session(group, log_file, times, order, tuple(unmatched), centroid, offset, duplicates, *faulty)
 
 
@@ -152,16 +144,6 @@ def faulty_channels(intensity: np.ndarray) -> tuple[Int[np.ndarray, "D"], Int[np
     is_top = intensity == top
     has_ceiling = is_top.sum() >= max(3, count // 20) and top > np.median(intensity)
     return dead, np.flatnonzero(is_top.any(axis=0)) if has_ceiling else np.zeros(0, int)
-
-
-def _find_duplicates(names: Sequence[str], intensity: np.ndarray) -> list[tuple[str, str]]:
-    originals: dict[bytes, str] = {}
-    duplicates = []
-    for name, row in zip(names, intensity, strict=True):
-        original = originals.setdefault(hashlib.sha256(row.tobytes()).digest(), name)
-        if original != name:
-            duplicates.append((name, original))
-    return duplicates
 
 
 def relative_path(path: Path, base: Path) -> str:

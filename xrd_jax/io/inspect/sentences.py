@@ -57,9 +57,8 @@ def describe_series(series: PatternSeries, loaded: PatternSeries) -> Iterator[st
 def describe_offset(centroid: Centroid, offset: Offset) -> str:
     """Return what cross-correlation says of the two clocks."""
     best, as_is = f"{offset.correlation:.3f}", f"{offset.correlation_as_is:.3f}"
-    opening = "What moves most lies between {:.4g} and {:.4g}; it follows the {}".format(
-        *centroid.window, offset.against
-    )
+    low, high = centroid.window
+    opening = f"What moves most lies between {low:.4g} and {high:.4g}; it follows the {offset.against}"
     if not offset.is_suggested:
         return f"{opening} with |r| = {as_is}. No offset is suggested: none stands out (the best |r| is {best})."
     shift = f"{abs(offset.seconds):.0f} s {'later' if offset.seconds >= 0 else 'earlier'}"

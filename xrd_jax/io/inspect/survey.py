@@ -24,35 +24,24 @@ MAX_FILES = 200_000  # a folder with more is a mistake in the path
 
 @dataclasses.dataclass(frozen=True)
 class SurveyedFile:
-    """One file that could be read: `scans` of patterns, a `log`, or a `stack`.
-
-    Attributes:
-      format: name of the reader.
-      column_glob: for a csv stack, the glob of the columns that hold the spectrum.
-    """
+    """One file that could be read: `scans` of patterns, a `log`, or a `stack`."""
 
     path: Path
-    format: str
+    format: str  # name of the reader
     scans: tuple[Pattern, ...] = ()
     log: CyclerLog | None = None
     stack: Stack | None = None
-    column_glob: str = ""
+    column_glob: str = ""  # of the columns of a csv stack that hold the spectrum
 
 
 @dataclasses.dataclass(frozen=True)
 class PatternGroup:
-    """Patterns of one folder on one axis: what a session is made of.
+    """Patterns of one folder on one axis: what a session is made of."""
 
-    Attributes:
-      files: in natural order.
-      names: [T], one for each scan.
-      number: regular expression that finds the number in every file name, or None.
-    """
-
-    files: tuple[SurveyedFile, ...]
-    names: tuple[str, ...]
+    files: tuple[SurveyedFile, ...]  # in natural order
+    names: tuple[str, ...]  # one for each scan
     scans: tuple[Pattern, ...]
-    number: str | None
+    number: str | None  # regular expression that finds the number in every file name
 
     @property
     def folder(self) -> Path:
@@ -68,18 +57,12 @@ class PatternGroup:
 
 @dataclasses.dataclass(frozen=True)
 class Survey:
-    """All that lies under `root`, which is a folder or one file.
-
-    Attributes:
-      files: those that could be read.
-      refused: (file, why in one line).
-      groups: largest first.
-    """
+    """All that lies under `root`, which is a folder or one file."""
 
     root: Path
-    files: tuple[SurveyedFile, ...]
-    refused: tuple[tuple[Path, str], ...]
-    groups: tuple[PatternGroup, ...]
+    files: tuple[SurveyedFile, ...]  # those that could be read
+    refused: tuple[tuple[Path, str], ...]  # (file, why in one line)
+    groups: tuple[PatternGroup, ...]  # largest first
 
     @property
     def logs(self) -> list[SurveyedFile]:
@@ -106,23 +89,26 @@ def survey_files(root: Path, cache: bool = False, progress: bool = False) -> Sur
     candidates: list[Path] = []
     for path in list(_list_files(root)):
         try:
-            if (log_file := _read_log(path)) is not None:
-                readable.append(log_file)
-            else:
+            if (reader := cyclers.reader_of(path)) is None:
                 candidates.append(path)
+            else:
+                readable.append(SurveyedFile(path, reader.name, log=cyclers.read_cycler(path, reader.name)))
         except UserError as error:
-            refused.append((path, _one_line(error)))
+            refused.append((path, str(error)))
+        except Exception as error:  # a fault in one reader must not end the survey
+            refused.append((path, f"{path}: cannot be read ({type(error).__name__}: {error}); export it again"))
     # Backgrounds that were subtracted leave negative intensities: inspection must not stop there.
     results = many_files.BatchReader(cache, progress).read_all(candidates, allow_negative=True)
     for path, result in zip(candidates, results, strict=True):
         if (stack_file := _read_stack(path, result)) is not None:
             readable.append(stack_file)
         elif isinstance(result, UserError):
-            refused.append((path, _one_line(result)))
+            refused.append((path, str(result)))
         else:
             readable.append(SurveyedFile(path, _pattern_format(path), result))
     groups = _group_patterns([file for file in readable if file.scans])
-    return Survey(root, tuple(readable), tuple(sorted(refused)), tuple(groups))
+    reasons = sorted((path, " ".join(reason.split())) for path, reason in refused)  # in one line each
+    return Survey(root, tuple(readable), tuple(reasons), tuple(groups))
 
 
 def _list_files(root: Path) -> Iterator[Path]:
@@ -146,23 +132,6 @@ def _list_files(root: Path) -> Iterator[Path]:
             yield path
     if not count:
         raise UserError(f"{root}: the folder is empty; name the folder that holds the patterns")
-
-
-def _read_log(path: Path) -> SurveyedFile | None:
-    """Return the cycler log in a file; None where no reader of logs knows it."""
-    reader = cyclers.reader_of(path)
-    if reader is None:
-        return None
-    try:
-        return SurveyedFile(path, reader.name, log=cyclers.read_cycler(path, reader.name))
-    except UserError:
-        raise
-    except Exception as error:  # a fault in one reader must not end the survey
-        raise UserError(f"{path}: cannot be read ({type(error).__name__}: {error}); export it again") from None
-
-
-def _one_line(error: UserError) -> str:
-    return " ".join(str(error).split())
 
 
 def _pattern_format(path: Path) -> str:

@@ -102,15 +102,12 @@ def open_zip(path: Path) -> zipfile.ZipFile:
 def check_zip(path: Path, min_limit: int, ratio: int) -> list[str]:
     """Check an archive that another library will unpack, and return the names of its members.
 
-    Every declared size is bounded before a byte is unpacked; zipfile never reads more than was declared.
+    Every declared size is bounded before a byte is unpacked; zipfile never reads more than was declared. Damage, a
+    password, names that lead out of it and XML that declares a document type or entities are refused.
 
     Args:
       min_limit: bytes that any archive may unpack to.
       ratio: how many times its size a larger one may unpack to besides.
-
-    Raises:
-      UserError: no archive, a damaged or encrypted one, one that unpacks to too much, has names that lead out of it,
-        or holds XML that declares a document type or entities.
     """
     with _one_line(f"{path}: the archive is damaged or cut; copy or export it again"):
         _check_directory(path, MAX_LOG_DIRECTORY_BYTES, allow_zip64=True)

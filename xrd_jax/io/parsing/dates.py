@@ -78,10 +78,13 @@ def parse_date(text: str) -> Date | None:
     if not match:
         return _parse_serial(text)
     first, separator, middle, last, hour, minute, second, half, zone = match.groups()
-    seconds = _seconds_of_day(int(hour or 0), int(minute or 0), float((second or "0").replace(",", ".")), half)
-    offset = _offset_of(zone)
-    if seconds is None or offset is None:
+    hours, minutes, seconds = int(hour or 0), int(minute or 0), float((second or "0").replace(",", "."))
+    offset, is_clock = _offset_of(zone), hours < 24 if half is None else 1 <= hours <= 12
+    if offset is None or not is_clock or minutes > 59 or seconds >= 60:
         return None
+    if half is not None:
+        hours = hours % 12 + (12 if half in "Pp" else 0)
+    seconds += hours * 3600.0 + minutes * 60.0
     if middle.isalpha():
         if middle.lower() not in _MONTHS:
             return None
@@ -103,14 +106,6 @@ def _parse_serial(text: str) -> Date | None:
     day = _SERIAL_EPOCH + datetime.timedelta(days=int(value))
     # Serials are rounded to some 1e-11 of a day; a microsecond is what they hold.
     return Date(day.year, day.month, day.day, round((value - int(value)) * 86400, 6), True)
-
-
-def _seconds_of_day(hour: int, minute: int, second: float, half: str | None) -> float | None:
-    if half is not None:
-        if not 1 <= hour <= 12:
-            return None
-        hour = hour % 12 + (12 if half in "Pp" else 0)
-    return hour * 3600.0 + minute * 60.0 + second if hour < 24 and minute < 60 and second < 60 else None
 
 
 def _full_year(digits: str) -> int:

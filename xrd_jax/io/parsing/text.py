@@ -50,10 +50,8 @@ def read_whole(path: Path, limit: int = MAX_BYTES) -> bytes:
     """Return all bytes of a file; `UserError` where it cannot be read, or is longer than `limit`."""
     with opening(path):
         if (size := path.stat().st_size) > limit:
-            raise UserError(
-                f"{path}: has {size / 2**20:.0f} MiB where files of this format are read up to {limit >> 20} MiB; "
-                "write one scan per file, or a stack as HDF5"
-            )
+            sizes = f"{size / 2**20:.0f} MiB where files of this format are read up to {limit >> 20} MiB"
+            raise UserError(f"{path}: has {sizes}; write one scan per file, or a stack as HDF5")
         return path.read_bytes()
 
 

@@ -16,19 +16,12 @@ _MAX_DRIFT = 3600.0  # s by which dates may leave the log's own times
 
 @dataclasses.dataclass(frozen=True)
 class Timestamps:
-    """Seconds since 1970 on the file's own clock, and what is known about that clock.
+    """Seconds since 1970 on the file's own clock, and what is known about that clock."""
 
-    Attributes:
-      seconds: [R] in UTC where every row states a zone, else as if the file's clock stood at UTC.
-      is_order_known: False where day and month could be swapped, so that only differences count.
-      offset: seconds east of UTC that the first row states, or None.
-      example: the first date where its order is not known.
-    """
-
-    seconds: Float[np.ndarray, " R"]
-    is_order_known: bool
-    offset: int | None
-    example: str = ""
+    seconds: Float[np.ndarray, " R"]  # in UTC where every row states a zone, else as if the file's clock stood at UTC
+    is_order_known: bool  # False where day and month could be swapped, so that only differences count
+    offset: int | None  # seconds east of UTC that the first row states
+    example: str = ""  # the first date where its order is not known
 
     def to_datetime(self, seconds: float) -> datetime.datetime | None:
         """Return a time on this clock as a date, or None where the order of day and month is unknown."""

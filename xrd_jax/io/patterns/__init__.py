@@ -5,7 +5,8 @@ its one line names the file, the scan and the remedy.
 """
 
 import itertools
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -26,24 +27,31 @@ def read_zip(path: Path, allow_negative: bool) -> Iterable[Pattern]:
     """Read a .brml or .rasx archive, told apart by its members."""
     with open_zip(path) as archive:
         names = archive.namelist()
-    if rigaku.recognises_rasx(names):
+    if any(map(rigaku.PROFILE.fullmatch, names)):
         return rigaku.read_rasx(path, allow_negative)
-    if bruker.recognises(names):
+    if any(bruker.RAW_DATA.fullmatch(name) or name.endswith("DataContainer.xml") for name in names):
         return bruker.read(path, allow_negative)
     unsupported.refuse_zip(path, names)
 
 
+def _has_line(word: bytes, pattern: bytes) -> Callable[[bytes, Path], bool]:
+    line = re.compile(pattern, re.MULTILINE)
+    return lambda head, _: word in head and line.search(head) is not None and is_text(head)
+
+
+_RAS = (b"*RAS_DATA_START", b"*RAS_HEADER_START")
+_UXD = rb"^[ \t]*_(FILEVERSION|DRIVE|STEPSIZE|STEPTIME|2THETACOUNTS|2THETACPS)\b"
 # A text file of unknown make is tried last: any format with a signature of its own goes above it.
 READERS = (
-    Reader("xrdml", lambda head, _: xrdml.recognises(head), xrdml.read),
+    Reader("xrdml", lambda head, _: b"<xrdMeasurement" in head.replace(b"\x00", b""), xrdml.read),  # UTF-16 too
     Reader("brml or rasx", lambda head, _: head.startswith(b"PK\x03\x04"), read_zip),
-    Reader("ras", lambda head, _: rigaku.recognises_ras(head), rigaku.read_ras),
+    Reader("ras", lambda head, _: head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(_RAS), rigaku.read_ras),
     Reader("Bruker raw", lambda head, _: bruker_raw.recognises(head), bruker_raw.read),
-    Reader("NeXus or HDF5", lambda head, _: nexus.recognises(head), nexus.read),
+    Reader("NeXus or HDF5", lambda head, _: head.startswith(hdf5.SIGNATURE), nexus.read),
     Reader("detector frame", frames.recognises, frames.read),
     *unsupported.READERS,
-    Reader("uxd", lambda head, _: uxd.recognises(head) and is_text(head), uxd.read),
-    Reader("GSAS", lambda head, _: listed.recognises_gsas(head) and is_text(head), listed.read_gsas),
+    Reader("uxd", _has_line(b"_", _UXD), uxd.read),
+    Reader("GSAS", _has_line(b"BANK ", rb"^BANK +\d+ +\d+ +\d+ +[A-Z]"), listed.read_gsas),
     Reader("stepped", lambda head, _: listed.recognises_stepped(head) and is_text(head), listed.read_stepped),
     Reader("text", lambda head, _: is_text(head), text.read),
 )

@@ -7,38 +7,23 @@ _SUPERSCRIPTS = str.maketrans(
     {"⁻": "-", "−": "-", "–": "-", "¹": "1", "Å": "a", "å": "a", "\u212b": "a", "µ": "u", "μ": "u"}
 )
 _TWO_THETA = re.compile(r"(2|two)[\s_*-]*(theta|th\b|th(?=[_.\s(\[/])|θ|ϑ|θ)|(?<![a-z])tth(?![a-z])|2θ|2th\.")
-_INVERSE_ANGSTROM = re.compile(
-    r"(1|i)\s*/\s*a(ng(strom)?s?)?\b|(?<![a-z])a(ng(strom)?s?)?\s*\^?\s*\(?-1\)?|inv(erse)?[\s_]*a(ng)?"
-)
-_INVERSE_NM = re.compile(r"1\s*/\s*nm\b|nm\s*\^?\s*\(?-1\)?|inv(erse)?[\s_]*nm")
-_ANGSTROM = re.compile(r"(?<![a-z])a(ng(strom)?s?)?\b(?!\s*\^?\s*\(?-)")
-_ANYTHING = re.compile("")
+_INVERSE_ANGSTROM = r"(1|i)\s*/\s*a(ng(strom)?s?)?\b|(?<![a-z])a(ng(strom)?s?)?\s*\^?\s*\(?-1\)?|inv(erse)?[\s_]*a(ng)?"
+_INVERSE_NM = r"1\s*/\s*nm\b|nm\s*\^?\s*\(?-1\)?|inv(erse)?[\s_]*nm"
+_ANGSTROM = r"(?<![a-z])a(ng(strom)?s?)?\b(?!\s*\^?\s*\(?-)"
+_NM, _MICROMETRE = r"(?<![a-z])nm\b|nanomet", r"(?<![a-z])um\b|micromet|micron"
 # Kind: what names it, and its units with the factor to the one of the series.
-_KINDS: dict[str, tuple[re.Pattern[str], tuple[tuple[re.Pattern[str], float], ...]]] = {
+_KINDS: dict[str, tuple[str, dict[str, float]]] = {
     "q": (
-        re.compile(r"(?<![a-z])q(?![a-z])|scattering[\s_]*vector|momentum[\s_]*transfer"),
-        ((_INVERSE_NM, 0.1), (_INVERSE_ANGSTROM, 1.0)),
+        r"(?<![a-z])q(?![a-z])|scattering[\s_]*vector|momentum[\s_]*transfer",
+        {_INVERSE_NM: 0.1, _INVERSE_ANGSTROM: 1.0},
     ),
-    "d": (
-        re.compile(r"(?<![a-z0-9])d(?![a-z0-9])|d[\s_-]*spacing"),
-        ((re.compile(r"nm\b"), 10.0), (_ANGSTROM, 1.0)),
-    ),
-    "energy": (re.compile(r"energy"), ((re.compile(r"kev"), 1000.0), (re.compile(r"(?<![mkg])ev\b"), 1.0))),
-    "wavenumber": (
-        re.compile(r"wave[\s_-]*numbers?|raman[\s_]*shift"),
-        ((re.compile(r"cm\s*\^?\s*\(?-1|1\s*/\s*cm"), 1.0),),
-    ),
-    "wavelength": (
-        re.compile(r"wave[\s_-]*length|lambda|λ"),
-        (
-            (re.compile(r"(?<![a-z])nm\b|nanomet"), 1.0),
-            (re.compile(r"(?<![a-z])um\b|micromet|micron"), 1000.0),
-            (_ANGSTROM, 0.1),
-        ),
-    ),
-    "ppm": (re.compile(r"(?<![a-z])ppm(?![a-z])"), ((_ANYTHING, 1.0),)),
-    "velocity": (re.compile(r"velocity"), ((re.compile(r"mm\s*/\s*s|mm\s*s\s*\^?-1"), 1.0),)),
-    "channel": (re.compile(r"^\W*channels?\W*$"), ((_ANYTHING, 1.0),)),
+    "d": (r"(?<![a-z0-9])d(?![a-z0-9])|d[\s_-]*spacing", {r"nm\b": 10.0, _ANGSTROM: 1.0}),
+    "energy": ("energy", {"kev": 1000.0, r"(?<![mkg])ev\b": 1.0}),
+    "wavenumber": (r"wave[\s_-]*numbers?|raman[\s_]*shift", {r"cm\s*\^?\s*\(?-1|1\s*/\s*cm": 1.0}),
+    "wavelength": (r"wave[\s_-]*length|lambda|λ", {_NM: 1.0, _MICROMETRE: 1000.0, _ANGSTROM: 0.1}),
+    "ppm": (r"(?<![a-z])ppm(?![a-z])", {"": 1.0}),
+    "velocity": ("velocity", {r"mm\s*/\s*s|mm\s*s\s*\^?-1": 1.0}),
+    "channel": (r"^\W*channels?\W*$", {"": 1.0}),
 }
 
 
@@ -52,9 +37,9 @@ def kind_of(label: str) -> tuple[str | None, float]:
     if _TWO_THETA.search(text):
         return "two_theta", math.degrees(1.0) if re.search(r"(?<![a-z])rad", spaced) else 1.0
     for kind, (name, units) in _KINDS.items():
-        if name.search(spaced):
-            for unit, factor in units:
-                if unit.search(spaced):
+        if re.search(name, spaced):
+            for unit, factor in units.items():
+                if re.search(unit, spaced):
                     return kind, factor
             has_no_unit = not re.search(r"[(\[/]", spaced)
             return (kind, 1.0) if kind == "wavenumber" and has_no_unit else (None, 1.0)

@@ -18,18 +18,13 @@ from xrd_jax.io.parsing.dates import parse_datetime, seconds_between
 from xrd_jax.io.parsing.text import natural_key
 from xrd_jax.io.patterns.pattern import Pattern, make_pattern, parse_positive, strip_texts
 
-_RAW_DATA = re.compile(r"(?:.*/)?RawData(\d{1,6})\.xml")
-
-
-def recognises(names: list[str]) -> bool:
-    """Return whether an archive has the members of this format."""
-    return any(_RAW_DATA.fullmatch(name) or name.endswith("DataContainer.xml") for name in names)
+RAW_DATA = re.compile(r"(?:.*/)?RawData(\d{1,6})\.xml")
 
 
 def read(path: Path, allow_negative: bool) -> Iterator[Pattern]:
     """Read every scan: 2θ in degrees where 2θ moves, start and end with their zone."""
     with open_zip(path) as archive:
-        for name in sorted(filter(_RAW_DATA.fullmatch, archive.namelist()), key=natural_key):
+        for name in sorted(filter(RAW_DATA.fullmatch, archive.namelist()), key=natural_key):
             yield from _read_member(archive, name, path, allow_negative)
 
 
@@ -38,18 +33,20 @@ def _read_member(archive: zipfile.ZipFile, name: str, path: Path, allow_negative
     routes = [route for route in root.iter("DataRoute") if route.find("Datum") is not None]
     routes = [route for route in routes if route.get("RouteFlag") in ("Measured", None)] or routes
     if not routes:
-        raise UserError(
-            f"{source}: holds no points (kept outside the XML, or not measured); export the scan as two-column text"
-        )
+        reason = "kept outside the XML, or not measured"
+        raise UserError(f"{source}: holds no points ({reason}); export the scan as two-column text")
     start, end = (parse_datetime(root.findtext(f"TimeStamp{key}") or "") for key in ("Started", "Finished"))
     wavelength, file_metadata = _read_tube(root)
     exposure = seconds_between(start, end) if len(routes) == 1 else None
     for route in routes:
         axis, intensity, axis_name = _read_points(route, source)
+        scan = next(route.iterfind("ScanInformation"), Element("none"))
+        names = {"axis": axis_name, "scan": scan.get("VisibleName"), "mode": scan.findtext("ScanMode"),
+                 "seconds per step": scan.findtext("TimePerStepEffective")}  # fmt: skip
         yield make_pattern(
             source, axis, intensity, allow_negative, kind="two_theta" if axis_name == "TwoTheta" else None,
             wavelength=wavelength, start_time=start, end_time=end, exposure=exposure,
-            metadata=file_metadata | strip_texts({"axis": axis_name}) | _describe_scan(route),
+            metadata=file_metadata | strip_texts(names),
         )  # fmt: skip
 
 
@@ -65,9 +62,8 @@ def _read_points(route: Element, source: str) -> tuple[np.ndarray, np.ndarray, s
     counters = [view for view, types in views if "RecordedRawDataView" in types]
     counter, length = (_to_int(counters[0].get(key), -1) for key in ("Start", "Length")) if counters else (-1, 1)
     if length != 1:
-        raise UserError(
-            f"{source}: each step holds {length} detector channels; integrate the scan and export two-column text"
-        )
+        fault = f"each step holds {length} detector channels"
+        raise UserError(f"{source}: {fault}; integrate the scan and export two-column text")
     axes = [info.get("AxisId") or info.get("AxisName") or "" for info in route.iterfind(".//ScanAxes/ScanAxisInfo")]
     # Older files without data views keep time and step number in front of the first axis.
     first_axis = route.find(".//RawDataView/Varying[@LogicName='ScanAxes']/..")
@@ -79,13 +75,6 @@ def _read_points(route: Element, source: str) -> tuple[np.ndarray, np.ndarray, s
         raise UserError(f"{source}: no axis moves or no counter is named; this is no pattern: leave it out")
     axis = "TwoTheta" if "TwoTheta" in moving else moving[0]
     return table[:, columns[axis]], table[:, counter], axis
-
-
-def _describe_scan(route: Element) -> dict[str, str]:
-    if (scan := route.find("ScanInformation")) is None:
-        return {}
-    mode, seconds = scan.findtext("ScanMode"), scan.findtext("TimePerStepEffective")
-    return strip_texts({"scan": scan.get("VisibleName"), "mode": mode, "seconds per step": seconds})
 
 
 def _to_int(text: str | None, default: int) -> int:

@@ -60,10 +60,8 @@ def read(path: Path, allow_negative: bool) -> Iterator[Pattern]:
 def _read_range(data: bytes, header: Range, source: str, allow_negative: bool) -> Pattern:
     end = header.data + header.points * header.record
     if end > len(data) or header.record < 4:
-        raise UserError(
-            f"{source}: the header announces {header.points} points of {header.record} bytes up to byte {end}, but the "
-            f"file has {len(data)}; it is cut: copy it again"
-        )
+        size = f"{header.points} points of {header.record} bytes up to byte {end}, but the file has {len(data)}"
+        raise UserError(f"{source}: the header announces {size}; it is cut: copy it again")
     if header.fault:
         raise UserError(f"{source}: {header.fault}; export it as two-column text")
     start, step = header.start, header.step

@@ -23,11 +23,6 @@ _NUMBER = re.compile(r"[\d.eE+-]+")
 _HEADER_LINES = 50
 
 
-def recognises_gsas(head: bytes) -> bool:
-    """Return whether a line opens with BANK, a bank and a count."""
-    return b"BANK " in head and re.search(rb"^BANK +\d+ +\d+ +\d+ +[A-Z]", head, re.M) is not None
-
-
 def recognises_stepped(head: bytes) -> bool:
     """Return whether the first line of numbers is a start, a step and an end, and the next has not three numbers."""
     lines = head.decode("latin-1").split("\n", 40)[:40]
@@ -67,10 +62,9 @@ def read_stepped(path: Path, allow_negative: bool) -> Iterator[Pattern]:
         raise UserError(f"{path}: no line with start, step and end; export two-column text")
     values = parse_numbers(body, str(path))
     if values.size != count:
-        raise UserError(
-            f"{path}: row {len(header)} announces {count} intensities (start, step, end) but there are {values.size}; "
-            "the file is cut or of another format: export two-column text"
-        )
+        fault = f"announces {count} intensities (start, step, end) but there are {values.size}"
+        remedy = "the file is cut or of another format: export two-column text"
+        raise UserError(f"{path}: row {len(header)} {fault}; {remedy}")
     axis = float(words[0]) + float(words[1]) * np.arange(count)
     metadata = {"header": "\n".join(line.strip() for line in header)}
     yield make_pattern(str(path), axis, values, allow_negative, notes=note_open_end(text), metadata=metadata)

@@ -26,11 +26,6 @@ _WAVELENGTHS = (
 _DESCRIPTION = ("title", "definition", "sample/name", "instrument/name", "instrument/source/k_alpha_one")
 
 
-def recognises(head: bytes) -> bool:
-    """Return whether the file begins as HDF5 does."""
-    return head.startswith(hdf5.SIGNATURE)
-
-
 def read(path: Path, allow_negative: bool) -> Iterator[Pattern]:
     """Read every scan of the signal that the file, or the path after `::`, names; `rows` reads longer stacks."""
     with hdf5.open_file(path) as file:
@@ -38,10 +33,8 @@ def read(path: Path, allow_negative: bool) -> Iterator[Pattern]:
         limit = 4 * hdf5.split_inner_path(path)[0].stat().st_size + _MAX_EXTRA_BYTES
         needed = signal.data.size * 8 * (2 if signal.errors is not None else 1)
         if needed > limit:
-            raise UserError(
-                f"{path}: {signal.data.name} {signal.data.shape} would take {needed >> 20} MiB; read such a stack in "
-                "pieces (xrd_jax.io.patterns.nexus.rows)"
-            )
+            fault = f"{signal.data.name} {signal.data.shape} would take {needed >> 20} MiB"
+            raise UserError(f"{path}: {fault}; read such a stack in pieces (xrd_jax.io.patterns.nexus.rows)")
         yield from _read_scans(path, signal, allow_negative)
 
 
@@ -65,7 +58,10 @@ def _read_scans(path: Path, signal: Signal, allow_negative: bool) -> Iterator[Pa
     intensity = np.asarray(signal.data[()], np.float64)
     errors = None if signal.errors is None else np.asarray(signal.errors[()], np.float64)
     start, end = (parse_datetime(hdf5.read_text(signal.entry, key, path)) for key in ("start_time", "end_time"))
-    metadata = _describe(signal, path)
+    metadata = {"signal": signal.data.name}
+    if signal.axis is not None:
+        metadata |= {"axis": signal.axis.name, "axis unit": hdf5.to_text(signal.axis.attrs.get("units"))}
+    metadata = strip_texts(metadata | {key: hdf5.read_text(signal.entry, key, path) for key in _DESCRIPTION})
     facts: dict[str, Any] = {"kind": kind, "wavelength": read_wavelength(signal.entry, path), "notes": notes}
     if intensity.ndim == 1:
         facts |= {"start_time": start, "end_time": end, "exposure": seconds_between(start, end), "metadata": metadata}
@@ -81,13 +77,6 @@ def _read_scans(path: Path, signal: Signal, allow_negative: bool) -> Iterator[Pa
             value = f"{row_axis[i]} {hdf5.to_text(row_axis.attrs.get('units'))}"
             facts["metadata"] = metadata | {row_axis.name.rpartition("/")[2]: value.strip()}
         yield make_pattern(f"{source} row {i + 1}", axis, row, allow_negative, row_errors, **facts)
-
-
-def _describe(signal: Signal, path: Path) -> dict[str, str]:
-    metadata = {"signal": signal.data.name}
-    if (axis := signal.axis) is not None:
-        metadata |= {"axis": axis.name, "axis unit": hdf5.to_text(axis.attrs.get("units"))}
-    return strip_texts(metadata | {key: hdf5.read_text(signal.entry, key, path) for key in _DESCRIPTION})
 
 
 def read_wavelength(entry: h5py.Group, path: Path) -> float | None:

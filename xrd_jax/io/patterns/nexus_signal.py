@@ -48,9 +48,8 @@ def _default_signal(file: h5py.File, path: Path) -> Signal:
         raise UserError(f"{path}: holds {len(distinct)} data groups ({names}); name one as {path.name}::/path")
     for group in hdf5.walk_groups(file, path):
         if _is_class(group, "NXdata") and not len(group):
-            raise UserError(
-                f"{path}: its NXdata {group.name} is empty, so the file holds no pattern; save the result again"
-            )
+            fault = f"its NXdata {group.name} is empty, so the file holds no pattern"
+            raise UserError(f"{path}: {fault}; save the result again")
     raise UserError(f"{path}: no NXdata with a signal; name intensities and positions as {path.name}::/a/counts,/a/q")
 
 

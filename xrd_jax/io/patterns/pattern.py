@@ -18,31 +18,19 @@ KALPHA_MEAN = {"Cr": 2.2910, "Fe": 1.9374, "Co": 1.7903, "Cu": 1.5418, "Mo": 0.7
 
 @dataclasses.dataclass(frozen=True)
 class Pattern:
-    """What one file says about one pattern; what it does not say is None, never a guess.
+    """What one file says about one pattern; what it does not say is None, never a guess."""
 
-    Attributes:
-      axis: [N] strictly increasing positions, in the unit of `series.AXIS_UNITS` where `kind` is known, else in
-        whatever unit the file uses.
-      intensity: [N] finite intensities.
-      errors: [N] standard uncertainties of `intensity`, or None where the file has none.
-      kind: one of `series.AXIS_UNITS`, or None where the file does not say what its positions are.
-      wavelength: Å, as the file states it for this scan (Kα1 or the weighted mean), or None.
-      start_time, end_time: of the exposure, with a zone only if the file states one, or None.
-      exposure: counting time of the pattern in s (of the whole scan, not of a step), or None.
-      metadata: what the header says, key -> text; 'header' holds it whole where it is text.
-      notes: plain sentences about what the reader had to do, such as reversing a falling axis.
-    """
-
-    axis: Float[np.ndarray, " N"]
-    intensity: Float[np.ndarray, " N"]
-    errors: Float[np.ndarray, " N"] | None = None
-    kind: str | None = None
-    wavelength: float | None = None
-    start_time: datetime.datetime | None = None
+    axis: Float[np.ndarray, " N"]  # strictly increasing; in the unit of `series.AXIS_UNITS` where `kind` is known
+    intensity: Float[np.ndarray, " N"]  # finite
+    errors: Float[np.ndarray, " N"] | None = None  # standard uncertainties of `intensity`
+    kind: str | None = None  # what the positions are, one of `series.AXIS_UNITS`
+    wavelength: float | None = None  # Å, as the file states it for this scan (Kα1 or the weighted mean)
+    start_time: datetime.datetime | None = None  # of the exposure, with a zone only if the file states one
     end_time: datetime.datetime | None = None
-    exposure: float | None = None
+    exposure: float | None = None  # counting time in s, of the whole scan and not of a step
+    # What the header says, key -> text; 'header' holds it whole where it is text.
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # plain sentences about what the reader had to do, such as reversing a falling axis
 
 
 def parse_numbers(text: str, source: str) -> Float[np.ndarray, " N"]:

@@ -20,20 +20,9 @@ from xrd_jax.io.parsing.text import MAX_BYTES, natural_key, read_whole
 from xrd_jax.io.patterns.pattern import Pattern, line_wavelength, make_pattern, parse_numbers, strip_texts
 
 _TWO_THETA = ("TwoTheta", "TwoThetaTheta", "TwoThetaOmega")
-_PROFILE = re.compile(r"Data(\d{1,6})/Profile(\d{1,6})\.txt")
+PROFILE = re.compile(r"Data(\d{1,6})/Profile(\d{1,6})\.txt")
 _PAIR = re.compile(r'^\*(\S+)\s+"([^"\n]*)"', re.MULTILINE)
 _METADATA = re.compile(r"FILE_|HW_XG|HW_COUNTER|MEAS_SCAN|MEAS_COND_XG|MEAS_COND_COUNTER|MEAS_DATA|DISP_UNIT")
-
-
-def recognises_ras(head: bytes) -> bool:
-    """Return whether a marker opens the file or its first header."""
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    return start.startswith((b"*RAS_DATA_START", b"*RAS_HEADER_START"))
-
-
-def recognises_rasx(names: list[str]) -> bool:
-    """Return whether an archive has the members of .rasx."""
-    return any(_PROFILE.fullmatch(name) for name in names)
 
 
 def read_ras(path: Path, allow_negative: bool) -> Iterator[Pattern]:
@@ -94,7 +83,7 @@ def _check_count(announced: str | None, count: int, source: str) -> None:
 def read_rasx(path: Path, allow_negative: bool) -> Iterator[Pattern]:
     """Read every profile of a .rasx archive, with start and end in UTC."""
     with open_zip(path) as archive:
-        for name in sorted(filter(_PROFILE.fullmatch, archive.namelist()), key=natural_key):
+        for name in sorted(filter(PROFILE.fullmatch, archive.namelist()), key=natural_key):
             yield _rasx_scan(archive, name, path, allow_negative)
 
 

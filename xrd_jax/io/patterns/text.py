@@ -78,18 +78,12 @@ def _split_blocks(table: Table, path: Path) -> tuple[list[slice], tuple[str, ...
     repeats = np.flatnonzero(values[1:, 0] == values[0, 0]) + 1
     length = int(repeats[0]) if repeats.size and repeats[0] > 1 else 0
     count = len(values) // length if length else 0
-    if count and length * count == len(values) and _all_equal(values.reshape(count, length, -1)):
+    if count and np.array_equal(values, np.tile(values[:length], (count, 1)), equal_nan=True):
         return [slice(0, length)], (f"the pattern is written {count} times over; the first was taken",)
     restarts = np.flatnonzero(steps * np.sign(steps[0]) <= 0) + 1
     if len(table.breaks) and np.isin(restarts, np.asarray(table.breaks)).all():
         return [slice(a, b) for a, b in itertools.pairwise([0, *restarts.tolist(), len(values)])], ()
     if length:
-        raise UserError(
-            f"{path}: row {table.lines[length]} starts a second block that differs from the first; part scans by a "
-            "blank line or a comment, or keep one scan per file"
-        )
+        fault = f"row {table.lines[length]} starts a second block that differs from the first"
+        raise UserError(f"{path}: {fault}; part scans by a blank line or a comment, or keep one scan per file")
     return all_rows, ()
-
-
-def _all_equal(blocks: np.ndarray) -> bool:
-    return all(np.array_equal(blocks[0], block, equal_nan=True) for block in blocks[1:])

@@ -64,10 +64,8 @@ def find_start(text: str, path: Path) -> Start:
         elif _is_row(row):
             return Start(header, offset, number, row)
         elif _NUMBER.fullmatch(re.split(r"[\s,;]", row)[0]):
-            raise UserError(
-                f"{path}: row {number} ({row[:40]!r}) is neither numbers nor words; start it with # if it is a header, "
-                "or export the file again"
-            )
+            fault = f"row {number} ({row[:40]!r}) is neither numbers nor words"
+            raise UserError(f"{path}: {fault}; start it with # if it is a header, or export the file again")
         if len(header) < _MAX_HEADER_LINES:
             header.append(row)
     if not text.strip():
@@ -107,10 +105,9 @@ def find_separator(start: Start, path: Path) -> str | None:
     if re.search(r"\s", row) and not re.search(r",\s|\s,", row):
         return None
     if row.rstrip(",").count(",") > 2 and "." not in row:
-        raise UserError(
-            f"{path}: row {start.line} ('{row[:40]}') has over three columns, or uses commas both to part columns "
-            "and as decimal marks; part two or three columns by tabs or semicolons"
-        )
+        fault = "has over three columns, or uses commas both to part columns and as decimal marks"
+        remedy = "part two or three columns by tabs or semicolons"
+        raise UserError(f"{path}: row {start.line} ('{row[:40]}') {fault}; {remedy}")
     return ","
 
 
@@ -163,15 +160,11 @@ def _parse_rows(body: str, start: Start, separator: str | None, suffix: str, pat
         fields = row.removesuffix(suffix).split(separator)
         for field in fields:
             if "," in field or not _NUMBER.fullmatch(field.strip()):
-                raise UserError(
-                    f"{path}: row {number}: {field.strip()[:40]!r} is not a number; mend the row or export the "
-                    "file again"
-                )
+                fault = f"{field.strip()[:40]!r} is not a number"
+                raise UserError(f"{path}: row {number}: {fault}; mend the row or export the file again")
         if width and len(fields) != width:
-            raise UserError(
-                f"{path}: row {number} has {len(fields)} column{'s' * (len(fields) > 1)} where the first has {width}; "
-                "the file is cut or damaged: copy or export it again"
-            )
+            count = f"{len(fields)} column{'s' * (len(fields) > 1)} where the first has {width}"
+            raise UserError(f"{path}: row {number} has {count}; the file is cut or damaged: copy or export it again")
         width = len(fields)
         values.extend(map(float, fields))
         lines.append(number)

@@ -25,12 +25,6 @@ _OTHER_MARKER = re.compile(r"^[ \t]*_(2THETA\w+|D-I|2THETA-I|COUNT\w+)[ \t]*$", 
 _TWO_THETA_DRIVES = ("COUPLED", "2THETA", "LOCKED COUPLED", "TWOTHETA")
 
 
-def recognises(head: bytes) -> bool:
-    """Return whether a line opens with a key that only this format has."""
-    keys = rb"^[ \t]*_(FILEVERSION|DRIVE|STEPSIZE|STEPTIME|2THETACOUNTS|2THETACPS)\b"
-    return b"_" in head and re.search(keys, head, re.M) is not None
-
-
 def read(path: Path, allow_negative: bool) -> Iterator[Pattern]:
     """Read every range: 2θ in degrees where the drive is 2θ or coupled, the mean of Kα1 and Kα2 in the stated ratio."""
     text = decode_text(read_whole(path, MAX_BYTES // 2))
@@ -63,8 +57,11 @@ def _read_range(body: str, keys: dict[str, str], marker: re.Match[str], source: 
             raise UserError(f"{source}: its rows do not hold two numbers each; the file is cut: copy it again")
         axis, intensity = values[::2], values[1::2]
     else:
-        start, step = (_parse_float(keys.get(key)) for key in ("START", "STEPSIZE"))
-        if start is None or not step:
+        try:
+            start, step = float(keys["START"]), float(keys["STEPSIZE"])
+        except (KeyError, ValueError):
+            start = step = 0.0
+        if not step:
             raise UserError(f"{source}: has no _START or _STEPSIZE, so its positions are not known; export it again")
         axis, intensity = start + step * np.arange(values.size), values
     drive = keys.get("DRIVE", "").upper()
@@ -77,10 +74,3 @@ def _read_range(body: str, keys: dict[str, str], marker: re.Match[str], source: 
         wavelength=wavelength * scale if wavelength is not None and scale else None,
         start_time=parse_datetime(keys.get("DATEMEASURED", "")),
     )  # fmt: skip
-
-
-def _parse_float(text: str | None) -> float | None:
-    try:
-        return float(text) if text else None
-    except ValueError:
-        return None

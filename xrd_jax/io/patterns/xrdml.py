@@ -20,16 +20,11 @@ _ATTENUATION = ("beamAttenuationFactors", "commonBeamAttenuationFactor")
 _DIVERGENCE = ("divergenceCorrections", "commonDivergenceCorrection")
 
 
-def recognises(head: bytes) -> bool:
-    """Return whether the root element is that of this format, in UTF-8 or UTF-16."""
-    return b"<xrdMeasurement" in head.replace(b"\x00", b"")
-
-
 def read(path: Path, allow_negative: bool) -> Iterator[Pattern]:
     """Read every scan: 2θ in degrees where 2θ moves, the wavelength that the measurement is said to have used."""
     root, number = read_xml(path), 0
     for measurement in root.iter("xrdMeasurement"):
-        metadata = _wavelengths(measurement) | _describe(root, measurement)
+        metadata = _describe(root, measurement)
         lines = (metadata.get(key) for key in ("kAlpha1", "kAlpha2", "ratioKAlpha2KAlpha1", "kBeta"))
         wavelength = line_wavelength(metadata.get("intended wavelength", ""), *lines)
         for scan in measurement.iter("scan"):
@@ -106,19 +101,13 @@ def _read_positions(element: Element, size: int, source: str) -> np.ndarray | No
     return np.linspace(first[0], last[0], size)
 
 
-def _wavelengths(measurement: Element) -> dict[str, str]:
-    used = measurement.find("usedWavelength")
-    if used is None:
-        return {}
-    values = strip_texts({child.tag: child.text for child in used})
-    in_angstrom = all(child.get("unit") == "Angstrom" for child in used if child.tag.startswith("k"))
-    return values | ({"intended wavelength": used.get("intended", "")} if in_angstrom else {})
-
-
 def _describe(root: Element, measurement: Element) -> dict[str, str]:
-    """Sample, tube and comments: what a person would look for in the header."""
+    """Wavelengths, sample, tube and comments: what a person would look for in the header."""
     comments = (entry.text.strip() for entry in root.iter("entry") if entry.text)
-    return strip_texts({
+    used = next(measurement.iterfind("usedWavelength"), Element("none"))
+    in_angstrom = all(child.get("unit") == "Angstrom" for child in used if child.tag.startswith("k"))
+    wavelengths = {child.tag: child.text for child in used}
+    return strip_texts(wavelengths | {"intended wavelength": used.get("intended") if in_angstrom else ""} | {
         "Anode": measurement.findtext(".//anodeMaterial"), "tension kV": measurement.findtext(".//tension"),
         "current mA": measurement.findtext(".//current"), "sample": root.findtext("sample/name"),
         "sample id": root.findtext("sample/id"), "comment": "; ".join(filter(None, comments)),

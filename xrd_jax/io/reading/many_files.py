@@ -29,24 +29,18 @@ _PACKAGE_ROOT = Path(__file__).resolve().parents[3]
 
 @dataclasses.dataclass(frozen=True)
 class BatchReader:
-    """Reads lists of files.
+    """Reads lists of files."""
 
-    Attributes:
-      cache: keep what the files held, and take it from there the next time.
-      progress: draw a bar on standard error.
-      workers: processes; 0 for one per core.
-    """
-
-    cache: bool = False
-    progress: bool = False
-    workers: int = 0
+    cache: bool = False  # keep what the files held, and take it from there the next time
+    progress: bool = False  # draw a bar on standard error
+    workers: int = 0  # processes; 0 for one per core
 
     def read_all(self, files: Sequence[Path], allow_negative: bool = False) -> list[ReadResult]:
         """Return the scans of each file, or the error that it gives."""
         if len(files) < MIN_PARALLEL_FILES:
             return [read_file(file, allow_negative) for file in files]
         cache = pattern_cache.open_cache(files, allow_negative) if self.cache else None
-        results: list[ReadResult | None] = cache.get_all() if cache else [None] * len(files)
+        results: list[ReadResult | None] = [*cache.get_all()] if cache else [None] * len(files)
         missing = [i for i, result in enumerate(results) if result is None]
         with tqdm(total=len(files), initial=len(files) - len(missing), unit=" files", desc="reading",
                   disable=not self.progress or not missing, mininterval=0.2) as bar:  # fmt: skip
