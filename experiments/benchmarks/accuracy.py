@@ -2,8 +2,9 @@
 
     python -m experiments.benchmarks.accuracy --seeds=0,1,2
     python -m experiments.benchmarks.accuracy --seeds=0,1,2,3,4,5,6,7 --cells=1-random-spline,3-random-spline
+    python -m experiments.benchmarks.accuracy --recipe=best --simulations=0,1,2 --runs=runs/accuracy-best
 
-Every cell and seed is one `launch.py` in a process of its own, so that the wall time holds everything: imports,
+Every row, simulated cell (`--simulations` are seeds of its drifts and photons) and seed is one `launch.py` in a process of its own, so that the wall time holds everything: imports,
 simulation, compilation, training, analysis and figures. Finished runs are read again, not repeated. Prints two
 tables (accuracy and time; VAW by window) and writes them with all values as JSON.
 """
@@ -28,17 +29,20 @@ CELLS = ("1-random-spline", "2-random-spline", "3-random-spline", "3-random-bin"
 
 _CELLS = flags.DEFINE_list("cells", list(CELLS), "case-split-resize, comma separated.")
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds, comma separated.")
+_SIMULATIONS = flags.DEFINE_list("simulations", ["0"], "Seeds of the simulated cell, comma separated.")
+_RECIPE = flags.DEFINE_string("recipe", "paper", "paper or best.")
 _RUNS = flags.DEFINE_string("runs", "runs/accuracy", "Where the run directories go.")
 _JSON = flags.DEFINE_string("json", "", "Where to write the results; runs/accuracy/accuracy.json by default.")
 
 
-def measure(cell: str, seed: str) -> dict[str, Any]:
+def measure(cell: str, simulation: str, seed: str) -> dict[str, Any]:
     """Return metrics.json of one run, with 'total_s': its wall time from command to prompt."""
     case, split, resize = cell.split("-")
-    workdir = Path(_RUNS.value) / cell / f"seed{seed}"
+    workdir = Path(_RUNS.value) / cell / (f"seed{seed}" if simulation == "0" else f"cell{simulation}-seed{seed}")
     time_file = workdir / "total_s"
     if not time_file.exists():
         command = [f"--case={case}", f"--split={split}", f"--resize={resize}", f"--seed={seed}", f"--workdir={workdir}"]
+        command += [f"--recipe={_RECIPE.value}", f"--set=cell.seed={simulation}"]
         started = time.perf_counter()
         subprocess.run([sys.executable, str(ROOT / "launch.py"), *command], check=True)
         time_file.write_text(f"{time.perf_counter() - started:.1f}")
@@ -77,7 +81,7 @@ def _text(value: dict[str, float], seeds: int) -> str:
 
 def accuracy_table(results: list[dict[str, Any]]) -> str:
     """Return medians of errors and wall time, with 3 nearest neighbours beside them, as Markdown."""
-    rows = [["case", "split, resize", "seeds", "voltage MAE (mV)", "mode (%)", "rate (%)", "wall time (s)",
+    rows = [["case", "split, resize", "runs", "voltage MAE (mV)", "mode (%)", "rate (%)", "wall time (s)",
              "3-NN: mV / mode / rate"]]  # fmt: skip
     for result in results:
         case, split, resize = result["cell"].split("-")
@@ -104,11 +108,12 @@ def vaw_table(results: list[dict[str, Any]]) -> str:
 def main(argv: Sequence[str]) -> None:
     del argv
     # Seed by seed, so that an interrupted benchmark has something of every cell.
-    runs = {(cell, seed): measure(cell, seed) for seed in _SEEDS.value for cell in _CELLS.value}
-    results = [summary(cell, [runs[cell, seed] for seed in _SEEDS.value]) for cell in _CELLS.value]
+    draws = [(simulation, seed) for simulation in _SIMULATIONS.value for seed in _SEEDS.value]
+    runs = {(cell, *draw): measure(cell, *draw) for draw in draws for cell in _CELLS.value}
+    results = [summary(cell, [runs[cell, *draw] for draw in draws]) for cell in _CELLS.value]
     json_file = Path(_JSON.value or Path(_RUNS.value) / "accuracy.json")
     json_file.write_text(json.dumps(results, indent=1) + "\n")
-    print("\nMedians over seeds:\n")
+    print("\nMedians over simulated cells and seeds:\n")
     print(accuracy_table(results))
     print("\nMean height of VAW (0–1) in named windows, mean ± standard deviation over seeds:\n")
     print(vaw_table(results))
