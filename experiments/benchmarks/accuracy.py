@@ -4,9 +4,10 @@
     python -m experiments.benchmarks.accuracy --seeds=0,1,2,3,4,5,6,7 --cells=1-random-spline,3-random-spline
     python -m experiments.benchmarks.accuracy --recipe=best --simulations=0,1,2 --runs=runs/accuracy-best
 
-Every row, simulated cell (`--simulations` are seeds of its drifts and photons) and seed is one `launch.py` in a process of its own, so that the wall time holds everything: imports,
-simulation, compilation, training, analysis and figures. Finished runs are read again, not repeated. Prints two
-tables (accuracy and time; VAW by window) and writes them with all values as JSON.
+Every row, simulated cell (`--simulations` are seeds of its drifts and photons) and seed is one `launch.py` in a process
+of its own, so that the wall time holds everything: imports, simulation, compilation, training, analysis and figures.
+Finished runs are read again, not repeated. Prints two tables (accuracy and time; VAW by window) and writes them with
+all values as JSON.
 """
 
 from __future__ import annotations
