@@ -187,7 +187,8 @@ def train(cases: Cases, console: Console) -> None:
         return
     wall = report.metrics["wall_s"]
     console.echo("")
-    console.echo(markdown(report.rows))
+    for text in (markdown(report.rows), *report.remarks):
+        console.echo(text)
     console.echo(f"{sum(wall.values()):.0f} s: " + ", ".join(f"{part} {seconds:.0f}" for part, seconds in wall.items()))
     console.echo(f"figures, predictions and metrics: {run.path}; curves: tensorboard --logdir {run.path}/tensorboard")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from xrd_jax.analysis import novelty
 from xrd_jax.analysis.blocks import evenly_spaced
@@ -83,6 +83,7 @@ class Predictions:
       outputs: target -> [S, T] or [S, T, K].
       distributions: target learnt as a distribution -> [T, K], mean over seeds.
       distance: [T] to the nearest training pattern; above 1 a pattern is unusual. NaN where the run has no reference.
+      residual: [T] of what training patterns share; above 1 a pattern is unusual. NaN where it is not known.
       map_indices: [M] patterns whose maps `maps` [M, L] are kept: registered VAW, mean over seeds.
       curves: [S, L] registered VAW of every seed, mean over all patterns.
       shown_indices: [D] patterns whose intensities `shown` [D, N] are kept for the figure, on the run's axis.
@@ -92,11 +93,17 @@ class Predictions:
     outputs: dict[str, np.ndarray]
     distributions: dict[str, np.ndarray]
     distance: np.ndarray
+    residual: np.ndarray
     map_indices: np.ndarray
     maps: np.ndarray
     curves: np.ndarray
     shown_indices: np.ndarray
     shown: np.ndarray
+
+    @property
+    def is_unusual(self) -> Bool[np.ndarray, " T"]:
+        """Which patterns are unlike all training patterns."""
+        return novelty.is_unusual(self.distance, self.residual)
 
 
 def collect(run: Run, reference: novelty.Reference | None, batch: new_data.Batch, fit: AxisFit) -> Predictions:
@@ -104,7 +111,7 @@ def collect(run: Run, reference: novelty.Reference | None, batch: new_data.Batch
     total = len(batch)
     map_indices, shown_indices = evenly_spaced(total, MAX_MAPS), evenly_spaced(total, MAX_SHOWN)
     outputs, distributions = run.empty_outputs(total), run.empty_distributions(total)
-    distance = np.full(total, np.nan)
+    distance, residual = np.full(total, np.nan), np.full(total, np.nan)
     curves = np.zeros((run.config.seeds, run.axis.size))
     maps = np.empty((map_indices.size, run.axis.size), np.float32)
     shown = np.empty((shown_indices.size, fit.trained.size), np.float32)
@@ -118,13 +125,15 @@ def collect(run: Run, reference: novelty.Reference | None, batch: new_data.Batch
             distributions[name][begin:end] = values
         if reference is not None:
             distance[begin:end] = reference.distances(run, patterns)
+            residual[begin:end] = reference.residuals(patterns)
         registered = predicted.vaw.registered()
         curves += registered.sum(axis=1)
         first, last = np.searchsorted(map_indices, (begin, end))
         maps[first:last] = registered[:, map_indices[first:last] - begin].mean(axis=0)
         first, last = np.searchsorted(shown_indices, (begin, end))
         shown[first:last] = patterns[shown_indices[first:last] - begin]
-    return Predictions(batch, outputs, distributions, distance, map_indices, maps, curves / total, shown_indices, shown)
+    novelties, kept = (distance, residual), (map_indices, maps, curves / total, shown_indices, shown)
+    return Predictions(batch, outputs, distributions, *novelties, *kept)
 
 
 def as_series(run: Run, patterns: np.ndarray) -> PatternSeries:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from xrd_jax import files
-from xrd_jax.analysis import novelty, resample
+from xrd_jax.analysis import intervals, novelty, resample
 from xrd_jax.analysis.collect import Predictions, collect
 from xrd_jax.analysis.metrics import ensemble_values, scores
 from xrd_jax.analysis.run import Run, open_run
 from xrd_jax.commands import tables
 from xrd_jax.errors import UserError
+from xrd_jax.figures import calibration as calibration_figures
 from xrd_jax.figures import style
 from xrd_jax.figures.predictions import predictions as draw_predictions
 from xrd_jax.io import new_data
@@ -43,13 +44,15 @@ def predict(
     name = Path(data).resolve().name if Path(data).is_dir() else Path(data).name.split("::")[0].rsplit(".", 1)[0]
     folder = Path(out) if out else run.path / f"predict-{name}"
     files.claim_directory(folder, "predictions.csv", overwrite, "--out")
-    reference = novelty.load(run, console)
+    reference, calibration = novelty.load(run, console), intervals.load(run.path)
     messages: list[str] = []
 
     def report(line: str) -> None:
         messages.append(line)
         console.echo(line)
 
+    if calibration is not None and (refusal := calibration.refusal(intervals.LEVEL)):
+        report(f"no interval can be promised at {100 * intervals.LEVEL:g} %: {refusal}")
     new = new_data.read(data, data_root, cache, console.progress)
     for line in new.messages:
         report(line)
@@ -60,7 +63,7 @@ def predict(
     refused = [{"file": str(file), "why": reason} for file, reason in new.refused]
     files.write_json(folder / "summary.json", _summary(run, str(data), messages, batches) | {"refused": refused})
     # Last, so that a directory with predictions in it is complete.
-    files.write_csv(folder / "predictions.csv", _rows(run, batches))
+    files.write_csv(folder / "predictions.csv", _rows(run, calibration, batches))
     console.echo(f"predictions, maps and figures: {folder}")
     return batches
 
@@ -94,10 +97,12 @@ def _findings(run: Run, reference: novelty.Reference | None, predicted: Predicti
     for spec in run.specs:
         yield f"{batch.title}: {spec.name} {_prediction_text(spec, predicted)}."
     if reference is not None:
-        count = int(np.count_nonzero(predicted.distance > 1))
+        count = int(np.count_nonzero(predicted.is_unusual))
         line = f"{count} of {len(batch)} patterns are unlike all training patterns"
-        usual = f"(distance above 1, as for {100 * novelty.FALSE_ALARM_RATE:g} % of the held-out patterns)"
-        is_doubtful = count > max(2, 5 * novelty.FALSE_ALARM_RATE * len(batch))
+        measures = ["distance"] if reference.model is None else ["distance", "residual"]
+        rate = len(measures) * novelty.FALSE_ALARM_RATE  # at most, when no pattern exceeds both
+        usual = f"({' or '.join(measures)} above 1, as for {100 * rate:g} % of the held-out patterns at most)"
+        is_doubtful = count > max(2, 5 * rate * len(batch))
         median = f"; median distance {np.median(predicted.distance):.2g}. Doubt their predictions."
         yield f"{batch.title}: {'WARNING: ' if is_doubtful else ''}{line} {usual}{median if is_doubtful else '.'}"
 
@@ -140,6 +145,12 @@ def _write_maps(run: Run, reference: novelty.Reference | None, folder: Path, bat
         if number <= MAX_FIGURES:
             figure = draw_predictions(run, reference, predicted)
             style.save(figure, folder / "figures", f"predictions{end}")
+            if reference is not None and reference.model is not None:
+                kinds = {
+                    "held out": (reference.distances(run, reference.examples), reference.residuals(reference.examples)),
+                    "new": (predicted.distance, predicted.residual),
+                }
+                style.save(calibration_figures.novelty(kinds), folder / "figures", f"novelty{end}")
     files.write_npz(folder / "vaw.npz", **arrays)
 
 
@@ -149,26 +160,33 @@ def _summary(run: Run, data: str, messages: list[str], batches: Sequence[Predict
         "seeds": run.config.seed_list(), "said": messages,
         "batches": [
             {"title": predicted.batch.title, "patterns": len(predicted.batch), "axis": predicted.batch.kind,
-             "wavelength": predicted.batch.wavelength, "unusual": int(np.count_nonzero(predicted.distance > 1)),
-             "median_distance": float(np.median(predicted.distance))} for predicted in batches],
+             "wavelength": predicted.batch.wavelength, "unusual": int(np.count_nonzero(predicted.is_unusual)),
+             "median_distance": float(np.median(predicted.distance)),
+             "median_residual": float(np.median(predicted.residual))} for predicted in batches],
     }  # fmt: skip
 
 
-def _rows(run: Run, batches: Sequence[Predictions]) -> Iterator[Sequence[object]]:
+def _rows(
+    run: Run, calibration: intervals.Calibration | None, batches: Sequence[Predictions]
+) -> Iterator[Sequence[object]]:
     """Yield the header and a row per pattern; a measured target has a column where any batch has it."""
     measured = {s.name for s in run.specs if any(_measured(s, predicted.batch) is not None for predicted in batches)}
     headings = ["pattern", "start_time", "time_s"]
     for spec in run.specs:
         headings += [*([spec.name] if spec.name in measured else []), *tables.prediction_headings(spec)]
-    yield [*headings, "distance", "unusual"]
+        headings += tables.interval_headings(spec, calibration)
+    yield [*headings, "distance", "residual", "unusual"]
     for predicted in batches:
         for begin in range(0, len(predicted.batch), tables.ROWS_AT_ONCE):
             block = slice(begin, begin + tables.ROWS_AT_ONCE)
-            yield from zip(*_columns(run, predicted, block, measured), strict=True)
+            yield from zip(*_columns(run, calibration, predicted, block, measured), strict=True)
 
 
-def _columns(run: Run, predicted: Predictions, block: slice, measured: set[str]) -> list[Sequence[object]]:
-    batch, distance = predicted.batch, predicted.distance[block]
+def _columns(
+    run: Run, calibration: intervals.Calibration | None, predicted: Predictions, block: slice, measured: set[str]
+) -> list[Sequence[object]]:
+    batch, distance, unusual = predicted.batch, predicted.distance[block], predicted.is_unusual[block]
+    outputs = {name: values[:, block] for name, values in predicted.outputs.items()}
     names = batch.names[block]
     time = [""] * len(names) if batch.time is None else [f"{t:.3f}" for t in batch.time[block]]
     columns: list[Sequence[object]] = [names, batch.dates[block], time]
@@ -177,6 +195,8 @@ def _columns(run: Run, predicted: Predictions, block: slice, measured: set[str])
             values = _measured(spec, batch)
             columns.append([""] * len(names) if values is None else tables.measured_column(spec, values[block]))
         distribution = predicted.distributions[spec.name][block] if spec.is_distribution else None
-        columns += tables.prediction_columns(spec, predicted.outputs[spec.name][:, block], distribution)
-    is_unusual = ["" if np.isnan(value) else str(int(value > 1)) for value in distance]
-    return [*columns, [f"{value:.3g}" for value in distance], is_unusual]
+        columns += tables.prediction_columns(spec, outputs[spec.name], distribution)
+        columns += tables.interval_columns(spec, calibration, outputs, distribution, unusual)
+    novelties = [[f"{value:.3g}" for value in values] for values in (distance, predicted.residual[block])]
+    flags = ["" if np.isnan(value) else str(int(flag)) for value, flag in zip(distance, unusual, strict=True)]
+    return [*columns, *novelties, flags]

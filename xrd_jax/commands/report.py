@@ -15,9 +15,9 @@ import numpy as np
 from xrd_jax.analysis.collect import MAX_MAPS, Summary, summarise
 from xrd_jax.analysis.metrics import baselines, scores, shares_over_seeds, window_summary
 from xrd_jax.analysis.run import Run
-from xrd_jax.commands import tables
+from xrd_jax.commands import report_intervals, tables
 from xrd_jax.config.schema import Config
-from xrd_jax.estimators.baselines import evaluate
+from xrd_jax.estimators.baselines import advice, evaluate, extrapolation_lines
 from xrd_jax.figures import run as run_figures
 from xrd_jax.figures import style
 from xrd_jax.files import write_bytes, write_csv, write_json, write_npz
@@ -34,11 +34,13 @@ class Report:
       metrics: the content of metrics.json.
       rows: the cells of table.md, header first, this run second.
       figures: the figure files.
+      remarks: sentences for the user.
     """
 
     metrics: dict[str, Any]
     rows: list[list[str]]
     figures: list[Path]
+    remarks: list[str]
 
 
 def report(run: Run, full: PatternSeries, prepared: Prepared, wall: dict[str, float], rate: float) -> Report:
@@ -53,19 +55,30 @@ def report(run: Run, full: PatternSeries, prepared: Prepared, wall: dict[str, fl
     started = time.perf_counter()
     summary = summarise(run, prepared.series)
     metrics = _metrics(run, prepared, summary)
-    write_csv(run.path / "predictions.csv", _prediction_rows(run, prepared, summary))
+    calibrated = report_intervals.calibrate(run, prepared, summary)
+    if calibrated is not None:
+        metrics["intervals"] = calibrated.evaluation
+    write_csv(run.path / "predictions.csv", _prediction_rows(run, prepared, summary, calibrated))
     _write_vaw(run, prepared.series, summary)
     figures = [
         file
-        for name, figure in _figures(run, full, prepared, summary)
+        for name, figure in _figures(run, full, prepared, summary, calibrated)
         for file in style.save(figure, run.path / "figures", name)
     ]
     rows = tables.table_rows(run.config, run.specs, metrics, tables.runs_on_other_splits(run.path))
-    write_bytes(run.path / "table.md", tables.markdown(rows).encode())
+    table = tables.markdown(rows)
+    if calibrated is not None:
+        table += "\n" + tables.markdown(report_intervals.table_rows(run.specs, calibrated.evaluation))
+    remarks = [
+        *tables.verdicts(run.specs, metrics),
+        *advice(metrics["baselines"], run.specs, prepared.train.size),
+        *extrapolation_lines(metrics["baselines"], prepared.test.size),
+    ]
+    write_bytes(run.path / "table.md", (table + "".join(f"\n{line}\n" for line in remarks)).encode())
     timing = {"wall_s": wall | {"analysis": time.perf_counter() - started}, "train_patterns_per_s": rate}
     metrics |= (_earlier_timing(run.path) or timing) if math.isnan(rate) else timing
     write_json(run.path / "metrics.json", metrics)
-    return Report(metrics, rows, figures)
+    return Report(metrics, rows, figures, remarks)
 
 
 def _metrics(run: Run, prepared: Prepared, summary: Summary) -> dict[str, Any]:
@@ -105,13 +118,20 @@ def _earlier_timing(path: Path) -> dict[str, Any]:
     return {key: earlier[key] for key in ("wall_s", "train_patterns_per_s") if key in earlier}
 
 
-def _prediction_rows(run: Run, prepared: Prepared, summary: Summary) -> Iterator[tuple[Any, ...]]:
-    """Yield the header and a row per pattern of the test set: the mean over seeds, and its deviation or probability."""
+def _prediction_rows(
+    run: Run, prepared: Prepared, summary: Summary, calibrated: report_intervals.Calibrated | None
+) -> Iterator[tuple[Any, ...]]:
+    """Yield the header and a row per pattern of the test set: the mean over seeds, and its deviation or probability.
+
+    Where the run is calibrated, the ends of its intervals follow.
+    """
+    calibration = None if calibrated is None else calibrated.calibration
     series, test = prepared.series, prepared.test
     header = ["session", "cycle", "time_s" if series.timed else "number"]
     for spec in run.specs:
         last = "std" if spec.kind == "regression" else "probability"
         header += [spec.name, f"{spec.name}_predicted", f"{spec.name}_{last}"]
+        header += tables.interval_headings(spec, calibration)
     yield tuple(header)
     for begin in range(0, test.size, tables.ROWS_AT_ONCE):
         rows = test[begin : begin + tables.ROWS_AT_ONCE]
@@ -122,6 +142,9 @@ def _prediction_rows(run: Run, prepared: Prepared, summary: Summary) -> Iterator
             predicted = tables.prediction_columns(spec, summary.outputs[spec.name][:, rows], distribution, ".6g")
             measured = tables.measured_column(spec, series.targets[spec.name].values[rows])
             columns += [measured, predicted[0], predicted[-1]]
+            if calibration is not None:
+                outputs = {name: values[:, rows] for name, values in summary.outputs.items()}
+                columns += tables.interval_columns(spec, calibration, outputs, distribution)
         yield from zip(*columns, strict=True)
 
 
@@ -149,7 +172,10 @@ def _write_vaw(run: Run, series: PatternSeries, summary: Summary) -> None:
     )
 
 
-def _figures(run: Run, full: PatternSeries, prepared: Prepared, summary: Summary) -> Iterator[tuple[str, Any]]:
+def _figures(
+    run: Run, full: PatternSeries, prepared: Prepared, summary: Summary,
+    calibrated: report_intervals.Calibrated | None,
+) -> Iterator[tuple[str, Any]]:  # fmt: skip
     """Yield names and figures; of long series they show what the maps show, evenly spaced patterns."""
     shown = prepared.series.subset(summary.map_indices)
     yield "fig1_patterns", run_figures.patterns_and_curves(full.subset(full.thinned(MAX_MAPS)))
@@ -165,6 +191,8 @@ def _figures(run: Run, full: PatternSeries, prepared: Prepared, summary: Summary
         for window, scores in shares_over_seeds(shown, run.axis, summary.overall()).items()
     }
     yield "mean_vaw", run_figures.mean_vaw(shown, summary.vaw, shares)
+    if calibrated is not None:
+        yield "intervals", report_intervals.draw_intervals(run, prepared, summary, calibrated)
 
 
 def _file_name(name: str) -> str:

@@ -8,21 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
+from xrd_jax.analysis.intervals import Calibration
 from xrd_jax.analysis.metrics import ensemble_values
 from xrd_jax.config.schema import Config
+from xrd_jax.estimators.baselines import LABELS
 from xrd_jax.preprocessing.targets import TargetSpec
 
-BASELINE_NAMES = {
-    "median": "median or commonest class",
-    "knn": "3 nearest neighbours",
-    "pls": "partial least squares",
-    "ridge": "ridge regression",
-    "gp": "Gaussian process",
-    "likelihood": "likelihood of the training patterns",
-}
 ROWS_AT_ONCE = 4096  # of predictions.csv: enough to fill them column by column, few enough for the memory
+NO_STATEMENT = "no statement"  # instead of an interval, where a pattern is unlike all training patterns
 # Table I of Kano, Segi, Ozono (arXiv:2006.01451): case -> voltage MAE in V, accuracies.
 PAPER_TABLE_1 = {
     1: {"voltage": 1.47e-2},
@@ -52,7 +47,7 @@ def table_rows(
         if split != metrics["split"] or "baselines" not in metrics:
             rows.append(["3 nearest neighbours", split, "bin", *_plain_cells(specs, targets)])
     for baseline, targets in metrics.get("baselines", {}).items():
-        rows.append([BASELINE_NAMES.get(baseline, baseline), metrics["split"], "–", *_plain_cells(specs, targets)])
+        rows.append([LABELS.get(baseline, baseline), metrics["split"], "–", *_plain_cells(specs, targets)])
     paper = PAPER_TABLE_1.get(config.case, {})
     if not config.data and set(paper) >= {s.name for s in specs}:
         scores = [{"mean": paper[s.name], "std": 0.0} for s in specs]
@@ -64,6 +59,18 @@ def _plain_cells(specs: Sequence[TargetSpec], targets: Mapping[str, Mapping[str,
     """Return the cells of a method that has no spread over seeds."""
     kinds = {spec.name: "mae" if spec.kind == "regression" else "accuracy" for spec in specs}
     return [error_cell(spec, {"mean": targets[spec.name][kinds[spec.name]], "std": 0.0}) for spec in specs]
+
+
+def verdicts(specs: Sequence[TargetSpec], metrics: dict[str, Any]) -> list[str]:
+    """Return a line for every target that the network predicts no better than a constant does."""
+    constant, lines = metrics.get("baselines", {}).get("median", {}), []
+    for spec in specs:
+        kind, sign = ("mae", 1.0) if spec.kind == "regression" else ("accuracy", -1.0)
+        ours, guess = metrics["targets"][spec.name][kind]["mean"], constant.get(spec.name, {}).get(kind)
+        if guess is not None and sign * ours >= sign * guess:
+            what = "the median of" if spec.kind == "regression" else "the commonest class of"
+            lines.append(f"{spec.name} was not learnt: the network is no better than {what} the training patterns")
+    return lines
 
 
 def error_headings(specs: Sequence[TargetSpec]) -> list[str]:
@@ -107,6 +114,31 @@ def prediction_columns(
     rows = np.arange(len(mean))
     names = [spec.classes[i] if np.isfinite(p) else "nan" for i, p in zip(best, mean[rows, best], strict=True)]
     return [names, [f"{v:{std_format}}" for v in deviation[rows, best]], [f"{v:.4f}" for v in mean[rows, best]]]
+
+
+def interval_headings(spec: TargetSpec, calibration: Calibration | None) -> list[str]:
+    """Return the headings of a target's intervals, as `interval_columns` gives them."""
+    is_known = spec.kind == "regression" and calibration is not None
+    return [f"{spec.name}_lower", f"{spec.name}_upper"] if is_known else []
+
+
+def interval_columns(
+    spec: TargetSpec, calibration: Calibration | None, outputs: Mapping[str, np.ndarray],
+    distribution: Float[np.ndarray, "T bins"] | None, is_unusual: Bool[np.ndarray, " T"] | None = None,
+) -> list[list[str]]:  # fmt: skip
+    """Return the lower and upper ends of a regression target's intervals, empty where none can be promised.
+
+    Args:
+      outputs: of all targets, because a class may have intervals of its own.
+      is_unusual: patterns unlike the training, of which nothing is stated.
+    """
+    if not interval_headings(spec, calibration) or calibration is None:
+        return []
+    ends = calibration.interval(spec, outputs, {} if distribution is None else {spec.name: distribution})
+    if ends is None:
+        return [[""] * outputs[spec.name].shape[1]] * 2
+    doubt = np.zeros(len(ends[0]), bool) if is_unusual is None else is_unusual
+    return [[NO_STATEMENT if no else f"{v:.6g}" for v, no in zip(end, doubt, strict=True)] for end in ends]
 
 
 def measured_column(spec: TargetSpec, values: np.ndarray) -> list[str]:

@@ -11,8 +11,10 @@ from pathlib import Path
 from xrd_jax.analysis import novelty
 from xrd_jax.analysis.run import Run
 from xrd_jax.commands.report import Report, report
+from xrd_jax.commands.report_intervals import draw_novelty
 from xrd_jax.commands.tensorboard_watch import TensorBoardWatch
 from xrd_jax.config.schema import Config
+from xrd_jax.figures import style
 from xrd_jax.preprocessing.prepare import Prepared, prepare
 from xrd_jax.runtime import distributed
 from xrd_jax.runtime.console import Console
@@ -65,7 +67,7 @@ def train_and_report(
         run, result = _train_as_primary(path, series, prepared, config, console, started)
     else:
         fitted = train(config, prepared, path / "checkpoints", lambda *_: None, progress=False)
-        run, result = Run.from_training(path, config, fitted, prepared), Report({}, [], [])
+        run, result = Run.from_training(path, config, fitted, prepared), Report({}, [], [], [])
     distributed.barrier("report")
     return run, result
 
@@ -86,7 +88,10 @@ def _train_as_primary(
         run = Run.from_training(path, config, fitted, prepared)
         wall = {"data": data_s, "start": fitted.start_s, "train": fitted.train_s}
         result = report(run, series, prepared, wall, fitted.patterns_per_s)
-        novelty.save(run, prepared)  # now that the data are at hand: later they may have gone
+        for note in result.metrics.get("intervals", {}).get("notes", []):
+            console.echo(note)
+        reference = novelty.save(run, prepared)  # now that the data are at hand: later they may have gone
+        result.figures.extend(style.save(draw_novelty(run, prepared, reference), path / "figures", "novelty"))
         monitor.write_final(result, fitted.specs)
     finally:
         monitor.close()

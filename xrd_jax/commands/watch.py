@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from xrd_jax import files
-from xrd_jax.analysis import collect, novelty
+from xrd_jax.analysis import collect, intervals, novelty
 from xrd_jax.analysis.run import Predicted, Run, open_run
 from xrd_jax.commands import tables
 from xrd_jax.commands.append_log import AppendLog
@@ -49,9 +49,12 @@ def watch(
     home = Path(out) if out else run.path / f"watch-{root.resolve().name}"
     folder = WatchedFolder(root, (home, run.path), patience)
     _claim(run, root, home)
-    log = AppendLog(home / "predictions.csv", _headings(run))
+    reference, calibration = novelty.load(run, console), intervals.load(run.path)
+    if calibration is not None and (refusal := calibration.refusal(intervals.LEVEL)):
+        console.echo(f"no interval can be promised at {100 * intervals.LEVEL:g} %: {refusal}")
+    log = AppendLog(home / "predictions.csv", _headings(run, reference, calibration))
     try:
-        watcher = _Watcher(run, home, log, folder, console)
+        watcher = _Watcher(run, (reference, calibration), home, log, folder, console)
         watcher.warm_up()
         console.echo(_opening(run, root, log))
         try:
@@ -66,9 +69,13 @@ def watch(
         log.close()
 
 
-def _headings(run: Run) -> list[str]:
-    targets = [name for spec in run.specs for name in tables.prediction_headings(spec)]
-    return ["file", "scan", "bytes", "start_time", "read_at", *targets, "distance", "unusual"]
+def _headings(run: Run, reference: novelty.Reference | None, calibration: intervals.Calibration | None) -> list[str]:
+    """Return the columns of the record; of a run of an earlier version they are what they were, so that it goes on."""
+    targets: list[str] = []
+    for spec in run.specs:
+        targets += [*tables.prediction_headings(spec), *tables.interval_headings(spec, calibration)]
+    residual = [] if reference is None or reference.model is None else ["residual"]
+    return ["file", "scan", "bytes", "start_time", "read_at", *targets, "distance", *residual, "unusual"]
 
 
 def _claim(run: Run, root: Path, home: Path) -> None:
@@ -97,9 +104,12 @@ def _opening(run: Run, root: Path, log: AppendLog) -> str:
 class _Watcher:
     """What is between a folder and its record."""
 
-    def __init__(self, run: Run, home: Path, log: AppendLog, folder: WatchedFolder, console: Console):
+    def __init__(
+        self, run: Run, trust: tuple[novelty.Reference | None, intervals.Calibration | None], home: Path,
+        log: AppendLog, folder: WatchedFolder, console: Console,
+    ):  # fmt: skip
         self._run, self._log, self._folder, self._echo = run, log, folder, console.echo
-        self._reference = novelty.load(run, console)
+        self._reference, self._calibration = trust
         self._trained = np.asarray(run.statistics.axis, np.float64)
         axis = None if self._reference is None else self._reference.axis
         try:
@@ -141,57 +151,62 @@ class _Watcher:
         for file in stuck:
             self._echo(f"not read: {file.problem}")
 
-    def _predict(self, patterns: np.ndarray) -> tuple[Predicted, np.ndarray]:
-        """Return predictions and distances of one pattern, or of up to BLOCK_SIZE, by two programs for all numbers."""
+    def _predict(self, patterns: np.ndarray) -> tuple[Predicted, np.ndarray, np.ndarray]:
+        """Return predictions, distances and residuals of one pattern, or of up to BLOCK_SIZE: two programs in all."""
         size = 1 if len(patterns) <= MAX_SINGLES else BLOCK_SIZE
         predicted = self._run.predict_with_maps(collect.as_series(self._run, patterns), maps=False, chunk=size)
         if self._reference is None:
-            return predicted, np.full(len(patterns), np.nan)
-        return predicted, self._reference.distances(self._run, patterns)
+            return predicted, np.full(len(patterns), np.nan), np.full(len(patterns), np.nan)
+        return predicted, self._reference.distances(self._run, patterns), self._reference.residuals(patterns)
 
     def _take(self, frames: Sequence[Frame]) -> None:
         """Predict patterns, put them on record, and only then report them."""
         started = time.perf_counter()
-        (outputs, _, distributions), distances = self._predict(np.stack([frame.pattern for frame in frames]))
+        (outputs, _, distributions), distances, residuals = self._predict(np.stack([f.pattern for f in frames]))
+        unusual = novelty.is_unusual(distances, residuals)
         columns = {
             spec.name: tables.prediction_columns(spec, outputs[spec.name], distributions.get(spec.name))
+            + tables.interval_columns(spec, self._calibration, outputs, distributions.get(spec.name), unusual)
             for spec in self._run.specs
         }
         cells = [{name: [column[i] for column in columns[name]] for name in columns} for i in range(len(frames))]
         read_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        novelties = [self._novelty_cells(*measured) for measured in zip(distances, residuals, unusual, strict=True)]
         self._log.append([
             [frame.file, frame.scan, frame.bytes, frame.start_time, read_at,
-             *(cell for target_cells in frame_cells.values() for cell in target_cells),
-             f"{distance:.3g}", "" if np.isnan(distance) else int(distance > 1)]
-            for frame, frame_cells, distance in zip(frames, cells, distances, strict=True)
+             *(cell for target_cells in frame_cells.values() for cell in target_cells), *last]
+            for frame, frame_cells, last in zip(frames, cells, novelties, strict=True)
         ])  # fmt: skip
         seconds = (time.perf_counter() - started) / len(frames)
         for i, (frame, distance) in enumerate(zip(frames, distances, strict=True)):
             self._reader.mark_recorded(frame)
-            self._add_curves({name: values[:, i] for name, values in outputs.items()}, distance)
-            self._echo(self._line(frame, cells[i], distance, 1000 * (seconds + frame.seconds)))
+            self._add_curves({name: values[:, i] for name, values in outputs.items()}, distance, residuals[i])
+            novelty_text = _novelty_text(distance, residuals[i], bool(unusual[i]))
+            self._echo(self._line(frame, cells[i], novelty_text, 1000 * (seconds + frame.seconds)))
         self.added += len(frames)
 
-    def _line(self, frame: Frame, cells: dict[str, list[str]], distance: float, milliseconds: float) -> str:
+    def _novelty_cells(self, distance: float, residual: float, is_unusual: bool) -> list[object]:
+        is_known = self._reference is not None and self._reference.model is not None
+        flag = "" if np.isnan(distance) else int(is_unusual)
+        return [f"{distance:.3g}", *([f"{residual:.3g}"] if is_known else []), flag]
+
+    def _line(self, frame: Frame, cells: dict[str, list[str]], novelty_text: str, milliseconds: float) -> str:
         name = frame.file if frame.scan == 1 else f"{frame.file}#{frame.scan}"
         parts = [datetime.datetime.now().strftime("%H:%M:%S"), name]
         for spec in self._run.specs:
             if spec.kind == "regression":
-                value, deviation = cells[spec.name]
+                value, deviation, *ends = cells[spec.name]
                 plus_minus = f" ± {deviation}" if self._run.config.seeds > 1 else ""
-                parts.append(f"{spec.name} {value}{plus_minus} {spec.unit}".rstrip())
+                parts.append(f"{spec.name} {value}{plus_minus} {spec.unit}".rstrip() + _interval_text(ends))
             else:
                 label, _, probability = cells[spec.name]
                 parts.append(f"{spec.name} {label} ({100 * float(probability):.0f} %)")
-        if np.isfinite(distance):
-            parts.append(f"distance {distance:.2f}{' UNUSUAL' if distance > 1 else ''}")
-        elif np.isinf(distance):
-            parts.append("distance inf UNUSUAL")
-        return "  ".join([*parts, f"{milliseconds:.0f} ms"])
+        return "  ".join([*parts, *([novelty_text] if novelty_text else []), f"{milliseconds:.0f} ms"])
 
-    def _add_curves(self, outputs: dict[str, np.ndarray], distance: float) -> None:
+    def _add_curves(self, outputs: dict[str, np.ndarray], distance: float, residual: float) -> None:
         """Add one point per seed and target: a value, or the probability of every class."""
-        points = {"watch/distance": np.full(self._run.config.seeds, distance)}
+        seeds = self._run.config.seeds
+        points = {"watch/distance": np.full(seeds, distance), "watch/residual": np.full(seeds, residual)}
         for spec in self._run.specs:
             values = outputs[spec.name]
             if spec.kind == "regression":
@@ -201,6 +216,20 @@ class _Watcher:
         finite = {tag: per_seed for tag, per_seed in points.items() if np.isfinite(per_seed).all()}
         self._monitor.add_scalars(self._step, finite)
         self._step += 1
+
+
+def _interval_text(ends: Sequence[str]) -> str:
+    """Return the ends of an interval for a line: ' (3.98 to 4.03)', or that nothing is stated."""
+    if not ends or not ends[0]:
+        return ""
+    return f" ({ends[0]})" if ends[0] == tables.NO_STATEMENT else f" ({ends[0]} to {ends[1]})"
+
+
+def _novelty_text(distance: float, residual: float, is_unusual: bool) -> str:
+    if np.isnan(distance):
+        return ""
+    text = f"distance {distance:.2f}" + ("" if np.isnan(residual) else f" residual {residual:.2f}")
+    return text + (" UNUSUAL" if is_unusual else "")
 
 
 def _blocks(frames: Iterator[Frame]) -> Iterator[list[Frame]]:
