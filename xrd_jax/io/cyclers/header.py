@@ -30,8 +30,8 @@ def column_names(cells: list[str], wanted: Collection[str]) -> list[str] | None:
     if wanted:
         return names if set(wanted) <= set(names) else None
     roles = match_roles(names)  # of a log: a time, a voltage and something that tells the current
-    has_time = not {"time", "step_time", "date", "unix_time"}.isdisjoint(roles)
-    has_current = not {"current", "net", "increment", "capacity", "charge_capacity"}.isdisjoint(roles)
+    has_time = bool({"time", "step_time", "date", "unix_time"} & roles.keys())
+    has_current = bool({"current", "net", "increment", "capacity", "charge_capacity"} & roles.keys())
     is_log = "voltage" in roles and has_time and has_current
     return names if is_log and len({column.index for column in roles.values()}) > 2 else None
 

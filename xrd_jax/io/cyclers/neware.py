@@ -44,7 +44,7 @@ def read(path: Path) -> CyclerLog:
 
     The clock is that of the cycler's computer, in a zone that is not stated, or wrongly as UTC: the start has none.
     """
-    is_archive = is_ndax(read_head(path), path)
+    is_archive = read_head(path).startswith(b"PK\x03\x04")
     if is_archive and "data.ndc" not in archives.check_zip(path, _MIN_BYTES, _MAX_RATIO):
         raise UserError(f"{path}: the archive lacks data.ndc, so it is no Neware log; export the test again")
     with _with_suffix(path, ".ndax" if is_archive else ".nda") as named_path:

@@ -85,10 +85,8 @@ def _find_header(sheet: Any, path: Path, wanted: Collection[str]) -> Header | No
 
 def _require_one_log(headers: Mapping[str, Header], sheets: list[str], path: Path) -> None:
     if not headers:
-        fault = (
-            f"no sheet holds a log with columns of time, voltage and current (its sheets: {', '.join(sheets)[:200]})"
-        )
-        raise UserError(f"{path}: {fault}; export the records of one test")
+        fault = "no sheet holds a log with columns of time, voltage and current"
+        raise UserError(f"{path}: {fault} (its sheets: {', '.join(sheets)[:200]}); export the records of one test")
     stems = {re.sub(r"[\s_-]*\d+$", "", title) for title in headers}
     if len(stems) > 1 or len({tuple(header.names) for header in headers.values()}) > 1:
         raise UserError(f"{path}: several sheets hold a log ({', '.join(headers)[:200]}); keep one")

@@ -34,6 +34,6 @@ def spectrum_glob(names: Sequence[str]) -> str | None:
     if sum(stack_csv.to_position(name) is not None for name in names) >= MIN_STACK_COLUMNS:
         return ""
     matches = (re.fullmatch(r"(.*?[^\d.])\d+(\.\d+)?", name) for name in names)
-    for stem, count in collections.Counter(match[1] for match in matches if match).most_common(1):
-        return None if count < MIN_STACK_COLUMNS else stem.replace("[", "[[]") + "*"
-    return None
+    stems = collections.Counter(match[1] for match in matches if match)
+    [(stem, count)] = stems.most_common(1) or [("", 0)]
+    return None if count < MIN_STACK_COLUMNS else stem.replace("[", "[[]") + "*"

@@ -57,9 +57,7 @@ def _read_points(route: Element, source: str) -> tuple[np.ndarray, np.ndarray, s
         table = np.loadtxt(rows, delimiter=",", comments=None, ndmin=2)
     except ValueError:
         raise UserError(f"{source}: its rows of data are damaged; copy or export the file again") from None
-    views = [(view, [text for key, text in view.attrib.items() if key.endswith("}type")])
-             for view in route.iter("RawDataView")]  # fmt: skip
-    counters = [view for view, types in views if "RecordedRawDataView" in types]
+    counters = [view for view in route.iter("RawDataView") if "RecordedRawDataView" in view.attrib.values()]
     counter, length = (_to_int(counters[0].get(key), -1) for key in ("Start", "Length")) if counters else (-1, 1)
     if length != 1:
         fault = f"each step holds {length} detector channels"
