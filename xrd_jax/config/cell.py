@@ -9,8 +9,6 @@ References:
   [4] M. P. Mercer et al., J. Mater. Chem. A 9, 492 (2021): graphite staging and its hysteresis.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from typing import Any

@@ -1,7 +1,5 @@
 """Text, JSON and TOML become frozen dataclasses: --set key=value, config.json and the experiment file."""
 
-from __future__ import annotations
-
 import dataclasses
 import difflib
 import json

@@ -3,8 +3,6 @@
 How they were found: docs/recipe.md. An experiment file, the other flags and --set win over a recipe.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 RECIPES: Mapping[str, tuple[str, ...]] = {

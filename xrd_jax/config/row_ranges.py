@@ -1,7 +1,5 @@
 """Row numbers written as '0-171, 180'."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

@@ -3,8 +3,6 @@
 A new field's default is what was done before the field existed, so that earlier runs open, resume and mean the same.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """What every network is put beside: the median, neighbours, linear models, a Gaussian process, the likelihood."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

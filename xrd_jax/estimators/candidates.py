@@ -1,7 +1,5 @@
 """Which estimator a careful analyst would take for these patterns, and on which scaling: cross-validation says."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Settings and scaling of every estimator, chosen inside the training patterns by leaving out whole groups."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Principal components of training inputs, on which linear models and Gaussian processes are computed."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

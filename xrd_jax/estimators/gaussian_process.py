@@ -1,7 +1,5 @@
 """Gaussian processes on principal components: a smooth part, a linear part and noise."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """What estimators are fitted on: a bounded number of patterns, scaled in several ways, and folds of whole groups."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -7,8 +7,6 @@ Every training pattern's average over neighbouring frames, divided by its sum, i
 whatever the flux. Their posterior over templates, summed over a few zero shifts d, is the posterior of the targets.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -57,7 +55,7 @@ class _Templates(NamedTuple):
     matrix: np.ndarray
 
     @classmethod
-    def average(cls, prepared: Prepared, config: PrepareConfig, train: Int[np.ndarray, " n"]) -> _Templates:
+    def average(cls, prepared: Prepared, config: PrepareConfig, train: Int[np.ndarray, " n"]) -> "_Templates":
         rows = thinned(np.arange(train.size))
         rates = smooth(prepared.series, train, AVERAGED_FRAMES, rows)
         return cls(prepared.series, train[rows], rates, _bins(prepared.series.axis.values, config))

@@ -4,8 +4,6 @@ Both are unchanged by a rotation of the inputs. On principal components the matr
 decomposition serves every penalty, every number of components and every target.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The estimators side by side: which settings each has, what all of them predict, and how one is fitted."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Three nearest training patterns, on binned patterns between 0 and 1."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

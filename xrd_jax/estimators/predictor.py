@@ -1,7 +1,5 @@
 """What a fitted estimator is: plain arrays, and the function from inputs to values or probabilities they stand for."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Protocol
 

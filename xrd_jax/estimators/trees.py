@@ -1,7 +1,5 @@
 """Extremely randomised trees of scikit-learn, and the plain arrays that they are."""
 
-from __future__ import annotations
-
 import numpy as np
 from jaxtyping import Float
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor

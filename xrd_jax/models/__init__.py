@@ -1,7 +1,5 @@
 """The network behind one seam: `build` gives pure functions; Flax stops at this folder's door."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from collections.abc import Callable

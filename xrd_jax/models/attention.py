@@ -1,7 +1,5 @@
 """Attention between two layers of the stack, with the weights in plain sight."""
 
-from __future__ import annotations
-
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float

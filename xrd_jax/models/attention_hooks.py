@@ -1,7 +1,5 @@
 """A network opened at its attention, for explanations: what goes in there, and how outputs respond to it."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import flax.linen as nn

@@ -12,8 +12,6 @@ than walking the [L, L] one across its rows. The batch is cut into chunks whose 
 Source: the identity rowsum(dA ∘ A) = rowsum(dO ∘ O) is that of T. Dao et al., "FlashAttention", 2022, section 3.1.
 """
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float

@@ -1,7 +1,5 @@
 """A 1-D convolution in the form that the device is fastest at, with the parameters of `flax.linen.Conv`."""
 
-from __future__ import annotations
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp

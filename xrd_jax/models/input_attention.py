@@ -7,8 +7,6 @@ from a noisy pattern, (dy/dx)² var(x): `training/attention_supervision.py`. Ker
 pattern lies.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import flax.linen as nn

@@ -1,7 +1,5 @@
 """The network of the paper: a stack of 1-D convolutions, attention between two of its layers, one output per target."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import flax.linen as nn

@@ -1,7 +1,5 @@
 """Chemometric treatment of spectra: Savitzky–Golay smoothing and derivatives, baselines, normal variates."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

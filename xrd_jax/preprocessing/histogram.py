@@ -3,8 +3,6 @@
 Source: Imani & White, "Improving regression performance with distributional losses", ICML 2018 (histogram loss).
 """
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 import numpy as np

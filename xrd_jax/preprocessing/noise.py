@@ -1,7 +1,5 @@
 """Photon noise of the patterns, propagated to the network's input."""
 
-from __future__ import annotations
-
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 

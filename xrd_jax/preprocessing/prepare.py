@@ -1,7 +1,5 @@
 """Window → scale → resize → split: from a series to network inputs; every statistic comes from training patterns."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 

@@ -1,7 +1,5 @@
 """Measured channels to network channels by one matrix: cubic spline or bins."""
 
-from __future__ import annotations
-
 import numpy as np
 from jaxtyping import Float
 from scipy.interpolate import CubicSpline

@@ -1,7 +1,5 @@
 """Splits into training and test patterns: by chance, block, cycle, half cycle or session, or as named by rows."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

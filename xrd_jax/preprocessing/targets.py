@@ -1,7 +1,5 @@
 """How each target is learnt: standardised values, distributions over bins, or classes."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import jax

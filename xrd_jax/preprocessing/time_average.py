@@ -1,7 +1,5 @@
 """The local mean of training patterns: a Gaussian average over their neighbours in time."""
 
-from __future__ import annotations
-
 import numpy as np
 from jaxtyping import Float, Int
 

@@ -1,7 +1,5 @@
 """Scaling, resizing and centring of patterns, and the statistics that they need."""
 
-from __future__ import annotations
-
 import functools
 from typing import NamedTuple
 

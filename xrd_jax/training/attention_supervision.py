@@ -1,7 +1,5 @@
 """What the maps over the input are taught: the shares of the channels in the information that predictions draw on."""
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray

@@ -1,7 +1,5 @@
 """Fresh photon noise around expected counts."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import jax

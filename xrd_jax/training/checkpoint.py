@@ -1,7 +1,5 @@
 """Checkpoints of a training state on disk; the only module that imports Orbax."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The training loop: many seeds in groups, resumable at any instant, fed from the device, watched from outside."""
 
-from __future__ import annotations
-
 import dataclasses
 import time
 from collections.abc import Callable
@@ -114,7 +112,7 @@ def _validation(config: Config, prepared: Prepared, network: tuple[Model, tuple[
 
 
 def _train_epoch(
-    groups: SeedGroups, states: list[State], steps_per_call: int, clock: _Clock
+    groups: SeedGroups, states: list[State], steps_per_call: int, clock: "_Clock"
 ) -> tuple[list[State], dict[str, Float[np.ndarray, "S steps"]], float]:
     """Move all groups on by an epoch, one after the other: (states, metrics, seconds after the very first step)."""
     begun, moved, calls = time.perf_counter(), [], []

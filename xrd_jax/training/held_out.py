@@ -1,7 +1,5 @@
 """Loss and errors of patterns that training does not see, while it runs."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

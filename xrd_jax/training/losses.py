@@ -1,7 +1,5 @@
 """The loss of the paper, a weighted sum of log-cosh and cross-entropies, with the metrics that belong to it."""
 
-from __future__ import annotations
-
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float

@@ -1,7 +1,5 @@
 """Seeds in groups that one compiled program takes, and the programs that move them on."""
 
-from __future__ import annotations
-
 import collections
 from collections.abc import Callable
 from typing import Any

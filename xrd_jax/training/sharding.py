@@ -3,8 +3,6 @@
 One compiled program takes a group of seeds, so that memory does not grow with their number; groups take turns.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """One seed, one optimisation step: a pure function of a state and the data; many seeds are one vmap."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """TensorBoard, one directory per seed; the only module that imports tensorboardX."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Mapping, Sequence

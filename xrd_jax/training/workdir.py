@@ -1,7 +1,5 @@
 """The run directory: the contract between training, analysis and people. Created here, and never silently replaced."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os
@@ -27,6 +25,7 @@ FOLDERS = ("checkpoints", "tensorboard", "figures", "information")
 FILES = (
     "config.json", "metrics.json", "table.md", "predictions.csv", "vaw.npz", "preparation.npz", "reference.npz",
 )  # fmt: skip
+CALIBRATION = ("calibration.npz",)  # where patterns were held out for it
 EXPLANATIONS = ("explain.json", "importance.csv", "explain_curves.csv")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 
@@ -47,7 +46,7 @@ def create_or_resume(
     if overwrite and config_path.exists():
         for name in FOLDERS:
             shutil.rmtree(path / name, ignore_errors=True)
-        for name in (*FILES, *EXPLANATIONS):
+        for name in (*FILES, *CALIBRATION, *EXPLANATIONS):
             (path / name).unlink(missing_ok=True)
     if config_path.exists():
         _refuse_other_experiment(path, json.loads(config_path.read_text()), record)
