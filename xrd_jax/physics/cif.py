@@ -1,7 +1,5 @@
 """Crystal structures from CIF files: which powder lines a phase has on an axis (extra `phases`, gemmi)."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Sequence
@@ -40,8 +38,12 @@ def read(path: str | os.PathLike[str], axis: Axis, min_intensity: float = MIN_IN
     ]
     lines = sorted(line for line in lines if low <= line[0] <= high)
     if not lines:
-        reason = _empty_range(structure, axis, d_range)
-        raise UserError(f"{path}: {reason}; check the file and the wavelength or leave it out")
+        beam = f" at {axis.wavelength:.4f} Å" if axis.kind == "two_theta" and axis.wavelength else ""
+        cell = ", ".join(f"{value:.3f}" for value in structure.cell.parameters[:3])
+        raise UserError(
+            f"{path}: puts no reflection between {low:.4g} and {high:.4g} {axis.unit}{beam} (d {d_range[0]:.3g}–"
+            f"{d_range[1]:.3g} Å; its cell is {cell} Å); check the file and the wavelength or leave it out"
+        )
     strongest = max(power for *_, power in lines)
     reflections = [Reflection(path.stem, hkl, d, power / strongest) for _, hkl, d, power in lines]
     return tuple(line for line in reflections if not line.intensity < min_intensity)  # NaN stays
@@ -74,7 +76,8 @@ def _structure(path: Path) -> Any:
     except (ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0].removeprefix("string:")
         raise UserError(f"{path}: is not a CIF file that can be read ({reason}); export the structure anew") from None
-    crystals = [block for block in blocks if block.cell.is_crystal() and _is_finite(block.cell)]
+    crystals = [block for block in blocks if block.cell.is_crystal() and np.isfinite(block.cell.parameters).all()]
+    crystals = [block for block in crystals if block.cell.volume > 1.0 and min(block.cell.parameters[:3]) > 1.0]
     if not crystals:
         raise UserError(f"{path}: holds no unit cell; it needs _cell_length_a, b, c and _cell_angle_alpha, beta, gamma")
     structure = crystals[0]
@@ -90,10 +93,6 @@ def _structure(path: Path) -> Any:
     structure.setup_cell_images()
     structure.change_occupancies_to_crystallographic()
     return structure
-
-
-def _is_finite(cell: Any) -> bool:
-    return bool(np.all(np.isfinite(cell.parameters)) and cell.volume > 1.0 and min(cell.parameters[:3]) > 1.0)
 
 
 def _spacing_range(path: Path, axis: Axis) -> tuple[float, float]:
@@ -149,12 +148,3 @@ def _lorentz_polarisation(d: float, axis: Axis) -> float:
     if sine >= 1.0:
         return 0.0
     return (1.0 + (1.0 - 2.0 * sine**2) ** 2) / (sine**2 * math.sqrt(1.0 - sine**2))
-
-
-def _empty_range(structure: Any, axis: Axis, d_range: tuple[float, float]) -> str:
-    """Say that a structure has no reflection on the axis, with the numbers to check."""
-    low, high = axis.values[[0, -1]]
-    beam = f" at {axis.wavelength:.4f} Å" if axis.kind == "two_theta" and axis.wavelength else ""
-    cell = ", ".join(f"{value:.3f}" for value in structure.cell.parameters[:3])
-    spacings = f"d {d_range[0]:.3g}–{d_range[1]:.3g} Å; its cell is {cell} Å"
-    return f"puts no reflection between {low:.4g} and {high:.4g} {axis.unit}{beam} ({spacings})"

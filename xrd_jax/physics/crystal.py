@@ -5,8 +5,6 @@ References:
   [2] W. A. Dollase, J. Appl. Crystallogr. 19, 267 (1986): preferred orientation.
 """
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -56,10 +54,8 @@ def march_dollase(
 def stage_fractions(cell: Cell, x: Float[Array, " X"], without: str = "") -> Float[Array, "G X"]:
     """Return the fractions of the graphite stages at the local stoichiometry x; each column sums to 1.
 
-    There is one phase inside the range of a stage; between two ranges the lever rule holds, linear in x [1].
-
-    Args:
-      without: name of a stage that is skipped; its neighbours then coexist across its range.
+    There is one phase inside the range of a stage; between two ranges the lever rule holds, linear in x [1]. The
+    stage `without` is skipped: its neighbours coexist across its range.
     """
     stages = [row for row in cell.stages if row[0] != without]
     knots = jnp.array([edge for row in stages for edge in row[1:3]])
@@ -78,8 +74,7 @@ def stages_on_branch(
 ) -> tuple[Float[Array, "G X"], Float[Array, "G X"]]:
     """Return the fractions of the graphite stages and their layer spacings in Å with hysteresis.
 
-    Args:
-      skipped: share of stage 2L that its neighbours replace, 0 on charge; stage 2 is strained in proportion.
+    Its neighbours replace the share `skipped` of stage 2L (0 on charge); stage 2 is strained in proportion.
     """
     fractions = (1.0 - skipped) * stage_fractions(cell, x)
     fractions += skipped * stage_fractions(cell, x, without="2L")

@@ -6,8 +6,6 @@ W are the stoichiometry quantiles splatted on the grid of the dictionaries G (gr
 B background; D a decoy, where the cell has one. μ is linear in W, so a series is one matrix product.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import jax
@@ -22,44 +20,28 @@ MAX_SHIFT_CHANNELS = MARGIN - 2  # cubic interpolation reads two channels beyond
 
 
 class FrameState(NamedTuple):
-    """State of the cell and the instrument during one frame (or [T] of them, with a leading axis).
+    """State of the cell and the instrument during one frame (or [T] of them, with a leading axis)."""
 
-    Attributes:
-      negative, positive: [Q] equally weighted stoichiometries in 0…1 of the two electrodes.
-      discharge: 0 on charge, 1 on discharge; between them the branches mix.
-      flux: relative flux, 1 at the reference.
-      shift: zero shift of 2θ in degrees; at most `MAX_SHIFT_CHANNELS` channels.
-      background: factor on the diffuse background.
-      decoy: position 0…1 of the decoy in its range; None: the cell has none.
-    """
-
-    negative: Float[Array, "*T Q"]
+    negative: Float[Array, "*T Q"]  # equally weighted stoichiometries in 0…1
     positive: Float[Array, "*T Q"]
-    discharge: Float[Array, "*T"]
-    flux: Float[Array, "*T"]
-    shift: Float[Array, "*T"]
-    background: Float[Array, "*T"]
-    decoy: Float[Array, "*T"] | None = None
+    discharge: Float[Array, "*T"]  # 0 on charge, 1 on discharge; between them the branches mix
+    flux: Float[Array, "*T"]  # relative, 1 at the reference
+    shift: Float[Array, "*T"]  # zero shift of 2θ in degrees; at most `MAX_SHIFT_CHANNELS` channels
+    background: Float[Array, "*T"]  # factor on the diffuse background
+    decoy: Float[Array, "*T"] | None = None  # position 0…1 of the decoy in its range; None: the cell has none
 
 
 def splat(stoichiometry: Float[Array, " Q"]) -> Float[Array, " G"]:
-    """Return weights on the stoichiometry grid: each quantile is shared linearly between its two neighbours.
-
-    At a grid point the derivative is that of the interval above it.
-    """
+    """Return weights on the stoichiometry grid: each quantile is shared linearly between its two neighbours."""
     position = jnp.clip(stoichiometry, 0.0, 1.0) * (GRID - 1)
-    below = jnp.clip(jnp.floor(position), 0, GRID - 2)
+    below = jnp.clip(jnp.floor(position), 0, GRID - 2)  # at a grid point the derivative is that of the interval above
     above = (position - below)[:, None]
     offset = jnp.arange(GRID, dtype=jnp.float32)[None, :] - below[:, None]
     return jnp.where(offset == 0, 1.0 - above, jnp.where(offset == 1, above, 0.0)).mean(axis=0)
 
 
 def shift_pattern(pattern: Float[Array, " M"], shift: Float[Array, ""], step: Float[Array, ""]) -> Float[Array, " N"]:
-    """Sample pattern(2θ - shift) on the axis without margins, by cubic (Catmull-Rom) interpolation.
-
-    Args:
-      shift, step: zero shift and channel width in degrees.
-    """
+    """Sample pattern(2θ - shift) on the axis without margins, by cubic (Catmull-Rom) interpolation; in degrees."""
     start = MARGIN - shift / step
     base = jnp.clip(jnp.floor(start), 1, 2 * MARGIN - 2)
     u = start - base
@@ -104,11 +86,11 @@ def voltage_derivative(dictionaries: Dictionaries, state: FrameState, direction:
 
 def nuisance_derivatives(dictionaries: Dictionaries, state: FrameState) -> Float[Array, "Z N"]:
     """Return the derivatives of the expected counts by flux, shift, background and, if there is one, the decoy."""
-    names = ["flux", "shift", "background"] + ["decoy"] * (state.decoy is not None)
 
     def derivative(name: str) -> Array:
         value = getattr(state, name)
-        moved = lambda v: expected_counts(dictionaries, state._replace(**{name: v}))  # noqa: E731
-        return jax.jvp(moved, (value,), (jnp.ones_like(value),))[1]
+        counts = lambda moved: expected_counts(dictionaries, state._replace(**{name: moved}))  # noqa: E731
+        return jax.jvp(counts, (value,), (jnp.ones_like(value),))[1]
 
-    return jnp.stack([derivative(name) for name in names])
+    nuisances = ["flux", "shift", "background"] + ["decoy"] * (state.decoy is not None)
+    return jnp.stack([derivative(name) for name in nuisances])

@@ -1,7 +1,5 @@
 """Where the reflections of the simulated cell are in every frame."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import jax.numpy as jnp
@@ -14,6 +12,7 @@ from xrd_jax.physics.crystal import CU_K_ALPHA_1
 from xrd_jax.physics.forward_model import FrameState
 from xrd_jax.physics.reflections import PAD_WIDTHS, Track, miller_text
 from xrd_jax.physics.sessions import draw_session
+from xrd_jax.physics.windows import aluminium_position
 from xrd_jax.series.record import PatternSeries
 
 MIN_FRACTION = 0.02  # a stage of which less is present has no window
@@ -23,8 +22,7 @@ BLOCK = 4096  # frames that are computed at once
 def peak_tracks(cell: Cell, series: PatternSeries) -> tuple[Track, ...]:
     """Return where the peaks of the simulated `cell` are in every frame of `series`, which may be any part of it.
 
-    They are computed, not searched: lattice at the frame's stoichiometries, stages that are present, zero shift. The
-    separator's weak polymer reflections are left out; they belong to the background.
+    They are computed, not searched. The separator's weak polymer reflections belong to the background.
 
     Raises:
       UserError: the series was not made from this cell.
@@ -75,8 +73,7 @@ def _tracks(cell: Cell, state: FrameState) -> Iterator[Track]:
     for hkl, angle in zip(reflections, angles + shift[None, :, None], strict=True):
         ends = np.stack([angle.min(axis=1), angle.max(axis=1)], axis=1)[:, None, :]
         yield Track("NMC", miller_text(hkl), angle.mean(axis=1), _padded(cell, ends, cell.nmc_size))
-    aluminium = float(crystal.two_theta(jnp.array(cell.aluminium), cell.wavelength)) + shift
-    yield _sharp_track(cell, "Al", "111", aluminium, cell.aluminium_size)
+    yield _sharp_track(cell, "Al", "111", aluminium_position(cell) + shift, cell.aluminium_size)
     if state.decoy is not None:
         first, last = cell.decoy_deg
         d = crystal.d_spacing(first + (last - first) * state.decoy, CU_K_ALPHA_1)

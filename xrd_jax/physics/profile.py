@@ -5,8 +5,6 @@ References:
   [2] H. P. Klug, L. E. Alexander, X-Ray Diffraction Procedures, 2nd ed., Wiley (1974): size, strain, transmission.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from typing import Any, NamedTuple
@@ -32,24 +30,15 @@ NON_OPTICAL_FIELDS = (
 
 
 class Dictionaries(NamedTuple):
-    """Expected counts per channel at unit flux, of pure stoichiometries; M = N + 2 MARGIN channels, G = 401.
+    """Expected counts per channel at unit flux, of pure stoichiometries g/400; M = N + 2 MARGIN channels, G = 401."""
 
-    Attributes:
-      negative_charge, negative_discharge: [G, M] graphite at local stoichiometry g/400 on either branch.
-      positive: [G, M] NMC at model stoichiometry g/400.
-      static: [M] aluminium and polymer reflections.
-      background: [M] fluorescence, small-angle slope, electrolyte hump.
-      step: [] channel width in degrees.
-      decoy: [G, M] the decoy's reflection at g/400 of its range; None without.
-    """
-
-    negative_charge: Float[Array, "G M"]
+    negative_charge: Float[Array, "G M"]  # graphite at local stoichiometry, on either branch
     negative_discharge: Float[Array, "G M"]
-    positive: Float[Array, "G M"]
-    static: Float[Array, " M"]
-    background: Float[Array, " M"]
-    step: Float[Array, ""]
-    decoy: Float[Array, "G M"] | None = None
+    positive: Float[Array, "G M"]  # NMC at model stoichiometry
+    static: Float[Array, " M"]  # aluminium and polymer reflections
+    background: Float[Array, " M"]  # fluorescence, small-angle slope, electrolyte hump
+    step: Float[Array, ""]  # channel width in degrees
+    decoy: Float[Array, "G M"] | None = None  # the decoy's reflection at g/400 of its range; None without
 
 
 def pseudo_voigt(delta: Float[Array, "X M"], fwhm: Float[Array, "X 1"], eta: float) -> Float[Array, "X M"]:
@@ -113,11 +102,6 @@ def area_for_height(
     return counts / doublet(cell, centre, d[None], size, extra)[0, 0]
 
 
-def extended_axis(cell: Cell) -> Float[Array, " M"]:
-    """Return 2θ in degrees of the axis with `MARGIN` channels on either side."""
-    return cell.start_deg + cell.step_deg * jnp.arange(-MARGIN, cell.channels + MARGIN, dtype=jnp.float32)
-
-
 def nmc_patterns(cell: Cell, axis: Float[Array, " M"]) -> Float[Array, "G M"]:
     """Return the patterns of the positive electrode over the grid of model stoichiometries, counts per channel."""
     x_li = crystal.lithium_content(cell, jnp.linspace(0.0, 1.0, GRID))
@@ -133,10 +117,7 @@ def nmc_patterns(cell: Cell, axis: Float[Array, " M"]) -> Float[Array, "G M"]:
 
 
 def source_factor(cell: Cell, d: Float[Array, "*X"]) -> Float[Array, "*X"]:
-    """Return the angle factor with the cell's source over that with Cu Kα, of the tabulated intensities; 1 for Cu.
-
-    The quotient takes structure factor and multiplicity from one radiation to another.
-    """
+    """Return the angle factor with the cell's source over that with Cu Kα, of the tabulated intensities; 1 for Cu."""
     factor = angle_factor(cell, crystal.two_theta(d, cell.wavelengths[0]))
     return factor / angle_factor(cell, crystal.two_theta(d, CU_K_ALPHA_1))
 
@@ -202,7 +183,7 @@ def dictionaries(cell: Cell) -> Dictionaries:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _dictionaries(cell: Cell) -> Dictionaries:
-    axis = extended_axis(cell)
+    axis = cell.start_deg + cell.step_deg * jnp.arange(-MARGIN, cell.channels + MARGIN, dtype=jnp.float32)
     return Dictionaries(
         negative_charge=smear(graphite_patterns(cell, axis, 0.0), cell.smear),
         negative_discharge=smear(graphite_patterns(cell, axis, cell.hysteresis), cell.smear),

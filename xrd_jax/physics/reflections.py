@@ -1,7 +1,5 @@
 """What a reflection is: a powder line of a phase, and the track of one through the frames of a series."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,19 +10,12 @@ PAD_WIDTHS = 1.5  # a window reaches this many full widths at half maximum beyon
 
 
 class Reflection(NamedTuple):
-    """A powder line, the sum over its equivalent reflections (Rietveld, J. Appl. Crystallogr. 2, 65, 1969).
+    """A powder line, the sum over its equivalent reflections (Rietveld, J. Appl. Crystallogr. 2, 65, 1969)."""
 
-    Attributes:
-      phase: name of the phase, such as 'NMC'.
-      hkl: Miller indices as text, '012' or '1 0 -2'.
-      d: spacing in Å.
-      intensity: integrated intensity, the strongest line of the phase 1; NaN where it is not known.
-    """
-
-    phase: str
-    hkl: str
-    d: float
-    intensity: float = math.nan
+    phase: str  # such as 'NMC'
+    hkl: str  # Miller indices, '012' or '1 0 -2'
+    d: float  # spacing in Å
+    intensity: float = math.nan  # integrated, the strongest line of the phase 1; NaN where it is not known
 
     @property
     def label(self) -> str:
@@ -32,19 +23,13 @@ class Reflection(NamedTuple):
 
 
 class Track(NamedTuple):
-    """Where a reflection is in every frame (T), in axis units.
-
-    Attributes:
-      centre: [T] middle of the peak.
-      spans: [T, G, 2] lower and upper end of its G parts (the stages of graphite); NaN for a part that is absent.
-      followed: False where no peak was found and the tabulated position stands in for it.
-    """
+    """Where a reflection is in every frame (T), in axis units."""
 
     phase: str
     hkl: str
-    centre: np.ndarray
-    spans: np.ndarray
-    followed: bool = True
+    centre: np.ndarray  # [T] middle of the peak
+    spans: np.ndarray  # [T, G, 2] ends of its G parts (the stages of graphite); NaN for a part that is absent
+    followed: bool = True  # False where no peak was found and the tabulated position stands in for it
 
 
 def miller_text(hkl: Sequence[int]) -> str:

@@ -1,7 +1,5 @@
 """What happens in every frame of a session (one rate of a cell): its trajectory and its drifts."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import zlib
@@ -9,6 +7,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+import scipy.signal
 import scipy.special
 from jaxtyping import Float, Int
 
@@ -19,8 +18,6 @@ from xrd_jax.physics.forward_model import MAX_SHIFT_CHANNELS, FrameState
 
 
 class RandomStreams(NamedTuple):
-    """Independent random numbers of one session."""
-
     flux: np.random.Generator
     shift: np.random.Generator
     photons: np.random.Generator
@@ -28,10 +25,9 @@ class RandomStreams(NamedTuple):
 
 
 def random_streams(cell: Cell, rate: str) -> RandomStreams:
-    """Return the streams of a session, named by its rate, so that it is the same whatever else is simulated."""
+    """Return independent streams of a session, named by its rate: the same whatever else is simulated."""
     sequence = np.random.SeedSequence([cell.seed, zlib.crc32(rate.encode())])
-    children = sequence.spawn(len(RandomStreams._fields))
-    return RandomStreams(*(np.random.Generator(np.random.PCG64(child)) for child in children))
+    return RandomStreams(*map(np.random.default_rng, sequence.spawn(len(RandomStreams._fields))))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,28 +78,27 @@ def draw_drift(
     rng: np.random.Generator, time: Float[np.ndarray, " T"], sigma: float, tau: float
 ) -> Float[np.ndarray, " T"]:
     """Draw a stationary Ornstein-Uhlenbeck process at equally spaced times: variance σ², correlation exp(-|Δt|/τ)."""
-    noise = rng.standard_normal(time.size)
-    memory = np.exp(-(time[1] - time[0]) / tau)
-    drift = np.empty(time.size)
-    drift[0] = noise[0]
-    for frame in range(1, time.size):
-        drift[frame] = memory * drift[frame - 1] + np.sqrt(1 - memory**2) * noise[frame]
-    return sigma * drift
+    return sigma * autocorrelated(rng.standard_normal(time.size), np.exp(-(time[1] - time[0]) / tau))
+
+
+def autocorrelated(noise: Float[np.ndarray, " T"], correlation: float) -> Float[np.ndarray, " T"]:
+    """Return white noise of variance 1 as a stationary process of that variance with a correlation of neighbours."""
+    fresh, initial = np.sqrt(1 - correlation**2), correlation * noise[0]
+    later, _ = scipy.signal.lfilter([fresh], [1.0, -correlation], noise[1:], zi=[initial])
+    return np.append(noise[0], later)
 
 
 def draw_decoy(rng: np.random.Generator, frames: int, smooth: float) -> Float[np.ndarray, " T"]:
     """Draw a random path through 0…1 that is equally often everywhere: Φ of white noise, smoothed.
 
-    `smooth` is the standard deviation of the kernel in frames, 0 for independent positions. The pace is counted in
-    frames, so that it does not distinguish a slow session from a fast one.
+    `smooth` is the kernel's standard deviation in frames (0: independent positions), the same for slow and fast rates.
     """
     if smooth == 0:
         return scipy.special.ndtr(rng.standard_normal(frames))
     reach = math.ceil(4 * smooth)
     noise = rng.standard_normal(frames + 2 * reach)
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / smooth) ** 2)
-    path = np.convolve(noise, kernel / np.sqrt((kernel**2).sum()), mode="valid")
-    return scipy.special.ndtr(path)
+    return scipy.special.ndtr(np.convolve(noise, kernel / np.sqrt((kernel**2).sum()), mode="valid"))
 
 
 def half_cycle_modes(trajectory: trajectories.Trajectory) -> Int[np.ndarray, " T"]:

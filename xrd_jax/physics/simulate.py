@@ -1,7 +1,5 @@
 """A measured series of the simulated cell: counts ~ Poisson(expected counts), frame after frame."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import os
@@ -15,7 +13,7 @@ from xrd_jax.config.cell import Cell
 from xrd_jax.errors import UserError
 from xrd_jax.physics import forward_model, profile, trajectories
 from xrd_jax.physics.sessions import Session, draw_session, half_cycle_modes, random_streams
-from xrd_jax.physics.windows import named_windows, reflection_positions
+from xrd_jax.physics.windows import channel_angles, named_windows, reflection_positions
 from xrd_jax.series import hdf5, lazy
 from xrd_jax.series.axis import HALF_CYCLE_MODES, Axis, Target
 from xrd_jax.series.record import PatternSeries
@@ -57,10 +55,7 @@ def simulate_to_file(cell: Cell, path: str | os.PathLike[str]) -> PatternSeries:
 
 
 def stream_counts(cell: Cell, sessions: Sequence[Session]) -> Iterator[UInt16[np.ndarray, "B N"]]:
-    """Yield the counts of all `sessions` in blocks of at most `BLOCK` frames, in memory that does not grow.
-
-    While a block's photons are drawn the next block's expected counts are computed.
-    """
+    """Yield the counts of all `sessions` in blocks of at most `BLOCK` frames; the next is computed meanwhile."""
     dictionaries = profile.dictionaries(cell)
     for rate, session in zip(cell.rates, sessions, strict=True):
         rng = random_streams(cell, rate).photons
@@ -96,7 +91,7 @@ def _fields(cell: Cell, sessions: Sequence[Session]) -> dict[str, Any]:
     number = np.repeat(np.arange(len(runs)), [run.time.size for run in runs])
     mode = np.concatenate([half_cycle_modes(run) for run in runs])
     return {
-        "axis": Axis(cell.start_deg + cell.step_deg * np.arange(cell.channels), "two_theta", cell.wavelength),
+        "axis": Axis(channel_angles(cell), "two_theta", cell.wavelength),
         "time": np.concatenate([run.time for run in runs]),
         "targets": {
             "voltage": Target(np.concatenate([run.voltage for run in runs]), "regression", "V"),

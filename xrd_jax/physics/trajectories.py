@@ -10,8 +10,6 @@ References:
   [4] C.-H. Chen et al., J. Electrochem. Soc. 167, 080534 (2020): parameter set Chen2020.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import os
@@ -27,8 +25,7 @@ FRAMES = 4000  # of each rate, evenly spaced in time
 QUANTILES = 24  # of the stoichiometry of each electrode
 KNOT_EVERY = 4  # frames from one stored row of quantiles to the next
 RATES = {"1C": 3, "0.2C": 2}  # rate -> full cycles
-# Cycles before the first frame, at the same rate. The first charge of a cell at rest starts lower and lasts a fifth
-# longer than those that follow a discharge, so its halves in time would not be theirs.
+# Cycles before the first frame, at the same rate: the first charge of a cell at rest lasts a fifth longer than others.
 FORMATION = 1
 VOLTAGE_LIMITS = (2.8, 4.2)  # V
 # Stoichiometry is stored as round(65535 x) in 16 bits, an even step of 1.5e-5 (half precision has 5e-4 near 1), and of
@@ -51,26 +48,17 @@ RECIPES: dict[str, dict[str, Any]] = {
 class Trajectory:
     """One galvanostatic run, frame by frame (T frames, Q quantiles, E half cycles, charge first).
 
-    A run that is passed through repeatedly goes on where it ended, without ageing; its quantiles are kept once.
-
-    Attributes:
-      time: [T] mid-exposure time in s.
-      voltage: [T] terminal voltage in V.
-      open_circuit: [T] open-circuit voltage of the bulk stoichiometries in V.
-      current: [T] current in A, positive on discharge.
-      half_cycle: [T] number of the half cycle, from 0; even ones are charges.
-      edges: [E + 1] times in s at which the half cycles begin and end.
-      negative, positive: [P, Q] quantiles of the stoichiometry over the volume of the electrode's particles during the
-        P frames of one passage: frame t has row t mod P, and P is T where nothing is repeated.
+    A run that is passed through repeatedly goes on where it ended, without ageing; the quantiles of its P frames are
+    kept once: frame t has row t mod P, and P is T where nothing is repeated.
     """
 
-    time: np.ndarray
-    voltage: np.ndarray
-    open_circuit: np.ndarray
-    current: np.ndarray
-    half_cycle: np.ndarray
-    edges: np.ndarray
-    negative: np.ndarray
+    time: np.ndarray  # [T] mid-exposure time in s
+    voltage: np.ndarray  # [T] terminal voltage in V
+    open_circuit: np.ndarray  # [T] open-circuit voltage of the bulk stoichiometries in V
+    current: np.ndarray  # [T] in A, positive on discharge
+    half_cycle: np.ndarray  # [T] number of the half cycle, from 0; even ones are charges
+    edges: np.ndarray  # [E + 1] times in s at which the half cycles begin and end
+    negative: np.ndarray  # [P, Q] quantiles of the stoichiometry over the volume of the electrode's particles
     positive: np.ndarray
 
 
@@ -103,33 +91,16 @@ def load(name: str, rate: str, repeats: int = 1) -> Trajectory:
             raise UserError(f"trajectory '{name}' holds no rate '{rate}'; it holds {', '.join(rates)}")
         stored = {key.rsplit(":", 1)[1]: file[key] for key in file.files if key.startswith(f"{rate}:")}
     edges = stored["edges"].astype(np.float64)
-    frames = stored["voltage"].size
-    time, half_cycle = _frame_times(edges, frames)
-    passage = Trajectory(
-        time=time,
-        voltage=stored["voltage"].astype(np.float64),
-        open_circuit=stored["open_circuit"].astype(np.float64),
-        current=stored["current"].astype(np.float64),
-        half_cycle=half_cycle,
-        edges=edges,
-        negative=_between_knots(stored["negative"], half_cycle),
-        positive=_between_knots(stored["positive"], half_cycle),
-    )
-    return _repeated(passage, repeats)
-
-
-def _repeated(passage: Trajectory, times: int) -> Trajectory:
-    """`passage` passed through `times` times in a row."""
-    numbers = np.arange(times)
-    later = numbers * (passage.edges[-1] - passage.edges[0])
-    return dataclasses.replace(
-        passage,
-        time=(later[:, None] + passage.time[None, :]).ravel(),
-        voltage=np.tile(passage.voltage, times),
-        open_circuit=np.tile(passage.open_circuit, times),
-        current=np.tile(passage.current, times),
-        half_cycle=(numbers[:, None] * (passage.edges.size - 1) + passage.half_cycle[None, :]).ravel(),
-        edges=np.append((later[:, None] + passage.edges[None, :-1]).ravel(), later[-1] + passage.edges[-1]),
+    time, half_cycle = _frame_times(edges, stored["voltage"].size)
+    passages = np.arange(repeats)[:, None]
+    later = passages * (edges[-1] - edges[0])
+    measured = ("voltage", "open_circuit", "current")
+    return Trajectory(
+        time=(later + time[None, :]).ravel(),
+        half_cycle=(passages * (edges.size - 1) + half_cycle[None, :]).ravel(),
+        edges=np.append((later + edges[None, :-1]).ravel(), later[-1] + edges[-1]),
+        **{name: np.tile(stored[name].astype(np.float64), repeats) for name in measured},
+        **{name: _between_knots(stored[name], half_cycle) for name in ("negative", "positive")},
     )
 
 
@@ -141,11 +112,8 @@ def _frame_times(edges: np.ndarray, frames: int) -> tuple[np.ndarray, np.ndarray
 
 def _knots(half_cycle: np.ndarray) -> np.ndarray:
     """Frames whose quantiles are stored: first, every `KNOT_EVERY`-th and last of each half cycle."""
-    knots = []
-    for number in np.unique(half_cycle):
-        frames = np.flatnonzero(half_cycle == number)
-        knots.append(np.union1d(frames[::KNOT_EVERY], frames[-1:]))
-    return np.concatenate(knots)
+    half_cycles = [np.flatnonzero(half_cycle == number) for number in np.unique(half_cycle)]
+    return np.concatenate([np.union1d(frames[::KNOT_EVERY], frames[-1:]) for frames in half_cycles])
 
 
 def _between_knots(stored: np.ndarray, half_cycle: np.ndarray) -> np.ndarray:
@@ -194,19 +162,18 @@ def _sampled(solutions: list[Any]) -> dict[str, np.ndarray]:
     time, half_cycle = _frame_times(edges, FRAMES)
     knots = _knots(half_cycle)
     variables = {"voltage": "Voltage [V]", "open_circuit": "Bulk open-circuit voltage [V]", "current": "Current [A]"}
-    parts: dict[str, list[np.ndarray]] = {key: [] for key in (*variables, "negative", "positive")}
-    for number, solution in enumerate(solutions):
-        for key, variable in variables.items():
-            parts[key].append(np.interp(time[half_cycle == number], solution.t, solution[variable].entries))
-        knot_times = time[knots[half_cycle[knots] == number]]
-        for key in ("negative", "positive"):
-            stoichiometry = solution[f"{key.capitalize()} particle stoichiometry"].entries  # [r, x, t]
-            parts[key].append(_quantiles(stoichiometry, solution.t, knot_times))
-    arrays = {key: np.concatenate(parts[key]).astype(np.float32) for key in variables}
+    arrays = {"edges": edges - edges[0]}
+    for key, variable in variables.items():
+        parts = [np.interp(time[half_cycle == i], part.t, part[variable].entries) for i, part in enumerate(solutions)]
+        arrays[key] = np.concatenate(parts).astype(np.float32)
     for key in ("negative", "positive"):
-        fixed = np.round(np.clip(np.concatenate(parts[key]), 0, 1) * FIXED_POINT).astype(np.uint16)
+        variable, parts = f"{key.capitalize()} particle stoichiometry", []
+        for number, solution in enumerate(solutions):
+            knot_times = time[knots[half_cycle[knots] == number]]
+            parts.append(_quantiles(solution[variable].entries, solution.t, knot_times))
+        fixed = np.round(np.clip(np.concatenate(parts), 0, 1) * FIXED_POINT).astype(np.uint16)
         arrays[key] = np.diff(fixed, axis=0, prepend=np.zeros((1, QUANTILES), np.uint16))
-    return arrays | {"edges": edges - edges[0]}
+    return arrays
 
 
 def _quantiles(stoichiometry: np.ndarray, solved: np.ndarray, times: np.ndarray) -> np.ndarray:

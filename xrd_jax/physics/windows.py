@@ -1,7 +1,5 @@
 """Where a reflection can be on the axis: named windows and phase ticks, from Bragg's law and the cell's tables."""
 
-from __future__ import annotations
-
 import math
 
 import jax.numpy as jnp
@@ -41,8 +39,8 @@ def polymer_positions(cell: Cell) -> dict[str, float]:
 
 def layer_positions(cell: Cell) -> dict[str, tuple[float, float]]:
     """Return stage -> 2θ in degrees of graphite's layer reflection at both ends of the stage's range."""
-    rows = {row[0]: crystal.two_theta(jnp.array(row[3:5]), cell.wavelength) for row in cell.stages}
-    return {stage: (float(ends[0]), float(ends[1])) for stage, ends in rows.items()}
+    ends = {row[0]: crystal.two_theta(jnp.array(row[3:5]), cell.wavelength) for row in cell.stages}
+    return {stage: (float(first), float(last)) for stage, (first, last) in ends.items()}
 
 
 def aluminium_position(cell: Cell) -> float:
