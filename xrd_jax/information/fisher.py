@@ -12,8 +12,6 @@ Reference:
   [1] S. M. Kay, Fundamentals of Statistical Signal Processing: Estimation Theory, Prentice Hall (1993), chapter 3.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
@@ -46,24 +44,15 @@ class ChannelInformation:
     """What is known about every frame (T, in time order) and resized channel (L) of a simulated cell.
 
     Frames outside the window of the preparation have rows of zeros. A target that has only one class has no entry.
-
-    Attributes:
-      centres: [L] positions in degrees.
-      is_analysed: [T] whether a frame lies in the window.
-      shares: target -> [T, L] float32, each channel's share of the frame's information; a row sums to 1 or is 0.
-      total: target -> [T] J: in 1/V² for 'voltage', in variances of the noise for classes.
-      bound: [T] V, the least mean absolute error of the voltage; NaN outside the window.
-      bits: target -> [L] mutual information of one channel alone and the target (the voltage in levels).
-      expected: [T, L] float32, expected channels without drifts of flux and zero shift.
     """
 
-    centres: np.ndarray
-    is_analysed: np.ndarray
-    shares: dict[str, np.ndarray]
-    total: dict[str, np.ndarray]
-    bound: np.ndarray
-    bits: dict[str, np.ndarray]
-    expected: np.ndarray
+    centres: np.ndarray  # [L] positions in degrees
+    is_analysed: np.ndarray  # [T] whether a frame lies in the window
+    shares: dict[str, np.ndarray]  # target -> [T, L] float32, part of the frame's information; a row sums to 1 or is 0
+    total: dict[str, np.ndarray]  # target -> [T] J: in 1/V² for 'voltage', in variances of the noise for classes
+    bound: np.ndarray  # [T] V, the least mean absolute error of the voltage; NaN outside the window
+    bits: dict[str, np.ndarray]  # target -> [L] mutual information of one channel and the target (voltage in levels)
+    expected: np.ndarray  # [T, L] float32, expected channels without drifts of flux and zero shift
 
 
 def mean_shares(information: ChannelInformation, target: str) -> Float[np.ndarray, " L"]:
@@ -77,9 +66,7 @@ def carrier_channels(information: ChannelInformation, target: str, share: float 
     shares = mean_shares(information, target)
     order = np.argsort(-shares, kind="stable")
     count = int(np.searchsorted(np.cumsum(shares[order]), share * shares.sum() * (1 - 1e-9))) + 1
-    is_carrier = np.zeros(shares.size, bool)
-    is_carrier[order[:count]] = True
-    return is_carrier
+    return np.isin(np.arange(shares.size), order[:count])
 
 
 def window_shares(
@@ -92,10 +79,9 @@ def window_shares(
 
 @functools.lru_cache(maxsize=4)
 def channel_information(cell: Cell, prepare: PrepareConfig) -> ChannelInformation:
-    """Return what every channel of every frame of `simulate(cell)` can tell, after the resizing of `prepare`.
+    """Return what every channel of every frame of `simulate(cell)` can tell, computed once per cell and preparation.
 
-    Of `prepare` only the window and the resizing count: scaling is without loss but for the flux, which is unknown
-    anyway. Computed once per cell and preparation.
+    Of `prepare` only the window and the resizing count: scaling loses nothing but the flux, which is unknown anyway.
 
     Raises:
       UserError: an empty window, or channels that overlap too far.
@@ -106,7 +92,7 @@ def channel_information(cell: Cell, prepare: PrepareConfig) -> ChannelInformatio
     noise, dictionaries = whitening.prepare(matrix), profile.dictionaries(cell)
     states, direction = take_frames(path.states, frames), take_frames(path.direction, frames)
     labels = {"mode": path.mode[frames], "rate": path.rate[frames]}
-    labels = {name: values for name, values in labels.items() if np.unique(values).size > 1}
+    labels = {name: values for name, values in labels.items() if np.ptp(values)}
 
     def over(function: Callable[..., Any], *arguments: Any) -> Any:
         return over_frames(functools.partial(function, dictionaries, noise), *arguments)

@@ -1,6 +1,4 @@
-"""What is known of a simulated cell, on the channels that a network sees."""
-
-from __future__ import annotations
+"""What is known of the cell that a run was trained on."""
 
 from typing import NamedTuple
 
@@ -14,19 +12,12 @@ from xrd_jax.information.shapley import default_windows, shapley_of_windows
 
 
 class GroundTruth(NamedTuple):
-    """What is known of a simulated cell, on the network's channels.
+    """What is known of a simulated cell, on the network's channels."""
 
-    Attributes:
-      curves: target -> [L] share of the information.
-      carriers: target -> bool [L], the fewest channels with 90 % of it.
-      windows: name -> bool [L], 'rest' last.
-      shapley: target -> window -> what it adds to the exact posterior.
-    """
-
-    curves: dict[str, np.ndarray]
-    carriers: dict[str, np.ndarray]
-    windows: dict[str, np.ndarray]
-    shapley: dict[str, dict[str, float]]
+    curves: dict[str, np.ndarray]  # target -> [L] share of the information
+    carriers: dict[str, np.ndarray]  # target -> bool [L], the fewest channels with 90 % of it
+    windows: dict[str, np.ndarray]  # name -> bool [L], 'rest' last
+    shapley: dict[str, dict[str, float]]  # target -> window -> what it adds to the exact posterior
 
 
 def of_run(config: Config, axis: Float[np.ndarray, " L"]) -> GroundTruth | None:

@@ -8,8 +8,6 @@ with a = Σ n, b = Σ μ, c = Σ n log μ over the chosen channels; b and c are 
 three add up over channels, so that each group is computed once and put together for any set of groups.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import jax
@@ -27,40 +25,25 @@ NEWTON_STEPS = 3
 
 
 class Expansion(NamedTuple):
-    """Patterns of candidate states (C) as polynomials in the shift, in its standard deviations.
+    """Patterns of candidate states (C) as polynomials in the shift, in its standard deviations."""
 
-    Attributes:
-      levels: [P, C, N] coefficients of μ - reference.
-      logs: [P, C, N] coefficients of log(μ / reference).
-      reference: [N] mean of μ over the states.
-    """
-
-    levels: Float[Array, "P C N"]
-    logs: Float[Array, "P C N"]
-    reference: Float[Array, " N"]
+    levels: Float[Array, "P C N"]  # coefficients of μ - reference
+    logs: Float[Array, "P C N"]  # coefficients of log(μ / reference)
+    reference: Float[Array, " N"]  # mean of μ over the states
 
 
 class Likelihood(NamedTuple):
-    """Sums over groups of channels (G) for test frames (B) and candidate states (C), at any shift; they add up over G.
+    """Sums over groups of channels (G), for test frames (B) and candidate states (C); they add up over G."""
 
-    Attributes:
-      photons: [G, B] Σ n.
-      levels: [P, G, C] coefficients of Σ μ - reference.
-      matches: [P, G, B, C] coefficients of Σ n log(μ / reference).
-      reference: [G] Σ reference.
-    """
-
-    photons: Float[Array, "G B"]
-    levels: Float[Array, "P G C"]
-    matches: Float[Array, "P G B C"]
-    reference: Float[Array, " G"]
+    photons: Float[Array, "G B"]  # Σ n
+    levels: Float[Array, "P G C"]  # coefficients of Σ μ - reference
+    matches: Float[Array, "P G B C"]  # coefficients of Σ n log(μ / reference)
+    reference: Float[Array, " G"]  # Σ reference
 
 
 def expand_in_shift(dictionaries: Dictionaries, states: FrameState, sigma: Array) -> Expansion:
-    """Expand the patterns of `states` in the zero shift, whose standard deviation in degrees is `sigma`.
-
-    In steps, each of which is written to memory: in one program the shifts would be computed again and again.
-    """
+    """Expand the patterns of `states` in the zero shift, whose standard deviation in degrees is `sigma`."""
+    # In steps that are written to memory: in one program the shifts would be computed again and again.
     patterns = _unshifted_patterns(dictionaries, states)
     shifted = [_shifted_patterns(patterns, sigma * float(node), dictionaries.step) for node in NODES]
     reference = shifted[len(NODES) // 2].mean(axis=0)

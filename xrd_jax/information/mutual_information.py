@@ -1,7 +1,5 @@
 """What one channel alone tells of a target, in bits."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -20,12 +18,9 @@ def voltage_levels(voltage: Float[np.ndarray, " P"]) -> Int[np.ndarray, " P"]:
 def mutual_information(
     channels: Float[np.ndarray, "P L"], variance: Float[np.ndarray, "P L"], labels: Int[np.ndarray, " P"]
 ) -> Float[np.ndarray, " L"]:
-    """Return the information in bits of each channel alone about a label, all frames equally likely.
+    """Return the bits that each channel alone tells of a label, from expected channels and the variance of their noise.
 
     I = H(label) + H(channel) - H(label, channel), with the channel as 2 √counts, whose noise is Gaussian of variance 1.
-
-    Args:
-      channels, variance: expected channels and the variance of their noise.
     """
     bins = np.rint(2.0 * channels / np.sqrt(variance) / BIN_WIDTH).astype(np.int64)
     margin = math.ceil(5.0 / BIN_WIDTH)

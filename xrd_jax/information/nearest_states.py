@@ -1,7 +1,5 @@
 """For every frame the state of another class that is hardest to tell from it when flux and zero shift are unknown."""
 
-from __future__ import annotations
-
 import functools
 
 import jax

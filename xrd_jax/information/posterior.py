@@ -3,8 +3,6 @@
 Candidates are all states that the cell passes through and that are not tested, equally likely beforehand.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from typing import Literal, NamedTuple
@@ -32,18 +30,12 @@ Estimate = Literal["median", "mean"]
 
 
 class Sample(NamedTuple):
-    """Test frames (B) and the states they may be in (C).
+    """Test frames (B) and the states they may be in (C)."""
 
-    Attributes:
-      counts: [B, N] drawn photons.
-      states: of the candidates, without drifts.
-      tested, candidates: indices into the state path; candidates by rising voltage.
-    """
-
-    counts: np.ndarray
-    states: FrameState
-    tested: np.ndarray
-    candidates: np.ndarray
+    counts: np.ndarray  # [B, N] drawn photons
+    states: FrameState  # of the candidates, without drifts
+    tested: np.ndarray  # [B] indices into the state path
+    candidates: np.ndarray  # [C] indices into it, by rising voltage
 
 
 def draw_sample(cell: Cell, frames: int, prepare: PrepareConfig = ANALYSED) -> tuple[Sample, StatePath]:

@@ -1,7 +1,5 @@
 """Shapley values of windows: what each adds to the exact posterior."""
 
-from __future__ import annotations
-
 import functools
 import itertools
 import math

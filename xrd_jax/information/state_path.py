@@ -1,7 +1,5 @@
 """Once through all sessions of a cell, free of drifts: its states and the direction in which the voltage moves them."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -23,21 +21,14 @@ CHUNK = 250  # frames that are computed at once
 
 
 class StatePath(NamedTuple):
-    """Once through all sessions of a cell (P frames), free of drifts.
+    """Once through all sessions of a cell (P frames), free of drifts."""
 
-    Attributes:
-      states: of the frames; flux 1, shift 0, background 1, the decoy where it is.
-      direction: their derivatives by the voltage in 1/V; zero in all but the stoichiometries.
-      voltage: [P] V; mode, rate: [P] classes.
-      path_index: [T] the frame of the path that each frame of the series repeats.
-    """
-
-    states: FrameState
-    direction: FrameState
-    voltage: np.ndarray
-    mode: np.ndarray
-    rate: np.ndarray
-    path_index: np.ndarray
+    states: FrameState  # of the frames; flux 1, shift 0, background 1, the decoy where it is
+    direction: FrameState  # their derivatives by the voltage in 1/V; zero in all but the stoichiometries
+    voltage: np.ndarray  # [P] V
+    mode: np.ndarray  # [P] classes
+    rate: np.ndarray  # [P] classes
+    path_index: np.ndarray  # [T] the frame of the path that each frame of the series repeats
 
 
 def cell_state_path(cell: Cell) -> StatePath:
@@ -85,10 +76,8 @@ def is_in_window(path: StatePath, prepare: PrepareConfig) -> Bool[np.ndarray, " 
     values = targets[prepare.window_target or "voltage"]
     is_inside = (values >= prepare.window_low) & (values <= prepare.window_high) | (not prepare.window_target)
     if not is_inside.any():
-        raise UserError(
-            f"no frame has {prepare.window_target} within {prepare.window_low}–{prepare.window_high}: change "
-            "prepare.window_low and prepare.window_high"
-        )
+        limits = f"{prepare.window_low}–{prepare.window_high}: change prepare.window_low and prepare.window_high"
+        raise UserError(f"no frame has {prepare.window_target} within {limits}")
     return is_inside
 
 

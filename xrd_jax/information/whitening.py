@@ -1,7 +1,5 @@
 """Photon noise after a linear resizing: whitening that keeps channels apart, and what nuisances leave of a signal."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 
@@ -17,17 +15,13 @@ MAX_CORRELATION = 0.9  # of a channel with all its neighbours together; beyond i
 
 
 class Noise(NamedTuple):
-    """How the noise of photons is carried through a linear resizing.
+    """How the noise of photons is carried through a linear resizing."""
 
-    Attributes:
-      matrix: [N, L] the resizing.
-      bands: [D, N, L] products of matrix columns that lie k apart: λ @ bands[k] is the covariance C[l, l + k].
-      series: [M] coefficients of (1 + x)^-1/2.
-    """
-
-    matrix: Float[Array, "N L"]
-    bands: Float[Array, "D N L"]
-    series: Float[Array, " M"]
+    matrix: Float[Array, "N L"]  # the resizing
+    bands: Float[
+        Array, "D N L"
+    ]  # products of matrix columns that lie k apart: λ @ bands[k] is the covariance C[l, l + k]
+    series: Float[Array, " M"]  # coefficients of (1 + x)^-1/2
 
 
 def prepare(matrix: Float[np.ndarray, "N L"]) -> Noise:
