@@ -1,7 +1,5 @@
 """Maps of all methods collected over blocks: mean curves, shares of peaks, and maps of evenly spaced patterns."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,23 +22,16 @@ class Explained:
     """Explanations of a series. Keys are (method, target).
 
     Every pattern's map is made of absolute values that sum to 1, so that no pattern counts for more than another.
-
-    Attributes:
-      centres: [L] positions of the input channels.
-      curves: [S, L] means over patterns; of `ENSEMBLE` those of two disjoint halves of the seeds.
-      maps: [M, L] float32, means over seeds, for the patterns `indices` of the method.
-      raw_curves: as `curves`, before registration, for methods of hidden layers.
-      shares: {window: [S]} mean over patterns of the map's mass inside the window; of `ENSEMBLE` the jackknife's
-        pseudo-values, which have its mean and the standard deviation that seeds give it.
-      indices: method -> [M] the patterns that were explained.
     """
 
-    centres: np.ndarray
-    curves: dict[MapKey, np.ndarray] = dataclasses.field(default_factory=dict)
-    maps: dict[MapKey, np.ndarray] = dataclasses.field(default_factory=dict)
-    raw_curves: dict[MapKey, np.ndarray] = dataclasses.field(default_factory=dict)
-    shares: dict[MapKey, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
-    indices: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    centres: np.ndarray  # [L] positions of the input channels
+    curves: dict[MapKey, np.ndarray]  # [S, L] means over patterns; of `ENSEMBLE` those of two halves of the seeds
+    maps: dict[MapKey, np.ndarray]  # [M, L] float32, means over seeds, for the patterns `indices` of the method
+    raw_curves: dict[MapKey, np.ndarray]  # as `curves`, before registration, for methods of hidden layers
+    # {window: [S]} mean over patterns of the map's mass inside the window; of `ENSEMBLE` the jackknife's pseudo-values,
+    # which have its mean and the standard deviation that seeds give it.
+    shares: dict[MapKey, dict[str, np.ndarray]]
+    indices: dict[str, np.ndarray]  # method -> [M] the patterns that were explained
 
 
 def collect(
@@ -60,7 +51,7 @@ def collect(
       UserError: as `stream`.
     """
     names = methods.checked_methods(run, names)
-    sums, reference = Explained(run.axis), series if reference is None else reference
+    sums, reference = Explained(run.axis, {}, {}, {}, {}, {}), series if reference is None else reference
     costly = [name for name in names if name in methods.COSTLY_METHODS]
     others = [name for name in names if name not in methods.COSTLY_METHODS]
     for group, indices in ((others, np.arange(len(series))), (costly, series.thinned(patterns))):
@@ -72,17 +63,14 @@ def collect(
             for block in stream(run, part, group, reference, chunk):
                 _add_block(sums, block, windows or {})
                 bar.update(next(iter(block.maps.values())).shape[1])
-    for (method, _), shares in sums.shares.items():
+    for (method, _), of_windows in sums.shares.items():
         if method == ENSEMBLE:
-            shares.update({name: ensemble.jackknife_pseudo_values(share) for name, share in shares.items()})
+            of_windows.update({name: ensemble.jackknife_pseudo_values(share) for name, share in of_windows.items()})
     # Targets in the order of the run, for each the methods in the order of `METHODS`, controls last.
     keys = [(name, spec.name) for spec in run.specs for name in names]
-
-    def in_order(values: dict[MapKey, Any]) -> dict[MapKey, Any]:
-        return {key: values[key] for key in keys if key in values}
-
-    curves, maps, raw_curves = (in_order(part) for part in (sums.curves, sums.maps, sums.raw_curves))
-    return Explained(run.axis, curves, maps, raw_curves, in_order(sums.shares), sums.indices)
+    parts: tuple[dict[MapKey, Any], ...] = (sums.curves, sums.maps, sums.raw_curves, sums.shares)
+    curves, maps, raw_curves, shares = ({key: part[key] for key in keys if key in part} for part in parts)
+    return Explained(run.axis, curves, maps, raw_curves, shares, sums.indices)
 
 
 def _add_block(sums: Explained, block: AttributionBlock, windows: Mapping[str, np.ndarray]) -> None:
@@ -96,9 +84,7 @@ def _add_block(sums: Explained, block: AttributionBlock, windows: Mapping[str, n
             curves = replicates = unit_maps[id(maps)]
             mean = curves.mean(axis=0)
         indices, rows = sums.indices[key[0]], slice(block.begin, block.begin + len(mean))
-        if key not in sums.maps:
-            sums.maps[key] = np.zeros((len(indices), mean.shape[1]), np.float32)
-        sums.maps[key][rows] = mean
+        sums.maps.setdefault(key, np.zeros((len(indices), mean.shape[1]), np.float32))[rows] = mean
         _add_mean(sums.curves, key, curves, len(indices))
         shares = sums.shares.setdefault(key, {})
         for name, mask in windows.items():
@@ -110,5 +96,4 @@ def _add_block(sums: Explained, block: AttributionBlock, windows: Mapping[str, n
 
 
 def _add_mean(sums: dict[MapKey, np.ndarray], key: MapKey, maps: np.ndarray, count: int) -> None:
-    part = maps.sum(axis=1, dtype=np.float64) / count
-    sums[key] = sums[key] + part if key in sums else part
+    sums[key] = sums.get(key, 0.0) + maps.sum(axis=1, dtype=np.float64) / count

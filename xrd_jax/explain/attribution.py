@@ -136,7 +136,8 @@ def _control_maps(run: Run, names: tuple[str, ...], level: np.ndarray, centred: 
 
 def _registered(run: Run, begin: int, maps_by_key: dict[MapKey, np.ndarray]) -> AttributionBlock:
     """Maps at input channels; those of no target stand for every target."""
-    maps, raw = {}, {}
+    maps: dict[MapKey, np.ndarray] = {}
+    raw: dict[MapKey, np.ndarray] = {}
     for (method, target), values in maps_by_key.items():
         keys = [(method, name) for name in ([target] if target else [spec.name for spec in run.specs])]
         if method in methods.HIDDEN_LAYER_METHODS:

@@ -1,7 +1,5 @@
 """What many networks share: second moments of a slope over seeds, without what each seed does by chance."""
 
-from __future__ import annotations
-
 import numpy as np
 from jaxtyping import Float
 

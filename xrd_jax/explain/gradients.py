@@ -4,8 +4,6 @@ Gradients of all K - 1 logit contrasts come from one forward pass. They serve th
 noise, and the methods that need gradients at the attention.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -108,10 +106,8 @@ def _output_gradients(outputs: dict[str, Array], pull: Callable[..., Any], spec:
     else:
         unit_vectors = jnp.eye(spec.size, dtype=output.dtype)
         directions = [jnp.broadcast_to((unit - unit_vectors[0])[None, :], output.shape) for unit in unit_vectors[1:]]
-    rows = []
-    for direction in directions:
-        at_input, at_attention = pull(zeros | {spec.name: direction})
-        rows.append(Gradients(at_input, *at_attention))
+    pulled = (pull(zeros | {spec.name: direction}) for direction in directions)
+    rows = [Gradients(at_input, *at_attention) for at_input, at_attention in pulled]
     if spec.kind == "classification":
         rows.insert(0, jax.tree.map(jnp.zeros_like, rows[0]))
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)

@@ -1,7 +1,5 @@
 """importance.csv: what share of a map named peaks hold, with intervals over seeds, and in sentences."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -80,9 +78,8 @@ def sentences(rows: Iterable[ImportanceRow]) -> list[str]:
         by_target.setdefault(row.target, []).append(row)
     lines = []
     for target, target_rows in by_target.items():
-        peaks = [row for row in target_rows if row.label != ELSEWHERE and row.share >= MIN_SHARE]
-        elsewhere = [row for row in target_rows if row.label == ELSEWHERE]
-        ordered = sorted(peaks, key=lambda row: -row.share) + elsewhere
+        named = [row for row in target_rows if row.label == ELSEWHERE or row.share >= MIN_SHARE]
+        ordered = sorted(named, key=lambda row: (row.label == ELSEWHERE, -row.share))
         doubts = {row.verdict for row in target_rows} - {"", "supported"}
         head = f"{target} ({', '.join(sorted(doubts))})" if doubts else target
         lines.append(f"{head}: " + ", ".join(f"{row.label} {percent(row.share, row.half_interval)}" for row in ordered))

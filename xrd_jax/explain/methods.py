@@ -23,8 +23,6 @@ Controls know no trained network: `random` (one draw per channel and seed), `int
 the run that `attribution.untrained` gives.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from xrd_jax.analysis.run import Run
@@ -67,11 +65,7 @@ def checked_methods(run: Run, methods: Sequence[str]) -> tuple[str, ...]:
     for name in methods:
         if name not in every:
             raise UserError(f"method '{name}' is not known; use some of {', '.join(every)}")
-    available = available_methods(run)
-    refused = [name for name in methods if name not in (*available, *CONTROLS)]
-    if refused:
-        attention = run.config.model.attention
-        raise UserError(
-            f"{', '.join(refused)}: this network has none (model.attention={attention}); use {', '.join(available)}"
-        )
+    available, attention = available_methods(run), run.config.model.attention
+    if refused := ", ".join(name for name in methods if name not in (*available, *CONTROLS)):
+        raise UserError(f"{refused}: this network has none (model.attention={attention}); use {', '.join(available)}")
     return tuple(name for name in every if name in methods)

@@ -1,11 +1,7 @@
-"""Is an explanation true? Scores of maps, none of which depends on a map's scale.
+"""Is an explanation true? Scores of maps, none of which depends on a map's scale; `perturbation` asks the network.
 
-They take arrays alone: a map [L] averaged over patterns, the channels [L] that are known to carry the information where
-there is such knowledge, and the mean maps [S, L] of several seeds. What needs the network (deletion, knock-out) is in
-`perturbation`.
+They take a map [L] averaged over patterns, the channels [L] that are known to carry the information, mean maps [S, L].
 """
-
-from __future__ import annotations
 
 import itertools
 import math
@@ -26,7 +22,7 @@ def unit(maps: Float[np.ndarray, "*batch L"]) -> Float[np.ndarray, "*batch L"]:
     return magnitude / np.where(total > 0, total, 1.0)
 
 
-def interval(values: Float[np.ndarray, S * rest]) -> Float[np.ndarray, "*rest"]:
+def interval(values: Float[np.ndarray, "S *rest"]) -> Float[np.ndarray, "*rest"]:
     """Return half the 95 % confidence interval of the mean over seeds: t s / √S by Student's t; NaN for one seed."""
     count = len(values)
     if count < 2:
@@ -68,10 +64,10 @@ def overlap(curve: Float[np.ndarray, " L"], truth: Bool[np.ndarray, " L"]) -> fl
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
     """Return the rank correlation, equal values sharing their rank; 0 where one side is constant."""
-    ranks = [stats.rankdata(np.asarray(values, np.float64)) for values in (a, b)]
-    centred = [rank - rank.mean() for rank in ranks]
-    norm = math.sqrt((centred[0] ** 2).sum() * (centred[1] ** 2).sum())
-    return float((centred[0] * centred[1]).sum() / norm) if norm else 0.0
+    a, b = (stats.rankdata(np.asarray(values, np.float64)) for values in (a, b))
+    a, b = a - a.mean(), b - b.mean()
+    norm = math.sqrt((a**2).sum() * (b**2).sum())
+    return float((a * b).sum() / norm) if norm else 0.0
 
 
 def window_agreement(
@@ -97,9 +93,7 @@ def unstable_channels(curves: Float[np.ndarray, "S L"]) -> Bool[np.ndarray, " L"
 
 
 def randomisation(trained: Float[np.ndarray, "S L"], untrained: Float[np.ndarray, "S L"]) -> float:
-    """Return the rank correlation of the mean map with that of untrained networks.
-
-    Near 1, the map shows the architecture and the patterns, not what was learnt.
+    """Return the rank correlation of the mean map with that of untrained networks; near 1 nothing learnt is shown.
 
     Source: J. Adebayo et al., "Sanity checks for saliency maps", arXiv:1810.03292.
     """
@@ -107,7 +101,7 @@ def randomisation(trained: Float[np.ndarray, "S L"], untrained: Float[np.ndarray
 
 
 def edge_mass(curve: Float[np.ndarray, " L"]) -> float:
-    """Return the share of the map's area in the `EDGE_CHANNELS` channels at either end."""
+    """Return the share of the map's area in the `edge_channels`."""
     return mass_inside(curve, edge_channels(len(curve)))
 
 

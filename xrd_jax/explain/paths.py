@@ -1,7 +1,5 @@
 """Explanations that ask the network at many inputs: baselines, paths from them, noisy copies, occluded windows."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -61,14 +59,11 @@ def reference_stats(run: Run, reference: PatternSeries, methods: tuple[str, ...]
     if "gradient_noise" in methods and not reference.is_counts:
         residual = residual_variance(run, reference)
     labels = {}
-    if "contrast_gradients" in methods:
-        for spec in run.specs:
-            labels[spec.name] = _labels(spec, reference)[indices]
-            if not has_other_label(spec, jnp.asarray(labels[spec.name][:1]), jnp.asarray(labels[spec.name])).any():
-                raise UserError(
-                    f"contrast_gradients: no reference pattern has another {spec.name}; give more patterns or leave "
-                    "that method out"
-                )
+    for spec in run.specs if "contrast_gradients" in methods else ():
+        labels[spec.name] = _labels(spec, reference)[indices]
+        if not has_other_label(spec, jnp.asarray(labels[spec.name][:1]), jnp.asarray(labels[spec.name])).any():
+            missing = f"no reference pattern has another {spec.name}"
+            raise UserError(f"contrast_gradients: {missing}; give more patterns or leave that method out")
     return ReferenceStats(mean, jnp.asarray(residual), jnp.asarray(patterns), labels)
 
 
@@ -182,9 +177,7 @@ def occlusion_maps(
 ) -> dict[MapKey, Float[Array, "B L"]]:  # fmt: skip
     """Return the loss of what is explained when a window takes its mean value; a channel gets the mean of its windows.
 
-    Args:
-      mean: the mean pattern.
-      classes: target -> [B] class that the network predicts.
+    `classes` are target -> [B] class that the network predicts.
     """
     length = x.shape[1]
     whole = explained_outputs(static, variables, x, classes)

@@ -1,12 +1,11 @@
 """Following a peak through measured patterns: the best path of a ridge over time, within bounds."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import gaussian_filter1d
 
 from xrd_jax.physics.reflections import PAD_WIDTHS, Reflection, Track
@@ -38,10 +37,9 @@ class ExpectedLine(NamedTuple):
 
 def expected_lines(reflections: Sequence[Reflection], axis: Axis) -> tuple[ExpectedLine, ...]:
     """Return the reflections that the axis holds, with bounds `MAX_SPACING_CHANGE` of the spacing to either side."""
-    positions = [float(bragg_positions(line.d, axis)) for line in reflections]
-    bounds = [bragg_positions(line.d * BOUNDS, axis) for line in reflections]
-    names = [(line.phase, line.hkl) for line in reflections]
-    return _on_axis(zip(names, positions, bounds, strict=True), axis)
+    spacings = [((line.phase, line.hkl), line.d) for line in reflections]
+    lines = [(name, float(bragg_positions(d, axis)), bragg_positions(d * BOUNDS, axis)) for name, d in spacings]
+    return _on_axis(lines, axis)
 
 
 def lines_near(positions: Mapping[tuple[str, str], float], axis: Axis) -> tuple[ExpectedLine, ...]:
@@ -60,50 +58,38 @@ def _on_axis(lines: Iterable[tuple[tuple[str, str], float, np.ndarray]], axis: A
     return tuple(expected)
 
 
-class SessionImage(NamedTuple):
-    """A session's patterns gathered in time order."""
-
-    indices: np.ndarray  # [T] of the patterns in the series
-    rows: np.ndarray  # [T] the row of each
-    image: np.ndarray  # [R, N] mean patterns of the rows
-
-
 def follow(series: PatternSeries, expected: Sequence[ExpectedLine]) -> tuple[Track, ...]:
     """Return where each line is in every pattern, found session by session, the strongest line first.
 
-    Within a line's bounds, the path that collects the most intensity above the background, less a cost for steps from
-    row to row, is found by dynamic programming; rows without a visible peak are bridged by their neighbours. The peak
-    is then taken out of the patterns, so that a weak line beside a strong one, or crossing it, is not drawn to it.
-    Between channels the position is the vertex of the parabola through three of them. A line without a peak that
-    stands out keeps its expected position in that session.
+    Within a line's bounds, dynamic programming finds the path with the most intensity above the background, less a
+    cost for steps from row to row; neighbours bridge rows without a visible peak. The peak is then taken out of the
+    patterns, so that a weak line beside or across a strong one is not drawn to it. A line without a peak that stands
+    out keeps its expected position in that session.
 
     Returns:
       tracks with one part; half the window is `PAD_WIDTHS` of the width of the phase's strongest line.
     """
     centre = np.tile(np.array([line.position for line in expected]).reshape(-1, 1), (1, len(series)))
     half, is_peak = np.zeros(centre.shape), np.zeros(len(expected), bool)
-    for session in range(len(series.session_names)):
-        gathered = _gather(series, session)
-        if gathered.indices.size:
-            for number, path in enumerate(_find_paths(series.axis.values, gathered.image, expected)):
-                centre[number, gathered.indices] = path.position[gathered.rows]
-                half[number, gathered.indices] = PAD_WIDTHS * path.width
-                is_peak[number] |= path.is_peak
+    for session in np.unique(series.session).tolist():
+        indices = record.session_indices(series, session)
+        rows = np.arange(indices.size) * min(MAX_ROWS, indices.size) // indices.size
+        image = _mean_of_rows(series, indices, rows)
+        for number, path in enumerate(_find_paths(series.axis.values, image, expected)):
+            centre[number, indices] = path.position[rows]
+            half[number, indices] = PAD_WIDTHS * path.width
+            is_peak[number] |= path.is_peak
     spans = np.stack([centre - half, centre + half], axis=2)[:, :, None, :]
     tracks = zip(expected, centre, spans, map(bool, is_peak), strict=True)
     return tuple(Track(line.phase, line.hkl, *values) for line, *values in tracks)
 
 
-def _gather(series: PatternSeries, session: int) -> SessionImage:
-    indices = record.session_indices(series, session)
-    rows = np.arange(indices.size) * min(MAX_ROWS, indices.size) // max(indices.size, 1)
-    count = int(rows[-1]) + 1 if indices.size else 0
-    image, row_of_pattern = np.zeros((count, series.axis.values.size)), np.empty(len(series), int)
-    row_of_pattern[indices] = rows
-    stored = np.sort(indices)
-    for begin, patterns in lazy.read_blocks(series.intensity, rows=stored):
-        np.add.at(image, row_of_pattern[stored[begin : begin + len(patterns)]], patterns)
-    return SessionImage(indices, rows, image / np.bincount(rows, minlength=count)[:, None])
+def _mean_of_rows(series: PatternSeries, indices: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """[R, N] mean of the patterns `indices` that are gathered into each of `rows`; read in the order of storage."""
+    image, order = np.zeros((int(rows[-1]) + 1, series.axis.values.size)), np.argsort(indices)
+    for begin, patterns in lazy.read_blocks(series.intensity, rows=indices[order]):
+        np.add.at(image, rows[order[begin : begin + len(patterns)]], patterns)
+    return image / np.bincount(rows)[:, None]
 
 
 class _Path(NamedTuple):
@@ -182,8 +168,8 @@ def _remove(image: np.ndarray, channel: np.ndarray, width: float) -> None:
 def _stands_out(image: np.ndarray, gain: np.ndarray, inside: np.ndarray) -> bool:
     """True where the path through every other row runs over a peak in the rows between, on which it was not chosen.
 
-    A path follows the highest channels even of pure noise; the rows that were left out have nothing there then. On the
-    flank of a peak beyond the bounds, the mean of the rows goes on rising to one side.
+    A path follows the highest channels even of pure noise, where rows left out have nothing. On the flank of a peak
+    beyond the bounds, their mean goes on rising to one side.
     """
     half = len(image) // 2
     chosen, held_out = (gain[: 2 * half : 2], image[1 : 2 * half : 2]) if half else (gain, image)
@@ -203,23 +189,18 @@ def _ridge(gain: np.ndarray) -> np.ndarray:
     best, step_to = gain[0], np.zeros(gain.shape, int)
     for row in range(1, rows):
         padded = np.pad(best, MAX_STEP, constant_values=-np.inf)
-        shifted = np.stack([padded[MAX_STEP + s : MAX_STEP + s + columns] for s in steps])
-        reached = shifted - STIFFNESS * steps[:, None] ** 2
+        reached = sliding_window_view(padded, columns) - STIFFNESS * steps[:, None] ** 2
         choice = reached.argmax(axis=0)
         step_to[row] = steps[choice]
         best = gain[row] + reached[choice, np.arange(columns)]
-    path = np.empty(rows, int)
-    path[-1] = int(best.argmax())
+    path = np.full(rows, best.argmax())
     for row in range(rows - 1, 0, -1):
         path[row - 1] = path[row] + step_to[row, path[row]]
     return path
 
 
 def _mean_shape(image: np.ndarray, channel: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of rows moved so that `channel` [R] lies at offset 0, and the offsets.
-
-    Linear between channels; beyond the axis the last channel is repeated.
-    """
+    """The mean of rows moved (linearly) so that `channel` [R] lies at offset 0, and the offsets; ends are repeated."""
     offsets = np.arange(-reach, reach + 1)
     position = np.clip(channel[:, None] + offsets[None, :], 0, image.shape[1] - 1)
     below = np.minimum(position.astype(int), image.shape[1] - 2)
@@ -230,14 +211,14 @@ def _mean_shape(image: np.ndarray, channel: np.ndarray, reach: int) -> tuple[np.
 
 def _width(mean: np.ndarray, offsets: np.ndarray) -> float:
     """Full width in channels, at half height above the lower quarter, of the peak at offset 0; at least 1."""
-    middle = int(np.flatnonzero(offsets == 0)[0])
+    middle = offsets.size // 2
     is_above = mean > 0.5 * (mean[middle] + np.quantile(mean, 0.25))
     right, left = (int(np.argmin(np.append(side, False))) for side in (is_above[middle:], is_above[middle::-1]))
     return max(float(left + right - 1), 1.0)
 
 
 def _vertex(image: np.ndarray, channel: np.ndarray) -> np.ndarray:
-    """[R] channel of each row's peak, refined by the parabola through three channels of the slightly smoothed row."""
+    """[R] channel of each row's peak, refined by a parabola through three channels of the slightly smoothed row."""
     smooth = gaussian_filter1d(image, 1.0, axis=1, mode="nearest")
     inner = np.clip(channel, 1, image.shape[1] - 2)
     left, middle, right = (smooth[np.arange(len(image)), inner + step] for step in (-1, 0, 1))

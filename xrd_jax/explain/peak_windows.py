@@ -1,9 +1,4 @@
-"""Named peaks: windows that follow them through a series.
-
-Overlapping windows become one group: what two peaks share cannot be credited to either.
-"""
-
-from __future__ import annotations
+"""Named peaks: windows that follow them through a series; overlapping ones are one group: none owns what they share."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -110,12 +105,10 @@ def _group_overlapping(tracks: Sequence[Track]) -> list[_Group]:
 
 def _overlap(spans: np.ndarray, others: np.ndarray) -> float:
     """Length that two sets of spans [T, G, 2] share, summed over time, relative to the shorter set."""
-    shared = 0.0
-    for part in range(spans.shape[1]):
-        low = np.maximum(spans[:, part, None, 0], others[:, :, 0])
-        shared += float(np.nansum(np.maximum(np.minimum(spans[:, part, None, 1], others[:, :, 1]) - low, 0.0)))
-    lengths = [float(np.nansum(ends[..., 1] - ends[..., 0])) for ends in (spans, others)]
-    return shared / max(min(lengths), 1e-12)
+    low = np.maximum(spans[:, :, None, 0], others[:, None, :, 0])
+    high = np.minimum(spans[:, :, None, 1], others[:, None, :, 1])
+    lengths = [np.nansum(ends[..., 1] - ends[..., 0]) for ends in (spans, others)]
+    return float(np.nansum(np.maximum(high - low, 0.0)) / max(min(lengths), 1e-12))
 
 
 def _disjoint(groups: Sequence[_Group], centres: np.ndarray) -> list[PeakWindow]:
@@ -139,10 +132,8 @@ def _disjoint(groups: Sequence[_Group], centres: np.ndarray) -> list[PeakWindow]
 
 
 def _depth(span: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """[T, L] 1 in the middle of a span [T, 2], 0 at its ends, negative outside; -1 where there is none.
-
-    A span is at least as wide as a channel, so that no peak falls between two.
-    """
+    """[T, L] 1 in the middle of a span [T, 2], 0 at its ends, negative outside; -1 where there is none."""
+    # At least as wide as a channel, so that no peak falls between two.
     half = np.maximum(0.5 * (span[:, 1] - span[:, 0]), 0.5 * float(np.diff(centres).max()))
     distance = np.abs(centres[None, :] - span.mean(axis=1)[:, None]) / half[:, None]
     return np.nan_to_num(1.0 + 1e-6 - distance, nan=-1.0).astype(np.float32)

@@ -1,7 +1,5 @@
 """Networks trained anew without the channels that a map ranks first."""
 
-from __future__ import annotations
-
 import dataclasses
 import tempfile
 from pathlib import Path
@@ -29,12 +27,6 @@ def retrain(
     channels are deleted after the scaling.
 
     Source: S. Hooker et al., "A benchmark for interpretability methods in deep neural networks", arXiv:1806.10758.
-
-    Args:
-      prepared, config: as the networks were trained.
-
-    Returns:
-      target -> [S].
     """
     patterns = np.array(prepare_inputs(prepared, config.prepare, np.arange(len(prepared.series))))
     order = np.argsort(-np.abs(np.nan_to_num(curve)), kind="stable")
@@ -48,16 +40,12 @@ def retrain(
     centres = np.asarray(prepared.statistics.centres, np.float64)
     axis = Axis(centres, prepared.series.axis.kind, prepared.series.axis.wavelength)
     series = dataclasses.replace(prepared.series, intensity=patterns, axis=axis, is_counts=False)
-    without = Prepared(series, prepared.train, prepared.test, _identity(centres))
+    one, channels = jnp.float32(1.0), jnp.asarray(centres, jnp.float32)
+    unchanged = Statistics(channels, jnp.eye(centres.size), channels, 0 * one, one, one, jnp.zeros(centres.size), one)
+    without = Prepared(series, prepared.train, prepared.test, unchanged)
     with tempfile.TemporaryDirectory() as folder:
         fitted = fit(config, without, Path(folder) / "checkpoints", progress=False)
         run = Run.from_training(Path(folder), config, fitted, without)
         no_mask = np.zeros((1, 1, centres.size), bool)
         errors = masked_errors(run, series.subset(without.test), lambda *_: no_mask, config.targets)
     return {name: error[:, 0] for name, error in errors.items()}
-
-
-def _identity(centres: np.ndarray) -> Statistics:
-    """Statistics that leave patterns as they are."""
-    one, axis = jnp.float32(1.0), jnp.asarray(centres, jnp.float32)
-    return Statistics(axis, jnp.eye(centres.size), axis, 0 * one, one, one, jnp.zeros(centres.size), one)

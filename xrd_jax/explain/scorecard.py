@@ -1,7 +1,5 @@
 """One map put beside everything that is known of it: its scores and the verdict they come to."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple

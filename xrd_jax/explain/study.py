@@ -1,7 +1,5 @@
 """A finished run explained: every map, what it is worth, and the named peaks that the supported one points at."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
@@ -78,14 +76,14 @@ def run(
     perturbed = perturb(trained, series, explained, masks, console)
     scores: dict[str, dict[str, dict[str, Any]]] = {}
     reasons: dict[str, dict[str, str]] = {}
-    for key in explained.curves:
+    for method, target in explained.curves:
+        key = (method, target)
         row, reason = scorecard.score(key, explained, of_untrained, with_decoy, decoy_mask, perturbed, truth)
-        scores.setdefault(key[1], {})[key[0]] = row
-        reasons.setdefault(key[1], {})[key[0]] = reason
+        scores.setdefault(target, {})[method] = row
+        reasons.setdefault(target, {})[method] = reason
     verdicts = {target: by_method[importance_method]["verdict"] for target, by_method in scores.items()}
     shares = {target: _with_elsewhere(explained.shares[importance_method, target]) for target in scores}
-    rows = importance_rows(shares, windows, verdicts)
-    maps = (explained, of_untrained, with_decoy)
+    rows, maps = importance_rows(shares, windows, verdicts), (explained, of_untrained, with_decoy)
     return Study(trained, series, windows, truth, *maps, perturbed, scores, reasons, rows)
 
 
@@ -97,11 +95,7 @@ def _patterns_for(pairs: int, seeds: int) -> int:
 def perturb(
     run: Run, series: PatternSeries, explained: Explained, masks: Mapping[str, np.ndarray], console: Console
 ) -> scorecard.Perturbed:
-    """Return what the networks do without some channels of evenly spaced patterns.
-
-    Args:
-      masks: window -> bool [T, L].
-    """
+    """Return what the networks do without some channels (`masks`: window -> bool [T, L]) of evenly spaced patterns."""
     indices = series.thinned(_patterns_for(DELETION_PAIRS, run.config.seeds))
     part = series.subset(indices)
     # Of the ensemble there are no curves of seeds: their mean ranks the channels for all.
@@ -137,5 +131,4 @@ def series_with_decoy(run: Run, series: PatternSeries) -> tuple[PatternSeries, B
 
 def _with_elsewhere(shares: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Shares of the windows and, last, of what lies in none."""
-    rest = 1.0 - sum(shares.values(), np.zeros_like(next(iter(shares.values()), np.zeros(1))))
-    return {**shares, ELSEWHERE: rest}
+    return {**shares, ELSEWHERE: np.atleast_1d(1.0 - sum(shares.values()))}

@@ -1,7 +1,5 @@
 """From the evidence about a map to one word: supported, unstable, contradicted, and why."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from typing import NamedTuple
@@ -33,15 +31,10 @@ class Evidence:
 
 
 class Verdict(NamedTuple):
-    """What to think of a map.
+    """What to think of a map."""
 
-    Attributes:
-      word: 'supported', 'unstable', 'no better than intensity', 'fails randomisation' or 'contradicted'.
-      reason: the numbers behind it, one line.
-    """
-
-    word: str
-    reason: str
+    word: str  # 'supported', 'unstable', 'no better than intensity', 'fails randomisation' or 'contradicted'
+    reason: str  # the numbers behind it, one line
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -53,7 +46,13 @@ def judge(evidence: Evidence) -> Verdict:
         reasons = [reason for fails, reason in checks if fails]
         if reasons:
             return Verdict(word, "; ".join(reasons))
-    return Verdict("supported", _in_favour(evidence))
+    numbers = {
+        "average precision": evidence.auprc, "untrained": evidence.auprc_untrained,
+        "intensity": evidence.auprc_intensity, "decoy": evidence.decoy, "deletion": evidence.deletion,
+        "like untrained": evidence.randomisation, "seeds agree": evidence.stability,
+    }  # fmt: skip
+    in_favour = (f"{name} {value:.2f}" for name, value in numbers.items() if not math.isnan(value))
+    return Verdict("supported", ", ".join(in_favour))
 
 
 def _objections(e: Evidence) -> dict[str, list[tuple[bool, str]]]:
@@ -80,11 +79,3 @@ def _objections(e: Evidence) -> dict[str, list[tuple[bool, str]]]:
         ],
         "unstable": [(e.stability < MIN_STABILITY, f"seeds agree {e.stability:.2f}")],
     }
-
-
-def _in_favour(e: Evidence) -> str:
-    numbers = {
-        "average precision": e.auprc, "untrained": e.auprc_untrained, "intensity": e.auprc_intensity,
-        "decoy": e.decoy, "deletion": e.deletion, "like untrained": e.randomisation, "seeds agree": e.stability,
-    }  # fmt: skip
-    return ", ".join(f"{name} {value:.2f}" for name, value in numbers.items() if not math.isnan(value))
