@@ -109,12 +109,13 @@ def _draw_widths(axes: Axes, spec: TargetSpec, drawn: Intervals, level: float) -
 def _draw_set_sizes(axes: Axes, levels: Sequence[Mapping[str, Any]], classes: int) -> None:
     """Draw how many classes a set holds in the mean."""
     nominal = [entry["nominal"] for entry in levels]
-    for key, colour, options in (
-        ("raw_size", RAW_COLOUR, {"marker": "s", "fillstyle": "none"}),
-        ("size", style.RED, {"marker": "o"}),
-    ):
+    styles: dict[str, dict[str, Any]] = {
+        "raw_size": {"color": RAW_COLOUR, "marker": "s", "fillstyle": "none"},
+        "size": {"color": style.RED, "marker": "o"},
+    }
+    for key, options in styles.items():
         sizes = [np.nan if entry[key] is None else entry[key] for entry in levels]
-        axes.plot(nominal, sizes, color=colour, markersize=4, linewidth=0.8, **options)
+        axes.plot(nominal, sizes, markersize=4, linewidth=0.8, **options)
     axes.set(ylabel="Classes in a set", ylim=(0.9, classes + 0.1))
     _label_levels(axes, nominal)
 

@@ -1,7 +1,5 @@
 """The figures of what explanations are worth, and of the named peaks that they point at."""
 
-from __future__ import annotations
-
 import math
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
@@ -29,7 +27,6 @@ def score_matrix(
     Args:
       scores: target -> method -> score -> value; None or absent where there is none (no truth, say).
       verdicts: target -> method -> verdict, written behind the row; targets without are drawn without.
-      better_when_lower: names of scores.
     """
     targets = list(scores)
     heights = [0.35 + 0.155 * len(scores[target]) + 0.45 * (target == targets[0]) for target in targets]
@@ -117,8 +114,7 @@ def importance(rows: Sequence[ImportanceRow]) -> Figure:
 
 def _draw_bars(axes: Axes, rows: Sequence[ImportanceRow], labels: Sequence[str], highest: float) -> None:
     positions = [labels.index(row.label) for row in rows]
-    percents = np.array([100.0 * row.share for row in rows])
-    halves = np.array([100.0 * row.half_interval for row in rows])
+    percents, halves = 100.0 * np.array([(row.share, row.half_interval) for row in rows]).reshape(-1, 2).T
     colours = ["0.7" if row.label == ELSEWHERE else BLUE for row in rows]
     caps: dict[str, Any] = {"ecolor": "black", "error_kw": {"elinewidth": 0.8, "capsize": 2.0, "capthick": 0.8}}
     error = {"xerr": halves} | caps if np.isfinite(halves).any() else {}

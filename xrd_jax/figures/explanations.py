@@ -1,9 +1,4 @@
-"""The figures of an explained run: maps over time, mean curves beside what is known, errors under deletion.
-
-They take arrays keyed by (method, target), so that whatever computes or reads a map can be drawn.
-"""
-
-from __future__ import annotations
+"""The figures of an explained run: maps over time, mean curves beside what is known, errors under deletion."""
 
 import math
 import textwrap
@@ -116,6 +111,7 @@ def mean_curves(
       unstable: (method, target) -> [L], True where seeds disagree: hatched, and the curve is left out.
     """
     methods, targets = methods_of(curves), targets_of(curves)
+    mean_pattern = np.sqrt(np.maximum(series.intensity[series.thinned(MAX_MEAN_PATTERNS)].mean(axis=0), 0.0))
     seeds = max((len(groups) for groups in curves.values()), default=0)
     figure = Figure((WIDTH, 0.9 + 0.5 * len(methods) + 0.8), layout="constrained")
     ratios = [1.0] * len(methods) + [1.6]
@@ -129,7 +125,8 @@ def mean_curves(
             if column == 0:
                 _label_row(axes, textwrap.fill(title(method), 18))
         panels[0, column].set_title(title(target), loc="left")
-        _draw_mean_pattern(panels[-1, column], series)
+        panels[-1, column].plot(series.axis.values, mean_pattern, color="black", linewidth=0.7)
+        panels[-1, column].set(yticks=[], xlim=channel_edges(series.axis.values)[[0, -1]])
     _label_row(panels[-1, 0], "√ mean\npattern")
     figure.supxlabel(series.axis.label, fontsize=8)
     handles: dict[str, Any] = {}
@@ -153,9 +150,8 @@ def _draw_curve(
     high = float(np.max(mean[is_drawn], initial=0.0)) or 1.0
     if truth is not None:
         information = np.nan_to_num(truth) / (np.nanmax(truth) or 1.0)
-        axes.fill_between(
-            centres, 0.0, information, color=TRUTH_COLOUR, alpha=0.45, linewidth=0, label="known information"
-        )
+        label = "known information"
+        axes.fill_between(centres, 0.0, information, color=TRUTH_COLOUR, alpha=0.45, linewidth=0, label=label)
     mean, deviation = (np.where(is_drawn, values / high, np.nan) for values in (mean, deviation))
     axes.plot(centres, mean, color=BLUE, linewidth=0.9, label="explanation")
     if len(curves) > 1:
@@ -163,22 +159,10 @@ def _draw_curve(
         low, top = np.maximum(mean - deviation, 0.0), mean + deviation
         axes.fill_between(centres, low, top, color=BLUE, alpha=0.25, linewidth=0, label=label)
     if unstable is not None:
-        _hatch_unstable(axes, centres, unstable)
-
-
-def _hatch_unstable(axes: Axes, centres: np.ndarray, unstable: np.ndarray) -> None:
-    """Hatch runs of channels whose curve is not stable over seeds, each run as one patch."""
-    edges = channel_edges(centres)
-    turns = np.flatnonzero(np.diff(np.concatenate([[False], unstable, [False]]).astype(int)))
-    for first, end in turns.reshape(-1, 2):
-        axes.axvspan(edges[first], edges[end], **UNSTABLE, label="seeds disagree")
-
-
-def _draw_mean_pattern(axes: Axes, series: PatternSeries) -> None:
-    mean = series.intensity[series.thinned(MAX_MEAN_PATTERNS)].mean(axis=0)
-    axes.plot(series.axis.values, np.sqrt(np.maximum(mean, 0.0)), color="black", linewidth=0.7)
-    axes.set_yticks([])
-    axes.set_xlim(*channel_edges(series.axis.values)[[0, -1]])
+        edges = channel_edges(centres)
+        turns = np.flatnonzero(np.diff(unstable.astype(int), prepend=0, append=0))
+        for first, end in turns.reshape(-1, 2):  # a patch for each run of channels
+            axes.axvspan(edges[first], edges[end], **UNSTABLE, label="seeds disagree")
 
 
 @styled
@@ -189,24 +173,20 @@ def deletion(
     """Draw how the error grows while the channels that a map ranks first are taken away, a panel per target.
 
     Args:
-      fractions: part of the channels that is gone, 0 to 1.
+      fractions: part of the channels that is gone, 0 to 1; or, with `insertion`, given back.
       curves: (method, target) -> [S, F] error; the mean over seeds is drawn, controls in grey.
       units: target -> label of the ordinate.
-      insertion: channels are given back instead of taken away.
     """
     targets, methods = targets_of(curves), methods_of(curves)
-    legend_rows = math.ceil(len(methods) / 4)
-    figure = Figure((WIDTH, 2.7 + 0.17 * legend_rows), layout="constrained")
-    panels = figure.subplots(1, len(targets), squeeze=False)[0]
-    lines = {}
+    figure = Figure((WIDTH, 2.7 + 0.17 * math.ceil(len(methods) / 4)), layout="constrained")  # rows of the legend
+    panels, lines = figure.subplots(1, len(targets), squeeze=False)[0], {}
     for axes, target in zip(panels, targets, strict=True):
         for method in methods_of(curves, target):
             mean = curves[method, target].mean(axis=0)
             (lines[title(method)],) = axes.plot(100.0 * fractions, mean, **_line_style(method, methods))
         axes.set_title(title(target), loc="left")
-        axes.set_ylabel(units.get(target, "Error"))
         axes.grid(color="0.92", linewidth=0.5)
-        axes.set_xlim(100.0 * fractions[0], 100.0 * fractions[-1])
+        axes.set(ylabel=units.get(target, "Error"), xlim=100.0 * fractions[[0, -1]])
     # Not the figure's own label, which a legend below would be written over.
     panels[len(panels) // 2].set_xlabel("Channels given back (%)" if insertion else "Channels removed (%)")
     figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=4, frameon=False, fontsize=7)
@@ -215,8 +195,7 @@ def deletion(
 
 def _line_style(method: str, methods: Sequence[str]) -> dict[str, Any]:
     """Colour and dashes of a method, the same in every panel; controls share grey."""
-    controls = [name for name in methods if name in CONTROLS]
-    if method in controls:
-        return {"color": "0.6", "linewidth": 0.9, "linestyle": DASHES[controls.index(method) % 3]}
-    number = [name for name in methods if name not in CONTROLS].index(method)
+    number = [name for name in methods if (name in CONTROLS) == (method in CONTROLS)].index(method)
+    if method in CONTROLS:
+        return {"color": "0.6", "linewidth": 0.9, "linestyle": DASHES[number % 3]}
     return {"color": WINDOW_COLOURS[number % 6], "linewidth": 1.2, "linestyle": DASHES[number // 6 % 3]}

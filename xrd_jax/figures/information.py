@@ -1,7 +1,5 @@
 """The figure of what is known of the simulated cell."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np
@@ -31,10 +29,8 @@ def figure(cell: Cell, information: ChannelInformation) -> Figure:
         bits_line = _draw_target(axes, information, target, edges)
         _label_windows(axes, windows, window_shares(information, target, windows))
     handles, labels = panels[1].get_legend_handles_labels()
-    picture.legend(
-        [*handles[::-1], bits_line], [*labels[::-1], "what one channel alone tells"], loc="outside lower center",
-        ncols=3, frameon=False,
-    )  # fmt: skip
+    handles, labels = [*handles[::-1], bits_line], [*labels[::-1], "what one channel alone tells"]
+    picture.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     panels[-1].set(xlabel="2θ (°)", xlim=(edges[0], edges[-1]))
     label_positions(panels[0], reflection_positions(cell), 5.9)
     return picture
@@ -49,11 +45,11 @@ def _draw_target(axes: Axes, information: ChannelInformation, target: str, edges
     axes.set(ylabel="Share (% per °)", ylim=(0.0, 1.3 * density.max()))
     axes.set_title(caption(target, ""), loc="left")
     right = axes.twinx()
-    right.plot(information.centres, information.bits[target], color=style.RED, linewidth=0.7)
+    (bits_line,) = right.plot(information.centres, information.bits[target], color=style.RED, linewidth=0.7)
     right.set_ylim(0.0, 1.3 * information.bits[target].max())
     right.set_ylabel("One channel (bit)", color=style.RED)
     right.tick_params(axis="y", labelcolor=style.RED)
-    return right.lines[0]
+    return bits_line
 
 
 def _draw_patterns(axes: Axes, information: ChannelInformation) -> None:
@@ -72,7 +68,5 @@ def _label_windows(axes: Axes, windows: Mapping[str, tuple[float, float]], share
     for number, (name, (low, high)) in enumerate(windows.items()):
         axes.axvspan(low, high, color=style.WINDOW_COLOURS[number % len(style.WINDOW_COLOURS)], alpha=0.12, linewidth=0)
         if shares[name] >= MIN_SHARE:
-            axes.text(
-                (low + high) / 2, 0.97, f"{100 * shares[name]:.0f} %", transform=axes.get_xaxis_transform(),
-                ha="center", va="top", fontsize=LABEL_SIZE,
-            )  # fmt: skip
+            middle, text, transform = (low + high) / 2, f"{100 * shares[name]:.0f} %", axes.get_xaxis_transform()
+            axes.text(middle, 0.97, text, transform=transform, ha="center", va="top", fontsize=LABEL_SIZE)

@@ -1,7 +1,5 @@
 """Figures of what an inspection found: a heat map beside the voltage, and how the two clocks lie to each other."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -24,21 +22,14 @@ VOLTAGE_LABEL = "Voltage (V)"
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """Patterns to be drawn.
-
-    Attributes:
-      patterns: their times rise, in s; they are numbers of patterns where `timed` is False.
-      label: of the axis.
-      voltage: time [R] in s and V [R], drawn at the right.
-      note: a line under the title, such as that times are assumed.
-    """
+    """Patterns to be drawn."""
 
     title: str
-    patterns: TimeMap
-    label: str
+    patterns: TimeMap  # their times rise, in s; they are numbers of patterns where `timed` is False
+    label: str  # of the axis
     timed: bool = True
-    voltage: tuple[np.ndarray, np.ndarray] | None = None
-    note: str = ""
+    voltage: tuple[np.ndarray, np.ndarray] | None = None  # time [R] in s and V [R], drawn at the right
+    note: str = ""  # a line under the title, such as that times are assumed
 
 
 def survey_figures(sessions: Sequence[Session], stacks: Sequence[SurveyedFile]) -> Iterator[tuple[str, Figure]]:
@@ -105,10 +96,7 @@ def pattern_map(picture: Picture) -> Figure:
 
 @style.styled
 def alignment(picture: Picture, centroid: Centroid, offset: Offset) -> Figure:
-    """Draw voltage and centroid over one time axis, and how their agreement depends on an offset.
-
-    The centroid is drawn as the clocks are, and again, lightly, with the offset if it is suggested.
-    """
+    """Draw voltage and centroid over one time axis (with and without the offset), and their agreement over offsets."""
     figure = Figure((style.WIDTH, 4.6), layout="constrained")
     upper, lower = figure.subplots(2, 1, height_ratios=[2.2, 1])
     seconds, label = _time_unit(picture)
@@ -135,9 +123,8 @@ def _draw_centroid(axes: Axes, time: np.ndarray, centroid: Centroid, offset: Off
     dots: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 2.2, "markeredgewidth": 0.4}
     axes.plot(time / seconds, position, color=style.RED, label="as the clocks are", **dots)
     if offset.is_suggested:
-        label = f"with the offset, {offset.seconds:+.0f} s"
-        moved = (time + offset.seconds) / seconds
-        axes.plot(moved, position, label=label, fillstyle="none", color=style.BLUE, **dots)
+        dots |= {"label": f"with the offset, {offset.seconds:+.0f} s", "fillstyle": "none"}
+        axes.plot((time + offset.seconds) / seconds, position, color=style.BLUE, **dots)
     axes.set_ylabel(f"Centroid in {low:.4g}–{high:.4g}", color=style.RED)
     axes.tick_params(axis="y", labelcolor=style.RED)
     axes.ticklabel_format(axis="y", useOffset=False)

@@ -1,7 +1,5 @@
 """Fonts, colours and widths of every figure, and how a figure is saved."""
 
-from __future__ import annotations
-
 import functools
 import io
 from collections.abc import Callable

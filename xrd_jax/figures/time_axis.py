@@ -1,7 +1,5 @@
 """The time axis of figures: its unit, its gaps, and rows of a map that leave gaps blank."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import math
@@ -35,19 +33,12 @@ def break_at_gaps(time: Num[np.ndarray, " T"], values: Num[np.ndarray, " T"]) ->
 
 @dataclasses.dataclass(frozen=True)
 class TimeBins:
-    """Patterns in time order gathered into rows of a map.
+    """Patterns in time order gathered into rows of a map."""
 
-    Attributes:
-      edges: [R + 1] times at which rows begin and end.
-      starts: first pattern of every row that is not blank.
-      blank: positions among the starts before which a blank row stands.
-      total: number of patterns.
-    """
-
-    edges: np.ndarray
-    starts: np.ndarray
-    blank: np.ndarray
-    total: int
+    edges: np.ndarray  # [R + 1] times at which rows begin and end
+    starts: np.ndarray  # first pattern of every row that is not blank
+    blank: np.ndarray  # positions among the starts before which a blank row stands
+    total: int  # number of patterns
 
     def average(self, values: Num[np.ndarray, "T C"]) -> Float[np.ndarray, "R C"]:
         """Return the mean of each row's patterns, NaN in gaps."""
@@ -60,16 +51,13 @@ def time_bins(time: Num[np.ndarray, " T"], limit: int = MAX_ROWS) -> TimeBins:
     """Gather increasing times into about `limit` rows at most, none of which reaches across a gap."""
     half_step, size = median_step(time) / 2, math.ceil(time.size / limit)
     bounds = [0, *gap_starts(time).tolist(), time.size]
-    edges: list[np.ndarray] = []
-    starts: list[np.ndarray] = []
-    blank: list[int] = []
-    for begin, end in itertools.pairwise(bounds):
-        firsts = np.arange(begin, end, size)
+    starts = [np.arange(begin, end, size) for begin, end in itertools.pairwise(bounds)]
+    edges: list[float] = []
+    for firsts, end in zip(starts, bounds[1:], strict=True):
         inner = (time[firsts[1:] - 1] + time[firsts[1:]]) / 2
-        edges.append(np.concatenate([[time[begin] - half_step], inner, [time[end - 1] + half_step]]))
-        blank.append(sum(row_starts.size for row_starts in starts))
-        starts.append(firsts)
-    return TimeBins(np.concatenate(edges), np.concatenate(starts), np.array(blank[1:], int), time.size)
+        edges += [time[firsts[0]] - half_step, *inner, time[end - 1] + half_step]
+    blank = np.cumsum([firsts.size for firsts in starts])[:-1]
+    return TimeBins(np.array(edges), np.concatenate(starts), blank, time.size)
 
 
 def time_unit(time: np.ndarray) -> tuple[float, str]:
