@@ -16,8 +16,7 @@ MIN_COMPILE_S = 0.05  # programs that compile faster than this are not worth a f
 def enable_compilation_cache() -> Path | None:
     """Let JAX keep what it compiles in a private folder and find it there; call it before anything is compiled.
 
-    A compiled program is code that will be run, so nobody else may write there, and every kind of processor has its
-    own folder.
+    A compiled program is code that will be run: nobody else may write there, every kind of processor has a folder.
 
     Returns:
       the folder; None where there is none to be had, where it belongs to someone else, or where $XRD_JAX_CACHE is off.

@@ -95,8 +95,7 @@ def _filter_stderr() -> None:
     """Have a helper process turn the runtime's fatal messages into one line.
 
     Where a process dies, the runtime ends the others from threads of its own, with a page of addresses that no handler
-    in this process could replace. So what it writes to descriptor 2 goes through a pipe, while Python's own standard
-    error stays what it was.
+    could replace. So what it writes to descriptor 2 goes through a pipe; Python's own standard error stays.
     """
     if not hasattr(os, "fork"):
         return

@@ -67,9 +67,7 @@ class Target:
 
 
 def bragg_positions(d: np.ndarray | float, axis: Axis) -> np.ndarray:
-    """Return the positions of spacings d (Å): 2θ = 2 arcsin(λ/2d) in degrees, q = 2π/d in 1/Å, or d itself.
-
-    NaN where λ > 2 d: such planes do not diffract.
+    """Return the positions of spacings d (Å): 2θ = 2 arcsin(λ/2d) in degrees (NaN: λ > 2d), q = 2π/d in 1/Å, or d.
 
     Raises:
       UserError: an axis that is not one of diffraction, or a 2θ axis without wavelength.
