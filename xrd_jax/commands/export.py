@@ -98,7 +98,7 @@ def describe(run: Run, reference: novelty.Reference | None, form: str) -> dict[s
     """Return what goes into the file beside an artefact: inputs, outputs, preprocessing, provenance."""
     positions = np.asarray(run.statistics.axis, np.float64)
     axis = reference.axis if reference else None
-    outputs = []
+    outputs: list[dict[str, Any]] = []
     for spec in run.specs:
         shape = ["b"] if spec.kind == "regression" else ["b", spec.size]
         meaning = "value" if spec.kind == "regression" else "probability of each class"
@@ -108,7 +108,7 @@ def describe(run: Run, reference: novelty.Reference | None, form: str) -> dict[s
         outputs.append({"name": spec.name, "is": f"{meaning}, {over}", **common})
         outputs.append({"name": f"{spec.name}_std", "is": "sample standard deviation over seeds", **common})
         if spec.is_distribution:
-            bins = {"shape": ["b", spec.size], "low": spec.low, "high": spec.high}
+            bins: dict[str, Any] = {"shape": ["b", spec.size], "low": spec.low, "high": spec.high}
             is_what = "probability of each of the equal bins from low to high, mean over seeds"
             outputs.append({"name": f"{spec.name}_distribution", "is": is_what, **common, **bins})
     return {
