@@ -9,9 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import ndtr
 
+from tests.support.series import make_series
 from xrd_jax import files
 from xrd_jax.analysis import conformal, coverage, intervals
 from xrd_jax.analysis.intervals import Labelled
+from xrd_jax.config.schema import PrepareConfig
+from xrd_jax.preprocessing.prepare import prepare
 from xrd_jax.preprocessing.targets import TargetSpec
 
 VALUE = TargetSpec("voltage", "regression", "V", 1, (), 3.9, 0.2)
@@ -288,3 +291,19 @@ def test_a_calibration_belongs_to_one_run(tmp_path):
     plain = intervals.calibrate((VALUE,), dataclasses.replace(data, outputs={"voltage": data.outputs["voltage"]}))
     intervals.save(tmp_path, plain)
     assert intervals.load(tmp_path).class_targets == ()
+
+
+def test_a_calibration_group_is_a_stretch_without_training_patterns():
+    series = make_series(frames=400)
+    for split in ("random", "cycle", "block"):
+        prepared = prepare(series, PrepareConfig(channels=32, calibration=0.3, split=split), 0)
+        groups, test_groups = intervals.held_out_groups(prepared)
+        assert groups.shape == prepared.calibration.shape and test_groups.shape == prepared.test.shape
+        for number in np.unique(groups):
+            rows = prepared.calibration[groups == number]
+            assert np.unique(series.session[rows]).size == 1
+            assert not ((prepared.train > rows[0]) & (prepared.train < rows[-1])).any()
+        assert 6 <= np.unique(groups).size <= 12  # six of twenty blocks in each of two sessions; neighbours are one
+        lengths = [np.ptp(prepared.test[test_groups == number]) + 1 for number in np.unique(test_groups)]
+        spans = [np.ptp(prepared.calibration[groups == number]) + 1 for number in np.unique(groups)]
+        assert max(lengths) <= np.median(spans)

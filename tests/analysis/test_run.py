@@ -41,7 +41,7 @@ def test_run_directory_is_complete(trained):
     names = {p.relative_to(run.path).as_posix() for p in run.path.rglob("*") if p.is_file()}
     assert {name for name in names if "/" not in name} == set(training_workdir.FILES)
     figures = {n for n in names if n.startswith("figures/")}
-    stems = ("fig1_patterns", "fig3_predictions", "fig4_vaw_1C", "fig5_vaw_0.2C", "mean_vaw")
+    stems = ("fig1_patterns", "fig3_predictions", "fig4_vaw_1C", "fig5_vaw_0.2C", "mean_vaw", "novelty")
     assert figures == {f"figures/{stem}.{kind}" for stem in stems for kind in ("png", "svg")}
     for seed in (3, 4):
         assert any(n.startswith(f"tensorboard/{seed}/events") for n in names)

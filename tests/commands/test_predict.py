@@ -97,7 +97,9 @@ def test_a_folder_is_predicted_as_the_run_predicts(tmp_path):
     with np.load(home / "vaw.npz", allow_pickle=False) as file:
         maps = run.vaw(series.subset(np.arange(12))).registered().mean(axis=0)
         np.testing.assert_allclose(file["maps"], maps, atol=2e-4)
-    assert {file.name for file in (home / "figures").iterdir()} == {"predictions.png", "predictions.svg"}
+    assert {file.name for file in (home / "figures").iterdir()} == {
+        f"{name}.{kind}" for name in ("predictions", "novelty") for kind in ("png", "svg")
+    }
     assert json.loads((home / "summary.json").read_text())["identity"] == novelty.identity(run)
     with pytest.raises(UserError, match=r"predictions\.csv: is there already; choose another --out or add --overwrite"):
         predict.predict(run.path, tmp_path, home)

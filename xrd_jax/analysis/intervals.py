@@ -19,7 +19,7 @@ from xrd_jax import files
 from xrd_jax.analysis import conformal
 from xrd_jax.analysis.blocks import evenly_spaced
 from xrd_jax.analysis.novelty import directory_identity
-from xrd_jax.preprocessing.splits import contiguous_groups
+from xrd_jax.preprocessing.prepare import Prepared
 from xrd_jax.preprocessing.targets import TargetSpec
 from xrd_jax.series.record import PatternSeries
 
@@ -42,17 +42,41 @@ class Labelled:
 
     @classmethod
     def at(
-        cls, rows: Int[np.ndarray, " n"], series: PatternSeries, outputs: Mapping[str, np.ndarray],
-        distributions: Mapping[str, np.ndarray],
+        cls, rows: Int[np.ndarray, " n"], groups: Int[np.ndarray, " n"], series: PatternSeries,
+        outputs: Mapping[str, np.ndarray], distributions: Mapping[str, np.ndarray],
     ) -> "Labelled":  # fmt: skip
         """Return the patterns at `rows` of a series, at most `MAX_PATTERNS`, from the predictions of all of them."""
-        rows = rows[evenly_spaced(rows.size, MAX_PATTERNS)]
+        chosen = evenly_spaced(rows.size, MAX_PATTERNS)
+        rows = rows[chosen]
         return cls(
             {name: values[:, rows] for name, values in outputs.items()},
             {name: values[rows] for name, values in distributions.items()},
             {name: series.targets[name].values[rows] for name in outputs},
-            contiguous_groups(series, rows),
+            groups[chosen],
         )
+
+
+def held_out_groups(prepared: Prepared) -> tuple[Int[np.ndarray, " calibration"], Int[np.ndarray, " test"]]:
+    """Return the group of each calibration and of each test pattern: stretches of time of about the same length.
+
+    A group of calibration patterns is a stretch without a training pattern in it. The test set, which may lie between
+    training patterns everywhere, is cut into stretches as long as the median of those.
+    """
+    session, train = prepared.series.session, prepared.train
+    position, passed = np.empty(session.size, int), np.empty(session.size, int)
+    for number in np.unique(session):
+        rows = np.flatnonzero(session == number)
+        position[rows] = np.arange(rows.size)
+        passed[rows] = np.searchsorted(train[session[train] == number], rows)  # training patterns before each
+    groups = _numbered(session[prepared.calibration], passed[prepared.calibration])
+    stretches = [position[prepared.calibration[groups == group]] for group in np.unique(groups)]
+    length = max(int(np.median([np.ptp(stretch) + 1 for stretch in stretches])), 1)
+    return groups, _numbered(session[prepared.test], position[prepared.test] // length)
+
+
+def _numbered(*labels: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """Return a number from 0 for each combination of labels."""
+    return np.unique(np.stack(labels), axis=1, return_inverse=True)[1].reshape(-1)
 
 
 @dataclasses.dataclass(frozen=True)

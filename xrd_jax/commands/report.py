@@ -192,7 +192,7 @@ def _figures(
     }
     yield "mean_vaw", run_figures.mean_vaw(shown, summary.vaw, shares)
     if calibrated is not None:
-        yield "intervals", report_intervals.draw_intervals(run, prepared, summary, calibrated)
+        yield "intervals", report_intervals.draw_intervals(run.specs, calibrated)
 
 
 def _file_name(name: str) -> str:

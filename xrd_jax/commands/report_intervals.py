@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from xrd_jax.analysis import coverage, intervals, novelty
 from xrd_jax.analysis.blocks import evenly_spaced
@@ -22,6 +21,7 @@ class Calibrated(NamedTuple):
     """What was learnt from calibration patterns, and how it holds on the test set."""
 
     calibration: intervals.Calibration
+    test: intervals.Labelled
     evaluation: dict[str, Any]  # 'intervals' of metrics.json
 
 
@@ -30,12 +30,12 @@ def calibrate(run: Run, prepared: Prepared, summary: Summary) -> Calibrated | No
     if not prepared.calibration.size:
         return None
     calibration, test = (
-        intervals.Labelled.at(rows, prepared.series, summary.outputs, summary.distributions)
-        for rows in (prepared.calibration, prepared.test)
+        intervals.Labelled.at(rows, groups, prepared.series, summary.outputs, summary.distributions)
+        for rows, groups in zip((prepared.calibration, prepared.test), intervals.held_out_groups(prepared), strict=True)
     )
     result = intervals.calibrate(run.specs, calibration)
     intervals.save(run.path, result)
-    return Calibrated(result, coverage.evaluate(result, run.specs, test))
+    return Calibrated(result, test, coverage.evaluate(result, run.specs, test))
 
 
 def table_rows(specs: Sequence[TargetSpec], evaluation: dict[str, Any]) -> list[list[str]]:
@@ -59,21 +59,20 @@ def _cell(spec: TargetSpec, entry: dict[str, Any], key: str) -> str:
     return f"{100 * share:.1f} % ({scale * entry[f'{key}width']:.3g} {unit}".rstrip() + ")"
 
 
-def draw_intervals(run: Run, prepared: Prepared, summary: Summary, calibrated: Calibrated) -> Figure:
+def draw_intervals(specs: Sequence[TargetSpec], calibrated: Calibrated) -> Any:
     """Return the figure of coverage, PIT and widths on the test set."""
-    test = intervals.Labelled.at(prepared.test, prepared.series, summary.outputs, summary.distributions)
-    drawn = {}
-    for spec in run.specs:
+    test, drawn = calibrated.test, {}
+    for spec in specs:
         if spec.kind != "regression":
             continue
         ends = calibrated.calibration.interval(spec, test.outputs, test.distributions)
         if ends is not None:
             value = ensemble_values(spec, test.outputs[spec.name], test.distributions.get(spec.name))
             drawn[spec.name] = calibration_figures.Intervals(value, *ends, test.truth[spec.name])
-    return calibration_figures.intervals(calibrated.evaluation, run.specs, drawn, intervals.LEVEL)
+    return calibration_figures.intervals(calibrated.evaluation, specs, drawn, intervals.LEVEL)
 
 
-def draw_novelty(run: Run, prepared: Prepared, reference: novelty.Reference) -> Figure:
+def draw_novelty(run: Run, prepared: Prepared, reference: novelty.Reference) -> Any:
     """Return the figure of distances and residuals of training, calibration and test patterns."""
     parts = {"training": prepared.train, "calibration": prepared.calibration, "test": prepared.test}
     kinds = {}

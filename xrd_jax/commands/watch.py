@@ -171,21 +171,21 @@ class _Watcher:
         }
         cells = [{name: [column[i] for column in columns[name]] for name in columns} for i in range(len(frames))]
         read_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-        novelties = [self._novelty_cells(*measured) for measured in zip(distances, residuals, unusual, strict=True)]
+        novelties = list(zip(distances.tolist(), residuals.tolist(), unusual.tolist(), strict=True))
         self._log.append([
             [frame.file, frame.scan, frame.bytes, frame.start_time, read_at,
              *(cell for target_cells in frame_cells.values() for cell in target_cells), *last]
-            for frame, frame_cells, last in zip(frames, cells, novelties, strict=True)
+            for frame, frame_cells, last in zip(frames, cells, map(self._novelty_cells, novelties), strict=True)
         ])  # fmt: skip
         seconds = (time.perf_counter() - started) / len(frames)
-        for i, (frame, distance) in enumerate(zip(frames, distances, strict=True)):
+        for i, (frame, measured) in enumerate(zip(frames, novelties, strict=True)):
             self._reader.mark_recorded(frame)
-            self._add_curves({name: values[:, i] for name, values in outputs.items()}, distance, residuals[i])
-            novelty_text = _novelty_text(distance, residuals[i], bool(unusual[i]))
-            self._echo(self._line(frame, cells[i], novelty_text, 1000 * (seconds + frame.seconds)))
+            self._add_curves({name: values[:, i] for name, values in outputs.items()}, *measured[:2])
+            self._echo(self._line(frame, cells[i], _novelty_text(*measured), 1000 * (seconds + frame.seconds)))
         self.added += len(frames)
 
-    def _novelty_cells(self, distance: float, residual: float, is_unusual: bool) -> list[object]:
+    def _novelty_cells(self, measured: tuple[float, float, bool]) -> list[object]:
+        distance, residual, is_unusual = measured
         is_known = self._reference is not None and self._reference.model is not None
         flag = "" if np.isnan(distance) else int(is_unusual)
         return [f"{distance:.3g}", *([f"{residual:.3g}"] if is_known else []), flag]
