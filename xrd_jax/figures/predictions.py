@@ -42,11 +42,11 @@ def predictions(run: Run, reference: novelty.Reference | None, predicted: Predic
     row[0].set_ylabel(time_label)
     if batch.time is None:
         row[0].yaxis.set_major_locator(MaxNLocator(integer=True))
-    is_unusual = predicted.distance > 1
+    is_unusual = predicted.is_unusual
     for axes, spec in zip(row[2:], specs, strict=False):
         _draw_target(axes, spec, predicted.outputs[spec.name], time / seconds, is_unusual)
     if reference is not None:
-        _draw_distance(row[-1], predicted.distance, time / seconds)
+        _draw_distance(row[-1], predicted.distance, time / seconds, is_unusual)
     for axes, letter in zip(row, "abcdef", strict=False):
         axes.set_title(letter, loc="left")
     grey = "; grey: unlike all training patterns" if is_unusual.any() else ""
@@ -85,11 +85,11 @@ def _draw_target(axes: Axes, spec: TargetSpec, values: np.ndarray, time: np.ndar
     axes.grid(axis="x", color="0.9", linewidth=0.5)
 
 
-def _draw_distance(axes: Axes, distance: np.ndarray, time: np.ndarray) -> None:
+def _draw_distance(axes: Axes, distance: np.ndarray, time: np.ndarray, is_unusual: np.ndarray) -> None:
     """Draw how far the nearest training pattern is; shaded where predictions are not to be trusted."""
     # A pattern of the training itself is no distance away.
     finite = np.where(np.isfinite(distance), np.maximum(distance, 0.1), np.nan)
-    _draw_dots(axes, finite, time, distance > 1, style.BLUE)
+    _draw_dots(axes, finite, time, is_unusual, style.BLUE)
     low, high = np.nanmin(finite, initial=0.5) / 1.2, np.nanmax(finite, initial=2.0) * 1.2
     axes.set_xscale("log")
     axes.set_xlim(low, high)
