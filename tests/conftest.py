@@ -19,21 +19,20 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 LONG = ("test_attribution", "test_training", "test_study", "test_streaming", "test_distributed", "test_devices")
 
 
-# Half of the time is the compiler's, so it makes nothing fast, unless JAX_DISABLE_MOST_OPTIMIZATIONS=0 says so.
-COMPILER = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.05"}
+# The compiler would take most of the time: it makes nothing fast here. `XLA_FLAGS= pytest` compiles as for a user.
+QUICK_COMPILER = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """What one test compiles serves all others, in whichever process they run."""
-    if not hasattr(config, "workerinput") and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        home = tempfile.TemporaryDirectory(prefix="compiled")
-        config.add_cleanup(home.cleanup)
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = home.name
-    os.environ |= COMPILER | os.environ  # for processes to come; this one has read them already
-    jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
-    seconds = os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"]
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", float(seconds))
-    jax.config.update("jax_disable_most_optimizations", os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1")
+    """Compile quickly; what one test compiles serves all others, in whichever process they run."""
+    os.environ.setdefault("XLA_FLAGS", QUICK_COMPILER)
+    if hasattr(config, "workerinput") or "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    home = tempfile.TemporaryDirectory(prefix="compiled")
+    config.add_cleanup(home.cleanup)
+    os.environ |= {"JAX_COMPILATION_CACHE_DIR": home.name, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.05"}
+    jax.config.update("jax_compilation_cache_dir", home.name)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
