@@ -9,9 +9,9 @@ Two measures, each in units of the threshold that one held-out pattern in a hund
 
 Measured on the simulated cell (`python -m experiments.benchmarks.novelty`), patterns out of 100 that exceed the
 threshold of the distance / of the residual / of either: a zero offset of 0.02° 99 / 53 / 99, a third of the photons
-100 / 100 / 100, voltages below the trained window 86 / 34 / 90, another cathode 26 / 58 / 65. A foreign peak as narrow as the others,
-where no peak is: of 1 % of the strongest peak's height 1 / 25 / 26, of 2 % 1 / 100 / 100; on a weak peak 2 % 1 / 46 /
-47 and 5 % 4 / 100 / 100; on the strongest, whose photons hide it, 2 % 1 / 3 / 4 and 5 % 5 / 90 / 91.
+100 / 100 / 100, voltages below the trained window 86 / 34 / 90, another cathode 26 / 58 / 65. A foreign peak as narrow
+as the others, where no peak is: of 1 % of the strongest peak's height 1 / 25 / 26, of 2 % 1 / 100 / 100; on a weak peak
+2 % 1 / 46 / 47 and 5 % 4 / 100 / 100; on the strongest, whose photons hide it, 2 % 1 / 3 / 4 and 5 % 5 / 90 / 91.
 """
 
 from __future__ import annotations
