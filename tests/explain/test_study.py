@@ -6,14 +6,12 @@ import csv
 import dataclasses
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
 
 from tests.support import runs
-from tests.support.series import make_series
-from xrd_jax import datasets
-from xrd_jax.commands import train as commands_train
 from xrd_jax.commands.explain import explain
 from xrd_jax.config.cell import Cell
 from xrd_jax.errors import UserError
@@ -30,13 +28,8 @@ CELL = Cell(rates=("1C",), step_deg=0.1, channels=280, start_deg=12.0)
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-    """Two small networks trained on a saved series."""
-    folder = tmp_path_factory.mktemp("explained")
-    make_series().save(folder / "series.h5")
-    config = dataclasses.replace(runs.SMALL, data=str(folder / "series.h5"))
-    series, _, _ = datasets.load_for(config)
-    commands_train.fit(series, config, folder / "run", progress=False)
-    return folder / "run"
+    """Two small networks, with their data beside them."""
+    return shutil.copytree(runs.trained().path, tmp_path_factory.mktemp("explained") / "run")
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +54,9 @@ def test_everything_is_written(study, workdir):
     with open(workdir / "explain_curves.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     curve = [float(row["mean"]) for row in rows if (row["method"], row["target"]) == ("vaw", "mode")]
-    assert len(curve) == 16 and math.isclose(sum(curve), 1.0, rel_tol=1e-4)
+    assert len(curve) == 32 and math.isclose(sum(curve), 1.0, rel_tol=1e-4)
     raw = {method: {row["raw"] for row in rows if row["method"] == method} for method in METHODS}
-    assert len(raw["vaw"]) > 8 and raw["gradient_noise"] == {""}  # only hidden layers had to be moved
+    assert len(raw["vaw"]) > 16 and raw["gradient_noise"] == {""}  # only hidden layers had to be moved
 
 
 def test_shares_of_named_peaks_sum_to_one(study, workdir):
@@ -104,7 +97,7 @@ def test_a_map_that_ranks_windows_as_their_loss_harms_agrees_with_knock_out(stud
 def test_decoy_is_added_where_the_data_have_none(study):
     with_decoy, decoy = series_with_decoy(study.run, study.series)
     assert with_decoy is not study.series and with_decoy.intensity.sum() > study.series.intensity.sum()
-    assert decoy.shape == (len(study.series), 16) and decoy.any(axis=1).all() and decoy.mean() < 0.3
+    assert decoy.shape == (len(study.series), 32) and decoy.any(axis=1).all() and decoy.mean() < 0.3
 
 
 def test_decoy_of_the_cell_is_followed(study):
