@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from xrd_jax.config.schema import PrepareConfig
 from xrd_jax.errors import UserError
-from xrd_jax.preprocessing.splits import hold_out_groups, split
+from xrd_jax.preprocessing.splits import calibration_block, hold_out_groups, split
 from xrd_jax.preprocessing.transform import Statistics, fit_statistics, to_device, transform
 from xrd_jax.series import lazy
 from xrd_jax.series.record import PatternSeries
@@ -41,7 +41,8 @@ def prepare(series: PatternSeries, config: PrepareConfig, split_seed: int = 0) -
     """
     series = apply_window(series, config)
     train, test = split(series, config, split_seed)
-    train, calibration = hold_out_groups(series, train, config.calibration, split_seed)
+    length = calibration_block(series, config)
+    train, calibration = hold_out_groups(series, train, config.calibration, split_seed, length)
     if config.shuffle_labels:
         series = shuffle_labels(series, train, split_seed)
     return Prepared(series, train, test, fit_statistics(series, train, config), calibration)
