@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 
+import hypothesis
 import jax
 import pytest
 
@@ -14,6 +15,9 @@ from xrd_jax.series.record import PatternSeries
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+# On a busy machine an example may take any time.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 # Files that take minutes: begun first, so that no process is left alone with one of them at the end.
 LONG = ("test_attribution", "test_training", "test_study", "test_streaming", "test_distributed", "test_devices")
