@@ -108,7 +108,7 @@ def test_attention_gradient_is_the_gradient_of_the_attention(sparse, options):
     run = make_run(make_series(), seeds=1, **options)
     block = one_block(run, sparse, "attention_gradient")
     variables, x = run.of_seed(0), at_input(run, sparse)
-    _, state = attention_hooks.apply_perturbed(run.model, variables, x, attention_hooks.no_perturbation(x, 8))
+    _, state = attention_hooks.apply_perturbed(run.model, variables, x, attention_hooks.no_perturbation(x, run.config.model))
     head = variables["params"]["head_mode"]
 
     def explained(attention):
@@ -122,7 +122,7 @@ def test_attention_gradient_is_the_gradient_of_the_attention(sparse, options):
 
 def test_perturbations_change_nothing_when_zero_and_act_as_features_otherwise(run, sparse):
     variables, x = run.of_seed(0), at_input(run, sparse)
-    nothing = attention_hooks.no_perturbation(x, 8)
+    nothing = attention_hooks.no_perturbation(x, run.config.model)
     plain, aux = run.model.apply(variables, x)
     perturbed, state = attention_hooks.apply_perturbed(run.model, variables, x, nothing)
     np.testing.assert_allclose(perturbed["mode"], plain["mode"], atol=1e-6)
