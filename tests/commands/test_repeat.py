@@ -54,5 +54,5 @@ def test_repeats_are_the_runs_alone_and_their_summary(tmp_path):
     assert f"{1e3 * np.mean(errors):.1f} ± {1e3 * np.std(errors, ddof=1):.1f}" in table
     first = make_series().subset((make_series().session == 0) & (make_series().cycle == 0))
     by_cycle = dataclasses.replace(config, prepare=dataclasses.replace(config.prepare, split="cycle"))
-    with pytest.raises(UserError, match="gives one here"):
+    with pytest.raises(UserError, match="gives 1 here; at least 2 needed"):
         repeat.repeat(first, by_cycle, 3, tmp_path / "b", False, SILENT)
