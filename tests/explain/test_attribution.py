@@ -108,7 +108,8 @@ def test_attention_gradient_is_the_gradient_of_the_attention(sparse, options):
     run = make_run(make_series(), seeds=1, **options)
     block = one_block(run, sparse, "attention_gradient")
     variables, x = run.of_seed(0), at_input(run, sparse)
-    _, state = attention_hooks.apply_perturbed(run.model, variables, x, attention_hooks.no_perturbation(x, run.config.model))
+    nothing = attention_hooks.no_perturbation(x, run.config.model)
+    _, state = attention_hooks.apply_perturbed(run.model, variables, x, nothing)
     head = variables["params"]["head_mode"]
 
     def explained(attention):
