@@ -19,9 +19,11 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
 
-# Files that take minutes: begun first, so that no process is left alone with one of them at the end.
-LONG = ("test_attribution", "test_training", "test_study", "test_streaming", "test_distributed", "test_devices")
-
+# Files that take long: begun first, so that no process is left alone with one of them at the end.
+LONG = (
+    "test_run", "test_distributed", "test_attribution", "test_study", "test_intervals", "test_watch", "test_training",
+    "test_export", "test_devices",
+)  # fmt: skip
 
 # The compiler would take most of the time: it makes nothing fast here. `XLA_FLAGS= pytest` compiles as for a user.
 QUICK_COMPILER = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
