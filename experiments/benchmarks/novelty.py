@@ -80,7 +80,7 @@ def main(_: list[str]) -> None:
         path = Path(folder)
         write_json(path / "config.json", {})
         write_npz(path / "preparation.npz", **prepared.statistics._asdict())
-        model = Model(lambda key: {}, lambda variables, x: ({}, {}), lambda *_: None, 0.0)
+        model = Model(lambda key: {}, lambda variables, x: ({}, {}), lambda *_: ({}, {}, {}), 0.0)
         run = Run(path, Config(prepare=config), (), prepared.statistics, model, {})
         reference = novelty.save(run, prepared)
     print(f"{reference.model.components.shape[1]} components\n" if reference.model else "")
