@@ -54,6 +54,32 @@ def test_bins_conserve_counts():
     assert centres.size == 256 and np.all(np.diff(centres) > 0)
 
 
+UNEVEN = np.concatenate([np.arange(0.0, 10.0, 2.0), np.arange(10.0, 20.0, 0.07), np.arange(20.0, 40.0, 1.0)])
+
+
+def test_bins_of_what_are_no_counts_are_averages_on_an_uneven_axis():
+    """A flat spectrum stays flat, a straight line stays straight where the channels are fine."""
+    matrix, centres = resize_matrix(UNEVEN, PrepareConfig(resize="bin", channels=20), is_counts=False)
+    np.testing.assert_allclose(np.full(UNEVEN.size, 7.0) @ matrix, 7.0, rtol=1e-12)
+    is_fine = (centres > 12) & (centres < 18)
+    np.testing.assert_allclose((UNEVEN @ matrix)[is_fine], centres[is_fine], atol=0.05)
+    matrix, _ = resize_matrix(UNEVEN, PrepareConfig(resize="bin", channels=20), is_counts=True)
+    np.testing.assert_allclose(matrix.sum(axis=1), 1.0, atol=1e-12)  # no count is lost or made
+
+
+@pytest.mark.parametrize("resize", ["spline", "bin"])
+def test_straight_lines_cross_what_is_masked(resize):
+    """What is resized knows nothing of the masked range: no wide channels beside it, no swing of the spline in it."""
+    axis = np.arange(0.0, 10.0, 0.05)
+    shown = axis[(axis < 4.0) | (axis > 7.0)]
+    matrix, centres = resize_matrix(shown, PrepareConfig(resize=resize, channels=40), False, ((4.0, 7.0),))
+    noise = np.random.default_rng(0).normal(0, 1, shown.size)
+    np.testing.assert_allclose(
+        (3.0 + 0.5 * shown) @ matrix, 3.0 + 0.5 * centres, atol=1e-9 if resize == "spline" else 0.03
+    )
+    assert np.abs(noise @ matrix)[(centres > 4.0) & (centres < 7.0)].max() < np.abs(noise).max()
+
+
 def test_spline_reproduces_cubics_and_sits_on_the_ends():
     matrix, centres = resize_matrix(AXIS, PrepareConfig(resize="spline"))
     cubic = np.polynomial.Polynomial([1.0, -0.3, 0.02, 0.001])

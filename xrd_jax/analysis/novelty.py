@@ -122,6 +122,7 @@ def save(run: Run, prepared: Prepared) -> Reference:
         patterns=patterns,
         threshold=threshold,
         axis=axis.values,
+        masked=np.asarray(axis.masked, np.float64).reshape(-1, 2),
         kind=axis.kind,
         wavelength=np.nan if axis.wavelength is None else axis.wavelength,
         examples=examples,
@@ -174,7 +175,8 @@ def read_reference(run: Run) -> Reference | None:
             if str(file["identity"]) != directory_identity(run.path):
                 return None
             wavelength = float(file["wavelength"])
-            axis = Axis(file["axis"], str(file["kind"]), None if np.isnan(wavelength) else wavelength)
+            masked = tuple((low, high) for low, high in file["masked"].tolist()) if "masked" in file else ()
+            axis = Axis(file["axis"], str(file["kind"]), None if np.isnan(wavelength) else wavelength, masked)
             reference = Reference(file["patterns"], float(file["threshold"]), axis, file["examples"])
             if "limits" not in file:
                 return reference

@@ -45,7 +45,7 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     try:
         record = json.loads((path / "config.json").read_text())
         with np.load(path / "preparation.npz", allow_pickle=False) as file:
-            statistics = Statistics(**{name: jnp.asarray(file[name]) for name in Statistics._fields})
+            statistics = Statistics(**{name: jnp.asarray(file[name]) for name in Statistics._fields if name in file})
         config = from_dict(Config, record["config"])
         specs = tuple(TargetSpec(**(spec | {"classes": tuple(spec["classes"])})) for spec in record["targets"])
     except FileNotFoundError as error:

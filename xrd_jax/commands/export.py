@@ -68,7 +68,7 @@ def export(
     files.claim_directory(folder, FILE_NAMES[form], overwrite, "--out")
     reference = novelty.load(run, console)
     record = describe(run, reference, form)
-    content = _build(run, form, record)
+    content = build(run, form, record)
     patterns = _patterns_to_compare(run, reference)
     differences = largest_differences(run, load_artefact(form, content), patterns)
     record["sha256"] = hashlib.sha256(content).hexdigest()
@@ -118,7 +118,7 @@ def describe(run: Run, reference: novelty.Reference | None, form: str) -> dict[s
         "input": {"name": "patterns", "shape": ["b", int(positions.size)], "dtype": "float32",
                   "is": "intensities as measured, on this axis; preprocessing is inside"},
         "axis": {"kind": axis and axis.kind, "unit": axis and axis.unit,
-                 "wavelength_angstrom": axis and axis.wavelength,
+                 "wavelength_angstrom": axis and axis.wavelength, "masked": axis.masked if axis else [],
                  "values": [float(f"{v:.9g}") for v in positions]},
         "outputs": outputs,
         "seeds": run.config.seed_list(),
@@ -217,7 +217,8 @@ def program(run: Run) -> Callable[[Float[Array, "b N"]], dict[str, Array]]:
     return of_run
 
 
-def _build(run: Run, form: str, record: dict[str, Any]) -> bytes:
+def build(run: Run, form: str, record: dict[str, Any]) -> bytes:
+    """Return the artefact; `record` goes into its metadata where the format has room for it."""
     if form == "onnx":
         from xrd_jax.commands import onnx_graph
 

@@ -93,6 +93,7 @@ def _deviation(graph: Graph, values: Sequence[str], mean: str, name: str) -> Non
 def _prepare(graph: Graph, run: Run, x: str) -> str:
     """[b, N] -> [b, L]: `preprocessing.transform.transform`."""
     config, statistics = run.config.prepare, run.statistics
+    x = _fill(graph, np.asarray(statistics.filled), int(statistics.axis.shape[0]), x)
     matrix = graph.constant(np.asarray(statistics.matrix))
     if config.scale_at == "input":
         x = graph.add("MatMul", _scale(graph, run, config, x), matrix)
@@ -100,6 +101,18 @@ def _prepare(graph: Graph, run: Run, x: str) -> str:
         x = _scale(graph, run, config, graph.add("MatMul", x, matrix))
     x = graph.add("Sub", x, graph.constant(np.asarray(statistics.mean)))
     return graph.add("Div", x, graph.constant(np.asarray(statistics.deviation)))
+
+
+def _fill(graph: Graph, filled: np.ndarray, size: int, x: str) -> str:
+    """[b, N] -> [b, N]: `preprocessing.transform.fill`, every channel taken from one or two others."""
+    if not len(filled):
+        return x
+    left, right, share = np.arange(size), np.arange(size), np.zeros(size)
+    channel = filled[:, 0].astype(int)
+    left[channel], right[channel], share[channel] = filled[:, 1], filled[:, 2], filled[:, 3]
+    ends = (graph.add("Gather", x, graph.constant(index, np.int64), axis=1) for index in (left, right))
+    parts = (graph.add("Mul", end, graph.constant(part)) for end, part in zip(ends, (1 - share, share), strict=True))
+    return graph.add("Add", *parts)
 
 
 def _scale(graph: Graph, run: Run, config: PrepareConfig, x: str) -> str:

@@ -23,7 +23,8 @@ class PrepareConfig:
         pattern less its mean, divided by its standard deviation) or 'none'.
       scale_at: before ('input') or after ('output') resizing. After binning, the extremes that min–max divides by hold
         several channels' photons and are steadier; for a spline it makes no difference.
-      resize: 'spline' samples a cubic spline, 'bin' averages with exact overlap, 'none' keeps every channel.
+      resize: 'spline' samples a cubic spline, 'bin' shares channels between bins by their overlap (counts are
+        summed, other intensities averaged), 'none' keeps every channel.
       channels: channels after resizing.
       centre: subtract the training mean of each channel and divide by one global standard deviation.
       baseline: method of pybaselines whose baseline is subtracted from every pattern, or 'none'.

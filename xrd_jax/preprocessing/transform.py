@@ -12,6 +12,7 @@ from xrd_jax.config.schema import PrepareConfig
 from xrd_jax.preprocessing import filters
 from xrd_jax.preprocessing.resize import resize_matrix
 from xrd_jax.series import lazy
+from xrd_jax.series.axis import bridges, inside
 from xrd_jax.series.record import PatternSeries
 
 
@@ -26,6 +27,7 @@ class Statistics(NamedTuple):
       total: mean intensity sum of the training patterns ('total' and 'sqrt' scaling).
       mean: [L] training mean of the resized channels; zeros without centring.
       deviation: the one global standard deviation; 1 without centring.
+      filled: [M, 4] the `bridges` across masked channels: channel, left, right and share of each; none without.
     """
 
     axis: Array
@@ -36,6 +38,7 @@ class Statistics(NamedTuple):
     total: Array
     mean: Array
     deviation: Array
+    filled: Array | np.ndarray = np.zeros((0, 4), np.float32)
 
 
 def fit_statistics(series: PatternSeries, train: np.ndarray, config: PrepareConfig) -> Statistics:
@@ -44,12 +47,14 @@ def fit_statistics(series: PatternSeries, train: np.ndarray, config: PrepareConf
     One pass for the levels that scaling needs, one for the moments of what it makes of the patterns.
     """
     filters.check_filters(config, series.axis.values.size)
-    matrix, centres = resize_matrix(series.axis.values, config)
+    matrix, centres = resize_matrix(series.axis.values, config, series.is_counts, series.axis.masked)
     if config.savgol:
         window, order = config.savgol, config.savgol_order
         matrix = filters.savgol_matrix(series.axis.values, window, order, config.derivative) @ matrix
     low, high, total = _levels(series, train)
     fields = {"axis": series.axis.values, "matrix": matrix, "centres": centres, "low": low, "high": high}
+    is_filled = inside(series.axis.values, series.axis.masked)
+    fields["filled"] = np.stack(bridges(series.axis.values, is_filled), axis=1)
     fields |= {"total": total, "mean": np.zeros(centres.size), "deviation": 1.0}
     statistics = Statistics(**{name: jnp.asarray(values, jnp.float32) for name, values in fields.items()})
     if not config.centre:
@@ -96,12 +101,24 @@ def to_device(rows: np.ndarray) -> Array:
 
 def transform(statistics: Statistics, config: PrepareConfig, intensity: Float[Array, "B N"]) -> Float[Array, "B L"]:
     """Scale, resize and centre patterns; pure, differentiable, jit-able with `config` static."""
-    intensity = filters.subtract_baseline(intensity, config.baseline)
+    intensity = filters.subtract_baseline(fill(statistics, intensity), config.baseline)
     if config.scale_at == "input":
         resized = _scale(statistics, config, intensity) @ statistics.matrix
     else:
         resized = _scale(statistics, config, intensity @ statistics.matrix)
     return (resized - statistics.mean[None, :]) / statistics.deviation
+
+
+def fill(statistics: Statistics, intensity: Float[Array, "B N"]) -> Float[Array, "B N"]:
+    """Draw straight lines across masked channels, whatever is measured there; where they were drawn, nothing changes.
+
+    So a pattern gives the same whether an experiment file masked it or it comes as it was measured.
+    """
+    if not statistics.filled.shape[0]:
+        return intensity
+    channel, left, right = (statistics.filled[:, column].astype(jnp.int32) for column in range(3))
+    share = statistics.filled[None, :, 3]
+    return intensity.at[:, channel].set((1 - share) * intensity[:, left] + share * intensity[:, right])
 
 
 def _scale(statistics: Statistics, config: PrepareConfig, x: Float[Array, "B C"]) -> Float[Array, "B C"]:

@@ -1,9 +1,11 @@
 """The abscissa of patterns and the properties that belong to them; kinds of axes, units, Bragg positions."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from xrd_jax.errors import UserError
 
@@ -31,6 +33,8 @@ class Axis:
     values: np.ndarray  # [N] strictly increasing positions in `unit`
     kind: str = "two_theta"  # one of `AXIS_UNITS`
     wavelength: float | None = None  # of the radiation in Å; None where there is none or it is not known
+    # Ranges whose channels were left out; those that are there nevertheless hold straight lines across them.
+    masked: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self):
         values = np.asarray(self.values, np.float64)
@@ -83,6 +87,30 @@ def bragg_positions(d: np.ndarray | float, axis: Axis) -> np.ndarray:
         raise UserError("the data have no wavelength, so reflections have no place on 2θ; give wavelength = … in Å")
     sine = axis.wavelength / (2.0 * d)
     return np.asarray(2.0 * np.degrees(np.arcsin(np.where(sine <= 1.0, sine, np.nan))))
+
+
+class Bridges(NamedTuple):
+    """Straight lines across M masked channels: (1 - share) x[left] + share x[right]."""
+
+    channel: Int[np.ndarray, " M"]
+    left: Int[np.ndarray, " M"]
+    right: Int[np.ndarray, " M"]
+    share: Float[np.ndarray, " M"]
+
+
+def inside(positions: Float[np.ndarray, " N"], ranges: Sequence[tuple[float, float]]) -> Bool[np.ndarray, " N"]:
+    """Return which positions lie in any of the ranges, ends included."""
+    masks = [(positions >= low) & (positions <= high) for low, high in ranges]
+    return np.any(masks, axis=0) if masks else np.zeros(positions.shape, bool)
+
+
+def bridges(positions: Float[np.ndarray, " N"], is_masked: Bool[np.ndarray, " N"]) -> Bridges:
+    """Return the lines between the nearest channels that are not masked; at an end the last of them goes on level."""
+    channel, shown = np.flatnonzero(is_masked), np.flatnonzero(~is_masked)
+    right = np.clip(np.searchsorted(shown, channel), 1, shown.size - 1)
+    left, right = shown[right - 1], shown[right]
+    share = (positions[channel] - positions[left]) / (positions[right] - positions[left])
+    return Bridges(channel, left, right, np.clip(share, 0.0, 1.0))
 
 
 def channel_edges(centres: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N+1"]:

@@ -73,7 +73,7 @@ def _write_labels(file: h5py.File, fields: Mapping[str, Any]) -> None:
     for name, target in fields["targets"].items():
         dataset = targets.create_dataset(name, data=target.values)
         dataset.attrs.update(kind=target.kind, units=target.unit, classes=json.dumps(target.classes))
-    notes = {"windows": dict(fields["windows"]), "reflections": dict(fields["reflections"])}
+    notes = {"windows": dict(fields["windows"]), "reflections": dict(fields["reflections"]), "masked": axis.masked}
     entry["provenance"] = json.dumps(notes | {"provenance": dict(fields["provenance"])})
 
 
@@ -90,10 +90,11 @@ def read(path: str | os.PathLike[str], limit_bytes: int = MAX_BYTES_IN_MEMORY) -
             kind = str(data.attrs["axes"][1])
             notes = json.loads(entry["provenance"].asstr()[()])
             intensity = data["intensity"]
+            masked = tuple((low, high) for low, high in notes.get("masked", ()))
             wavelength = float(data["wavelength"][()]) if "wavelength" in data and kind != "wavelength" else None
             return {
                 "intensity": intensity[()] if intensity.nbytes <= limit_bytes else LazyRows.open(path, INTENSITY),
-                "axis": Axis(_read_label(data[kind], size), kind, wavelength),
+                "axis": Axis(_read_label(data[kind], size), kind, wavelength, masked),
                 "time": _read_label(data["time"], size),
                 "targets": {name: _read_target(item, size) for name, item in entry["targets"].items()},
                 "cycle": _read_label(entry["labels/cycle"], size),

@@ -10,7 +10,7 @@ from xrd_jax.io.experiment.schema import ExperimentFile, MaskTable
 from xrd_jax.io.experiment.stack import Stack, same_axis
 from xrd_jax.io.patterns.pattern import KALPHA_MEAN
 from xrd_jax.series import lazy
-from xrd_jax.series.axis import DIFFRACTION_KINDS, Axis
+from xrd_jax.series.axis import DIFFRACTION_KINDS, Axis, bridges, inside
 
 WAVELENGTH_TOLERANCE = 0.01  # Kα1 and the mean of both Kα lines differ by less; more is another source
 
@@ -80,16 +80,15 @@ def apply_mask(
 ) -> tuple[Axis, np.ndarray | lazy.LazyRows]:
     """Return axis and intensities [T, N] without the masked channels, or with straight lines across them."""
     positions = axis.values
-    hidden = np.zeros(positions.size, bool)
     for low, high in mask.channels:
-        is_inside = (positions >= low) & (positions <= high)
-        if not is_inside.any():
+        if not inside(positions, [(low, high)]).any():
             raise UserError(f"[mask] channels [{low:g}, {high:g}] hides no channel of {positions[0]:g} to "
                             f"{positions[-1]:g}; mend it")  # fmt: skip
-        hidden |= is_inside
-    if not hidden.any():
+    if not mask.channels:
         return axis, intensity
+    hidden = inside(positions, mask.channels)
     shown = np.flatnonzero(~hidden)
+    axis = dataclasses.replace(axis, masked=mask.channels)
     if shown.size < 2:
         raise UserError("[mask] channels hides all but one channel; mend it")
     if not mask.fill:
@@ -97,8 +96,6 @@ def apply_mask(
     if isinstance(intensity, lazy.LazyRows):
         raise UserError("[mask] fill = true changes patterns, and these are so many that they stay on disk; remove it")
     filled = intensity.astype(np.float64)
-    right = np.clip(np.searchsorted(shown, np.arange(positions.size)), 1, shown.size - 1)[hidden]
-    left, right = shown[right - 1], shown[right]
-    share = np.clip((positions[hidden] - positions[left]) / (positions[right] - positions[left]), 0.0, 1.0)
-    filled[:, hidden] = (1 - share) * intensity[:, left] + share * intensity[:, right]
+    channel, left, right, share = bridges(positions, hidden)
+    filled[:, channel] = (1 - share) * intensity[:, left] + share * intensity[:, right]
     return axis, np.round(filled).astype(intensity.dtype) if intensity.dtype.kind == "i" else filled
