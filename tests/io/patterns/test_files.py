@@ -17,17 +17,18 @@ from xrd_jax.io.patterns import axes
 
 UTC = datetime.UTC
 KALPHA = (1.540598 + 0.5 * 1.544426) / 1.5
+BRUKER_KALPHA = (1.5406 + 0.5 * 1.54439) / 1.5
 
 # points, first and last position, sum of intensities: of geddes 1.0, of xylib's layout for RAW and RAW2, and of the
 # text itself; wavelength and start as each file states them.
 REAL = {
     "brml/23-012-AG_2thomegascan_long.brml": (2001, 44.0, 48.0, 13287743.1, 1.5406, "2023-01-26T15:23:09.837152+01:00"),
     "brml/TiOF.brml": (2469, 9.998839261, 60.012776015, 5856036, 1.54184, "2025-02-26T10:47:52.870879+00:00"),
-    "bruker_raw/TiO2.raw": (1647, 10.0, 70.041142, 565823, 1.5406, "2018-07-11T15:55:31"),
+    "bruker_raw/TiO2.raw": (1647, 10.0, 70.041142, 565823, BRUKER_KALPHA, "2018-07-11T15:55:31"),
     "bruker_raw/brk_raw1.raw": (876, 4.98, 39.98, 550306, None, None),
     "bruker_raw/brk_raw2.raw": (7251, 5.0, 150.0, 1567326, 1.541856, "1997-12-19T21:57:00"),
-    "bruker_raw/xrdpattern_CO-2.raw": (3911, 10.0001, 89.97737087, 39619193, 1.5418, "2021-11-29T11:17:18"),
-    "bruker_raw/xrdpattern_Spinel.raw": (3911, 10.0001, 89.97737087, 32921639, 1.5418, "2021-11-05T12:47:26"),
+    "bruker_raw/xrdpattern_CO-2.raw": (3911, 10.0001, 89.97737087, 39619193, BRUKER_KALPHA, "2021-11-29T11:17:18"),
+    "bruker_raw/xrdpattern_Spinel.raw": (3911, 10.0001, 89.97737087, 32921639, BRUKER_KALPHA, "2021-11-05T12:47:26"),
     "dat/example_mythen.dat": (730, 2.084, 5.0, 2285176.40426600, None, None),
     "nxs/xrdml_918-16_10_ref.nxs": (5027, 4.00656514, 69.99936587, 3643728, None, None),
     "rasx/Omega-2Theta_scan_high_temperature.rasx": (

@@ -93,9 +93,10 @@ def test_a_cut_file_never_gains_a_wrong_row(tmp_path_factory, cut):
 def test_chi_has_four_header_lines_and_says_how_many_rows(tmp_path):
     header = "2023 scan 5\n2-Theta Angle (Degrees)\nIntensity\n       6\n"
     np.testing.assert_allclose(read(tmp_path, write(COLUMNS[:2], "  ", header), "a.chi").intensity, COLUMNS[1])
-    assert "announces 9 rows but there are 6" in refused(
-        tmp_path, write(COLUMNS[:2], " ", header.replace("6", "9")), "a.chi"
-    )
+    stopped = read(tmp_path, write(COLUMNS[:2], " ", header.replace("6", "9")), "a.chi")
+    assert "announces 9 rows but there are 6: the measurement was stopped, or the file may be cut" in stopped.notes[0]
+    longer = read(tmp_path, write(COLUMNS[:2], " ", header.replace("6", "5")), "a.chi")
+    assert longer.axis.size == 6 and "announces 5 rows but there are 6: all were taken" in longer.notes[0]
 
 
 def test_header_becomes_metadata(tmp_path):
@@ -137,7 +138,7 @@ def test_background_may_go_negative_when_allowed(tmp_path):
         ("<?xml version='1.0'?>\n<a/>", "not a pattern"),
         ("1.0 2.0\n", "only one row"),
         ("1.0 2.0\n1.5\n2.0 3.0\n", "row 2 has 1 column where the first has 2"),
-        ("# c\n1.0 2.0\n1.5 2.0\n2.0", "row 4 has 1 column"),
+        ("# c\n1.0 2.0\n1.5 2.0\n2.0\n", "row 4 has 1 column"),
         ("1 2 3\n2 3 4\n3 4\n", "row 3 has 2 columns where the first has 3"),
         ("1 2 3 4\n2 3 4 5\n", "row 1 has 4 columns"),
         ("1,0,2,0\n1,5,3,0\n", "commas both"),
@@ -162,10 +163,14 @@ def test_refusals_name_row_and_reason(tmp_path, content, words):
     assert words in refused(tmp_path, content)
 
 
-def test_a_last_number_that_is_cut_is_refused(tmp_path):
-    content = write((np.arange(40) * 0.02 + 5, np.linspace(1, 3, 40)))
-    read(tmp_path, content.rstrip("\n"))
-    assert "row 40 ends within a number" in refused(tmp_path, content[:-3])
+@pytest.mark.parametrize("missing", [3, 7, 10, 13])
+def test_a_half_written_last_row_is_left_out_and_said(tmp_path, missing):
+    axis, intensity = np.arange(40) * 0.02 + 5, np.linspace(1, 3, 40)
+    content = write((axis, intensity))
+    assert read(tmp_path, content[:-1]).axis.size == 40
+    pattern = read(tmp_path, content[:-missing])
+    np.testing.assert_allclose(pattern.intensity, intensity[:39], atol=1e-6)
+    assert len(pattern.notes) == 1 and "may be cut, or is still being written" in pattern.notes[0]
 
 
 def test_missing_files_and_folders_are_refused(tmp_path):
@@ -243,5 +248,5 @@ def test_times_and_exposure_of_a_header(tmp_path):
 
 
 def test_an_end_without_line_end_is_noted(tmp_path):
-    assert read(tmp_path, "1 20\n2 30").notes == ("the last line has no end and may be cut",)
+    assert read(tmp_path, "1 20\n2 30").notes == ("the last line has no end and may be cut, or is still being written",)
     assert read(tmp_path, "1 20\n2 30\n").notes == ()

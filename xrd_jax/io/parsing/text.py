@@ -8,6 +8,11 @@ from pathlib import Path
 from xrd_jax.errors import UserError
 
 _PRINTABLE = bytes(range(0x20, 0x100)) + b"\t\n\r\f\x1a"
+# Control characters become question marks: a title may hold some, and a number with one within is refused.
+_CONTROLS_MARKED = bytes(byte if byte in _PRINTABLE else ord("?") for byte in range(256))
+_MAX_CONTROL_SHARE = 0.02
+_NUMBER = rb"[+-]?[\d.]+(?:[eE][+-]?\d+)?"
+_ROW = re.compile(rb"^[ \t]*" + _NUMBER + rb"(?:[ \t,;]+" + _NUMBER + rb")+[ \t,;]*\r?$", re.MULTILINE)
 HEAD_BYTES = 4096
 Damage = type[BaseException] | tuple[type[BaseException], ...]
 # A file that is read whole may be as long as this; the longest scans known have a hundredth of it.
@@ -56,10 +61,19 @@ def read_whole(path: Path, limit: int = MAX_BYTES) -> bytes:
 
 
 def is_text(head: bytes) -> bool:
-    """Return whether the bytes hold no control characters, or start with a UTF-16 mark, and are not XML."""
+    """Return whether the bytes are text, or start with a UTF-16 mark, and are not XML.
+
+    A title may hold control characters, as long as they are few or rows of numbers follow.
+    """
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return True
-    return not head.translate(None, delete=_PRINTABLE) and not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<?xml")
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<?xml"):
+        return False
+    controls = len(head.translate(None, delete=_PRINTABLE))
+    if not controls:
+        return True
+    is_lined = b"\n" in head or b"\r" in head
+    return is_lined and (controls <= _MAX_CONTROL_SHARE * len(head) or len(_ROW.findall(head)) > 2)
 
 
 def decode_text(data: bytes) -> str:
@@ -67,6 +81,7 @@ def decode_text(data: bytes) -> str:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         text = data.decode("utf-16", errors="replace")
     else:
+        data = data.translate(_CONTROLS_MARKED)
         try:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError:

@@ -4,9 +4,10 @@ Every `read(path, allow_negative)` yields the scans of a file. What is damaged, 
 its one line names the file, the scan and the remedy.
 """
 
+import dataclasses
 import itertools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from xrd_jax.io.parsing.archives import open_zip
 from xrd_jax.io.parsing.plugins import Reader
 from xrd_jax.io.parsing.text import is_text, read_head
 from xrd_jax.io.patterns import bruker, bruker_raw, frames, listed, nexus, rigaku, text, unsupported, uxd, xrdml
-from xrd_jax.io.patterns.pattern import Pattern
+from xrd_jax.io.patterns.pattern import CUT, Pattern, Scan
 
 PLUGIN_GROUP = "xrd_jax.readers"
 MAX_SCANS = 20_000  # per file; longer series are stacks
@@ -88,12 +89,30 @@ def read_scans(path: str | Path, allow_negative: bool = False) -> tuple[Pattern,
         formats = ", ".join(reader.name for reader in READERS if reader.name != unsupported.NAME)
         raise UserError(f"{path}: not a pattern in a format known here ({formats}); export it as two-column text")
     with np.errstate(all="ignore"):  # what damaged numbers overflow to is refused by name, not warned about
-        scans = tuple(itertools.islice(reader.read(path, allow_negative), MAX_SCANS + 1))
+        read = list(itertools.islice(reader.read(path, allow_negative), MAX_SCANS + 1))
+    scans = _leave_out_unfinished(read, path)
     if not scans:
         raise UserError(f"{path}: holds no scan; it was not measured, not saved or cut: export it again")
     if len(scans) > MAX_SCANS:
         raise UserError(f"{path}: holds over {MAX_SCANS} scans; keep such a series as an HDF5 stack")
     return scans
+
+
+def _leave_out_unfinished(read: Sequence[Scan], path: Path) -> tuple[Pattern, ...]:
+    """Whole scans, the last with notes on what is not; what there is of an unfinished one if it is all."""
+    scans = [scan for scan in read if isinstance(scan, Pattern)]
+    unfinished = [scan for scan in read if not isinstance(scan, Pattern)]
+    if not unfinished:
+        return tuple(scans)
+    if scans:
+        notes = [f"{scan.reason} and was left out: the file {CUT}" for scan in unfinished[:3]]
+        scans[-1] = dataclasses.replace(scans[-1], notes=(*scans[-1].notes, *notes))
+        return tuple(scans)
+    partial = unfinished[0].partial
+    if partial is None:
+        remedy = "wait until it is measured, or export what was measured as two-column text"
+        raise UserError(f"{path}: {unfinished[0].reason}; {remedy}")
+    return (partial,)
 
 
 def read_pattern(path: str | Path, allow_negative: bool = False) -> Pattern:

@@ -16,25 +16,24 @@ from xrd_jax.errors import UserError
 from xrd_jax.io.parsing.archives import open_zip, read_xml_member
 from xrd_jax.io.parsing.dates import parse_datetime, seconds_between
 from xrd_jax.io.parsing.text import natural_key
-from xrd_jax.io.patterns.pattern import Pattern, make_pattern, parse_positive, strip_texts
+from xrd_jax.io.patterns.pattern import Scan, UnfinishedScan, make_pattern, parse_positive, strip_texts
 
 RAW_DATA = re.compile(r"(?:.*/)?RawData(\d{1,6})\.xml")
 
 
-def read(path: Path, allow_negative: bool) -> Iterator[Pattern]:
+def read(path: Path, allow_negative: bool) -> Iterator[Scan]:
     """Read every scan: 2θ in degrees where 2θ moves, start and end with their zone."""
     with open_zip(path) as archive:
         for name in sorted(filter(RAW_DATA.fullmatch, archive.namelist()), key=natural_key):
             yield from _read_member(archive, name, path, allow_negative)
 
 
-def _read_member(archive: zipfile.ZipFile, name: str, path: Path, allow_negative: bool) -> Iterator[Pattern]:
+def _read_member(archive: zipfile.ZipFile, name: str, path: Path, allow_negative: bool) -> Iterator[Scan]:
     root, source = read_xml_member(archive, name, path), f"{path}: {name}"
     routes = [route for route in root.iter("DataRoute") if route.find("Datum") is not None]
     routes = [route for route in routes if route.get("RouteFlag") in ("Measured", None)] or routes
     if not routes:
-        reason = "kept outside the XML, or not measured"
-        raise UserError(f"{source}: holds no points ({reason}); export the scan as two-column text")
+        yield UnfinishedScan(f"{name} holds no points (they are kept outside the XML, or were not measured)")
     start, end = (parse_datetime(root.findtext(f"TimeStamp{key}") or "") for key in ("Started", "Finished"))
     wavelength, file_metadata = _read_tube(root)
     exposure = seconds_between(start, end) if len(routes) == 1 else None

@@ -4,9 +4,10 @@ Everything is little-endian. Lengths that the headers state are compared with th
 cut file is refused and never read past its end.
 """
 
+import dataclasses
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,12 +17,22 @@ from xrd_jax.errors import UserError
 from xrd_jax.io.parsing.dates import parse_datetime
 from xrd_jax.io.parsing.text import read_whole
 from xrd_jax.io.parsing.timestamps import read_header_date
-from xrd_jax.io.patterns.pattern import Pattern, line_wavelength, make_pattern, parse_positive
+from xrd_jax.io.patterns.pattern import (
+    Pattern,
+    Scan,
+    UnfinishedScan,
+    line_wavelength,
+    make_pattern,
+    note_count,
+    parse_positive,
+)
 
 _MIN_POSITION = -1e5  # degrees; drives that were not moved are written as -1e6
 _TWO_THETA_CODES = {0: "locked coupled", 2: "detector"}  # scan types of RAW1.01 whose positions are 2θ
 _TWO_THETA_SCANS = ("locked coupled", "coupled", "detector scan", "2theta", "twotheta", "psd fast", "2theta scan")
+_MAX_MISSING = 20  # times as many points as there are: a header that announces more is damaged
 _MAX_SEGMENTS = 100_000
+_SAME_LINE = 2e-4  # relative: tables differ by a tenth of this, Kα1 and Kα2 by ten times
 _LINES = ("kAlpha mean", "kAlpha1", "kAlpha2", "kBeta", "ratioKAlpha2KAlpha1")
 
 Metadata = dict[str, str | float]
@@ -39,6 +50,7 @@ class Range(NamedTuple):
     facts: dict[str, Any]
     metadata: dict[str, str]
     fault: str = ""  # why it cannot be read
+    is_last: bool = False  # as the header says, so that a measurement may have been stopped in it
 
 
 def recognises(head: bytes) -> bool:
@@ -46,22 +58,31 @@ def recognises(head: bytes) -> bool:
     return head.startswith((b"RAW ", b"RAW2", b"RAW1.01", b"RAW4.00")) and b"\x00" in head[:64]
 
 
-def read(path: Path, allow_negative: bool) -> Iterator[Pattern]:
+def read(path: Path, allow_negative: bool) -> Iterator[Scan]:
     """Read every range."""
     data = read_whole(path)
     read_ranges = {b"RAW ": _ranges_v1, b"RAW2": _ranges_v2, b"RAW1": _ranges_v3, b"RAW4": _ranges_v4}[data[:4]]
+    number = 0
     try:
         for number, header in enumerate(read_ranges(data, path), 1):
-            yield _read_range(data, header, f"{path}: range {number}", allow_negative)
+            source = f"{path}: range {number}"
+            held = (len(data) - header.data) // max(header.record, 4)
+            if not (header.is_last and 2 <= held < header.points <= _MAX_MISSING * held):
+                yield _read_range(data, header, source, allow_negative)
+                continue
+            partial = _read_range(data, header._replace(points=held), source, allow_negative)
+            notes = (*partial.notes, *note_count(header.points, held, "points"))
+            yield UnfinishedScan(f"range {number} has no end", dataclasses.replace(partial, notes=notes))
     except struct.error:
-        raise UserError(f"{path}: ends within a header; the file is cut: copy it again") from None
+        yield UnfinishedScan(f"the file ends within the header of range {number + 1}: it is cut")
 
 
 def _read_range(data: bytes, header: Range, source: str, allow_negative: bool) -> Pattern:
     end = header.data + header.points * header.record
     if end > len(data) or header.record < 4:
         size = f"{header.points} points of {header.record} bytes up to byte {end}, but the file has {len(data)}"
-        raise UserError(f"{source}: the header announces {size}; it is cut: copy it again")
+        remedy = "it is cut: copy it again, or export what was measured as two-column text"
+        raise UserError(f"{source}: the header announces {size}; {remedy}")
     if header.fault:
         raise UserError(f"{source}: {header.fault}; export it as two-column text")
     start, step = header.start, header.step
@@ -92,6 +113,16 @@ def _drop_empty(metadata: Metadata) -> dict[str, str]:
     }
 
 
+def _wavelength(stated: float, lines: Sequence[Any]) -> tuple[float | None, tuple[str, ...]]:
+    """What a range states; where that is Kα1 or a mean, the mean of both lines in their ratio, as in other formats."""
+    mean, alpha1, alpha2, _, ratio = lines
+    is_alpha = any(other and math.isclose(stated, other, rel_tol=_SAME_LINE) for other in (mean, alpha1))
+    if (parse_positive(stated) is None or is_alpha) and parse_positive(alpha2) is not None:
+        wavelength, notes = line_wavelength("Ka", alpha1, alpha2, ratio)
+        return (wavelength, notes) if wavelength is not None else (parse_positive(stated), ())
+    return parse_positive(stated), ()
+
+
 def _ranges_v1(data: bytes, path: Path) -> Iterator[Range]:
     """A header of 156 bytes before each range; those after the first may lack the signature."""
     offset, has_more = 0, True
@@ -104,7 +135,8 @@ def _ranges_v1(data: bytes, path: Path) -> Iterator[Range]:
         # Without a 2θ start the scan moved something else. Which of the two lines was used is not said.
         kind = "two_theta" if two_theta > _MIN_POSITION else None
         start = _shortest_decimal(two_theta if kind else theta)
-        yield Range(start, _shortest_decimal(step), points, offset + 152, 4, kind, {}, metadata)
+        place = points, offset + 152, 4
+        yield Range(start, _shortest_decimal(step), *place, kind, {}, metadata, is_last=not has_more)
         offset += 152 + 4 * points
 
 
@@ -115,19 +147,21 @@ def _ranges_v2(data: bytes, path: Path) -> Iterator[Range]:
     lines = {"kAlpha1": alpha1, "kAlpha2": alpha2, "ratioKAlpha2KAlpha1": ratio}
     shared: Metadata = {"Anode": _text(data, 188, 2)} | lines
     shared |= {"date": _text(data, 168, 20), "comment": _text(data, 38, 130), "sample": _text(data, 8, 30)}
+    wavelength, notes = _wavelength(0.0, (0.0, alpha1, alpha2, 0.0, ratio))
     facts = {
-        "wavelength": line_wavelength("Ka", alpha1, alpha2, ratio),
+        "wavelength": wavelength,
+        "notes": notes,
         "start_time": parse_datetime(f"{_text(data, 168, 10)} {_text(data, 178, 5)}"),
     }
     offset = 256
-    for _ in range(count):
+    for number in range(1, count + 1):
         length, points, seconds, step, start = struct.unpack_from("<HH 4x fff", data, offset)
         if length < 48:
             raise UserError(f"{path}: a range header of {length} bytes; the file is damaged: copy it again")
         metadata = _drop_empty(shared | {"seconds per step": seconds})
         kind = "two_theta" if start > _MIN_POSITION else None
         start, step = _shortest_decimal(start), _shortest_decimal(step)
-        yield Range(start, step, points, offset + length, 4, kind, facts, metadata)
+        yield Range(start, step, points, offset + length, 4, kind, facts, metadata, is_last=number == count)
         offset += length + 4 * points
 
 
@@ -136,7 +170,8 @@ def _ranges_v3(data: bytes, path: Path) -> Iterator[Range]:
     (count,) = struct.unpack_from("<I", data, 12)
     date = f"{_text(data, 16, 10)} {_text(data, 26, 10)}"
     shared: Metadata = {"Anode": _text(data, 608, 4), "sample": _text(data, 326, 60)}
-    shared |= dict(zip(_LINES, struct.unpack_from("<ddddd", data, 616), strict=True))
+    lines = struct.unpack_from("<ddddd", data, 616)
+    shared |= dict(zip(_LINES, lines, strict=True))
     shared |= {"comment": _text(data, 386, 160), "date": date}
     offset = 712
     for number in range(1, count + 1):
@@ -145,12 +180,15 @@ def _ranges_v3(data: bytes, path: Path) -> Iterator[Range]:
         if not 260 <= length <= len(data):
             raise UserError(f"{path}: range {number}: a header of {length} bytes; the file is damaged: copy it again")
         kind = "two_theta" if code in _TWO_THETA_CODES and two_theta > _MIN_POSITION else None
-        facts = {"wavelength": parse_positive(wavelength), "start_time": parse_datetime(date) if count == 1 else None}
+        wavelength, notes = _wavelength(wavelength, lines)
+        start_time = read_header_date(date) if count == 1 else None
+        facts = {"wavelength": wavelength, "start_time": start_time, "notes": notes}
         scan = _TWO_THETA_CODES.get(code, f"code {code}")
         metadata = _drop_empty(shared | {"seconds per step": seconds, "scan type": scan})
         fault = "positions vary from point to point, in columns of their own" if varies else ""
         start = two_theta if kind or theta <= _MIN_POSITION else theta
-        yield Range(start, step, points, offset + length + supplement, record or 4, kind, facts, metadata, fault)
+        place = points, offset + length + supplement, record or 4
+        yield Range(start, step, *place, kind, facts, metadata, fault, number == count)
         offset += length + supplement + points * (record or 4)
 
 
@@ -177,7 +215,8 @@ def _ranges_v4(data: bytes, path: Path) -> Iterator[Range]:
         metadata = _drop_empty(shared | {"scan": scan, "seconds per step": seconds})
         # Month first whatever the language of the computer, and no zone.
         start_time = read_header_date(f"{day} {clock}", order="month") if ranges == 1 else None
-        facts = {"wavelength": parse_positive(wavelength), "start_time": start_time}
+        wavelength, notes = _wavelength(wavelength, [shared.get(line) for line in _LINES])
+        facts = {"wavelength": wavelength, "start_time": start_time, "notes": notes}
         kind = "two_theta" if scan.lower() in _TWO_THETA_SCANS else None
         yield Range(start, step, points, offset + 160 + supplement, record, kind, facts, metadata)
         offset += 160 + supplement + points * record

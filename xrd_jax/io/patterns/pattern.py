@@ -3,9 +3,10 @@
 import dataclasses
 import datetime
 import math
+import re
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -14,6 +15,11 @@ from xrd_jax.errors import UserError
 
 # Weighted mean Kα wavelengths in Å, (2 Kα1 + Kα2) / 3; International Tables for Crystallography C, table 4.2.2.1.
 KALPHA_MEAN = {"Cr": 2.2910, "Fe": 1.9374, "Co": 1.7903, "Cu": 1.5418, "Mo": 0.7107, "Ag": 0.5609}
+RATIO_NOTE = "both Kα lines are stated but not their ratio; their mean at the usual 2:1 was taken"
+KALPHA_RATIO = 0.5  # I(Kα2) / I(Kα1) where none is stated: the 2p1/2 level holds 2 electrons, 2p3/2 holds 4
+# Kinds of axes of spectra, in which absorbance, derivatives and differences fall below zero.
+SIGNED_KINDS = ("energy", "wavenumber", "wavelength", "ppm", "velocity")
+CUT = "may be cut, or is still being written"  # in a note: who waits for a file to be whole looks for it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +37,16 @@ class Pattern:
     # What the header says, key -> text; 'header' holds it whole where it is text.
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()  # plain sentences about what the reader had to do, such as reversing a falling axis
+
+
+class UnfinishedScan(NamedTuple):
+    """What a reader gives in place of a scan that was not measured to its end, or not written yet."""
+
+    reason: str  # such as 'scan 2 has no data points'
+    partial: Pattern | None = None  # what there is of it, for a file that holds nothing else
+
+
+Scan = Pattern | UnfinishedScan
 
 
 def parse_numbers(text: str, source: str) -> Float[np.ndarray, " N"]:
@@ -67,7 +83,7 @@ def parse_positive(text: str | float | None) -> float | None:
 def note_open_end(text: str) -> tuple[str, ...]:
     """Return a note where the text ends without a line end, so that a digit of its last number may be missing."""
     is_ended = text.endswith("\n") or not text.rstrip()[-1:].isdigit()
-    return () if is_ended else ("the last line has no end and may be cut",)
+    return () if is_ended else (f"the last line has no end and {CUT}",)
 
 
 def strip_texts(texts: Mapping[str, str | None]) -> dict[str, str]:
@@ -125,13 +141,31 @@ def _find_fault(columns: Mapping[str, np.ndarray], steps: np.ndarray, allow_nega
     return None
 
 
-def line_wavelength(line: str, alpha1: Any, alpha2: Any, ratio: Any, beta: Any = None) -> float | None:
-    """Return the wavelength in Å of the named line: 'K-Alpha' is (λ1 + r λ2) / (1 + r), r = I(Kα2) / I(Kα1).
+def line_wavelength(
+    line: str, alpha1: Any, alpha2: Any, ratio: Any, beta: Any = None
+) -> tuple[float | None, tuple[str, ...]]:
+    """Return the wavelength in Å of the named line, and a note where the ratio of a doublet had to be assumed.
 
-    Any spelling of 'K-Alpha 1', 'Ka1', 'K-Beta' is understood. What is not stated gives None.
+    'K-Alpha' is (λ1 + r λ2) / (1 + r), r = I(Kα2) / I(Kα1). Any spelling of 'K-Alpha 1', 'Ka1', 'K-Beta' is understood.
+    What is not stated gives None.
     """
     name = "".join(line.lower().split()).replace("-", "").replace("alpha", "a").replace("beta", "b")
-    first, second, third, weight = (parse_positive(value) for value in (alpha1, alpha2, beta, ratio))
-    if name in ("ka", "ka12") and first is not None and second is not None and weight is not None:
-        return (first + weight * second) / (1 + weight)
-    return {"ka1": first, "ka2": second, "kb": third}.get(name)
+    first, second, third = (parse_positive(value) for value in (alpha1, alpha2, beta))
+    if name not in ("ka", "ka12"):
+        return {"ka1": first, "ka2": second, "kb": third}.get(name), ()
+    if first is None or second is None:
+        return None, ()
+    weight, notes = parse_positive(ratio), tuple[str, ...]()
+    if weight is None and re.fullmatch(r"0+(\.0*)?", str(ratio).strip()):
+        weight = 0.0  # a monochromator lets one line through
+    if weight is None:
+        weight, notes = KALPHA_RATIO, (RATIO_NOTE,)
+    return (first + weight * second) / (1 + weight), notes
+
+
+def note_count(announced: int | None, count: int, what: str = "rows") -> tuple[str, ...]:
+    """Return a note where a header announces another number of points than the file holds."""
+    if announced is None or announced == count:
+        return ()
+    verdict = f"the measurement was stopped, or the file {CUT}" if count < announced else "all were taken"
+    return (f"the header announces {announced} {what} but there are {count}: {verdict}",)

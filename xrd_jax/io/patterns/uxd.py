@@ -14,7 +14,7 @@ from xrd_jax.errors import UserError
 from xrd_jax.io.parsing.dates import parse_datetime
 from xrd_jax.io.parsing.text import MAX_BYTES, decode_text, read_whole
 from xrd_jax.io.patterns import pattern
-from xrd_jax.io.patterns.pattern import Pattern, line_wavelength, make_pattern, strip_texts
+from xrd_jax.io.patterns.pattern import Pattern, Scan, UnfinishedScan, line_wavelength, make_pattern, strip_texts
 from xrd_jax.series.axis import ANGSTROM_PER_UNIT
 
 _KEY = re.compile(r"^[ \t]*_([A-Z0-9_]+)[ \t]*=[ \t]*([^\n]*)$", re.MULTILINE | re.IGNORECASE)
@@ -25,7 +25,7 @@ _OTHER_MARKER = re.compile(r"^[ \t]*_(2THETA\w+|D-I|2THETA-I|COUNT\w+)[ \t]*$", 
 _TWO_THETA_DRIVES = ("COUPLED", "2THETA", "LOCKED COUPLED", "TWOTHETA")
 
 
-def read(path: Path, allow_negative: bool) -> Iterator[Pattern]:
+def read(path: Path, allow_negative: bool) -> Iterator[Scan]:
     """Read every range: 2θ in degrees where the drive is 2θ or coupled, the mean of Kα1 and Kα2 in the stated ratio."""
     text = decode_text(read_whole(path, MAX_BYTES // 2))
     if not _MARKER.search(text):
@@ -43,7 +43,11 @@ def read(path: Path, allow_negative: bool) -> Iterator[Pattern]:
         keys = file_keys | _parse_keys(text, position, marker.start())
         end = _END_OF_NUMBERS.search(text, marker.end())
         position = end.start() if end else len(text)
-        yield _read_range(text[marker.end() : position], keys, marker, f"{path}: range {number}", allow_negative)
+        body = text[marker.end() : position]
+        if body.strip():
+            yield _read_range(body, keys, marker, f"{path}: range {number}", allow_negative)
+        else:
+            yield UnfinishedScan(f"range {number} has no intensities")
 
 
 def _parse_keys(text: str, start: int, end: int) -> dict[str, str]:
@@ -66,10 +70,10 @@ def _read_range(body: str, keys: dict[str, str], marker: re.Match[str], source: 
         axis, intensity = start + step * np.arange(values.size), values
     drive = keys.get("DRIVE", "").upper()
     scale = ANGSTROM_PER_UNIT.get(keys.get("WL_UNIT", "").lower().strip())
-    wavelength = line_wavelength("Ka", keys.get("WL1"), keys.get("WL2"), keys.get("WLRATIO"))
+    wavelength, line_notes = line_wavelength("Ka", keys.get("WL1"), keys.get("WL2"), keys.get("WLRATIO"))
     names = {"axis": drive, "values": marker[2].lower(), "Anode": keys.get("ANODE")}
     return make_pattern(
-        source, axis, intensity, allow_negative, notes=notes, metadata=strip_texts(keys | names),
+        source, axis, intensity, allow_negative, notes=(*notes, *line_notes), metadata=strip_texts(keys | names),
         kind="two_theta" if drive in _TWO_THETA_DRIVES else None,
         wavelength=wavelength * scale if wavelength is not None and scale else None,
         start_time=parse_datetime(keys.get("DATEMEASURED", "")),

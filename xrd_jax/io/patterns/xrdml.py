@@ -7,6 +7,7 @@ the attenuation factors here. Both facts are those of the schema's documentation
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from xml.etree.ElementTree import Element
 
 import numpy as np
@@ -14,37 +15,53 @@ import numpy as np
 from xrd_jax.errors import UserError
 from xrd_jax.io.parsing.archives import read_xml
 from xrd_jax.io.parsing.dates import parse_datetime, seconds_between
-from xrd_jax.io.patterns.pattern import Pattern, line_wavelength, make_pattern, parse_numbers, strip_texts
+from xrd_jax.io.patterns.pattern import (
+    CUT,
+    Pattern,
+    Scan,
+    UnfinishedScan,
+    line_wavelength,
+    make_pattern,
+    parse_numbers,
+    strip_texts,
+)
 
 _ATTENUATION = ("beamAttenuationFactors", "commonBeamAttenuationFactor")
 _DIVERGENCE = ("divergenceCorrections", "commonDivergenceCorrection")
 
 
-def read(path: Path, allow_negative: bool) -> Iterator[Pattern]:
+def read(path: Path, allow_negative: bool) -> Iterator[Scan]:
     """Read every scan: 2θ in degrees where 2θ moves, the wavelength that the measurement is said to have used."""
     root, number = read_xml(path), 0
     for measurement in root.iter("xrdMeasurement"):
         metadata = _describe(root, measurement)
         lines = (metadata.get(key) for key in ("kAlpha1", "kAlpha2", "ratioKAlpha2KAlpha1", "kBeta"))
-        wavelength = line_wavelength(metadata.get("intended wavelength", ""), *lines)
+        wavelength, notes = line_wavelength(metadata.get("intended wavelength", ""), *lines)
         for scan in measurement.iter("scan"):
             number += 1
-            yield _read_scan(scan, f"{path}: scan {number}", allow_negative, wavelength, metadata)
+            status = scan.get("status", "Completed")
+            if not (scan.findtext("dataPoints/intensities") or scan.findtext("dataPoints/counts")):
+                yield UnfinishedScan(f"scan {number} has no intensities (status {status[:40]})")
+                continue
+            is_whole = status in ("Completed", "Finished")
+            scan_notes = notes if is_whole else (*notes, f"its status is '{status[:40]}': it {CUT}")
+            facts = {"wavelength": wavelength, "notes": scan_notes}
+            yield _read_scan(scan, f"{path}: scan {number}", allow_negative, facts, metadata)
 
 
 def _read_scan(
-    scan: Element, source: str, allow_negative: bool, wavelength: float | None, metadata: dict[str, str]
+    scan: Element, source: str, allow_negative: bool, facts: dict[str, Any], metadata: dict[str, str]
 ) -> Pattern:
     points = scan.find("dataPoints")
-    if points is None:
-        raise UserError(f"{source} has no data points (status {scan.get('status', '?')}); remove the unfinished scan")
+    assert points is not None
     intensity, notes, tag = _read_intensities(points, source)
     axis, name, kind = _read_axis(points, scan.get("scanAxis", ""), intensity.size, source)
     start, end = (parse_datetime(scan.findtext(f"header/{key}TimeStamp") or "") for key in ("start", "end"))
     names = {"axis": name, "values": tag, "seconds per step": points.findtext("commonCountingTime")}
+    facts = facts | {"notes": (*facts["notes"], *notes), "metadata": metadata | strip_texts(scan.attrib | names)}
     return make_pattern(
-        source, axis, intensity, allow_negative, notes=notes, kind=kind, wavelength=wavelength, start_time=start,
-        end_time=end, exposure=seconds_between(start, end), metadata=metadata | strip_texts(scan.attrib | names),
+        source, axis, intensity, allow_negative, kind=kind, start_time=start, end_time=end,
+        exposure=seconds_between(start, end), **facts,
     )  # fmt: skip
 
 
@@ -52,9 +69,7 @@ def _read_intensities(points: Element, source: str) -> tuple[np.ndarray, tuple[s
     """Intensities [N], notes, and which of the two elements they come from."""
     if (text := points.findtext("intensities")) is not None:
         return parse_numbers(text, f"{source}: intensities"), (), "intensities"
-    if (text := points.findtext("counts")) is None:
-        raise UserError(f"{source} has no intensities; export it again")
-    values = parse_numbers(text, f"{source}: counts")
+    values = parse_numbers(points.findtext("counts") or "", f"{source}: counts")
     notes: tuple[str, ...] = ()
     for name in _ATTENUATION:
         if (stated := points.findtext(name)) is not None:
