@@ -66,6 +66,16 @@ def test_an_ensemble_of_equals_is_one_of_them(sparse):
         np.testing.assert_allclose(curve, single, rtol=1e-4, atol=1e-7)
 
 
+def test_the_ensemble_needs_no_other_method_for_its_noise():
+    """Of data that are no counts its map is the same alone and beside gradient_noise, and not zero."""
+    series = dataclasses.replace(make_series(), is_counts=False, intensity=make_series().intensity.astype(float))
+    run = linear_runs(series, np.random.default_rng(1).normal(size=(3, 32)).astype(np.float32))
+    alone = collect(run, series, ("ensemble_noise",)).curves["ensemble_noise", "voltage"]
+    beside = collect(run, series, ("gradient_noise", "ensemble_noise")).curves["ensemble_noise", "voltage"]
+    assert alone.sum(axis=1) == pytest.approx(1.0, rel=1e-4)
+    np.testing.assert_allclose(alone, beside)
+
+
 def test_pseudo_values_of_a_mean_are_the_values():
     values = np.random.default_rng(2).normal(size=6)
     np.testing.assert_allclose(ensemble.jackknife_pseudo_values((values.sum() - values) / 5), values)

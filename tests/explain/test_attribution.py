@@ -14,12 +14,14 @@ from tests.support.networks import at_input, linear_run, make_run
 from tests.support.series import make_series
 from xrd_jax.analysis.run import Run
 from xrd_jax.config.schema import Config, ModelConfig, PrepareConfig
-from xrd_jax.explain import attribution, outputs, paths
+from xrd_jax.errors import UserError
+from xrd_jax.explain import attribution, outputs, residual_noise
 from xrd_jax.explain.methods import CONTROLS, HIDDEN_LAYER_METHODS, METHODS
 from xrd_jax.models import attention_hooks
 from xrd_jax.preprocessing import noise as preprocessing_noise
 from xrd_jax.preprocessing.prepare import prepare
 from xrd_jax.preprocessing.transform import transform
+from xrd_jax.series.axis import Target
 from xrd_jax.series.record import PatternSeries
 from xrd_jax.training.fit import make_model
 
@@ -194,7 +196,41 @@ def test_noise_of_data_that_are_no_counts_is_what_time_does_not_explain():
     run = make_run(make_series())
     config_of_run, statistics = dataclasses.replace(run.config, prepare=config), prepare(series, config).statistics
     run = dataclasses.replace(run, config=config_of_run, statistics=statistics)
-    assert paths.residual_variance(run, series).mean() == pytest.approx(9.0, rel=0.05)
+    assert residual_noise.residual_variance(run, series).mean() == pytest.approx(9.0, rel=0.05)
+
+
+def noisy(level, **changes):
+    """Patterns of the given mean level [T] with noise of variance 9, and the run that takes them as they are."""
+    config = PrepareConfig(scale="none", resize="none", centre=False)
+    series = make_series(frames=len(level))
+    noise = np.random.default_rng(2).normal(0.0, 3.0, series.intensity.shape)
+    intensity = (100.0 + np.asarray(level)[:, None] + noise).astype(np.float32)
+    series = dataclasses.replace(series, intensity=intensity, is_counts=False, **changes)
+    run = make_run(make_series())
+    config_of_run, statistics = dataclasses.replace(run.config, prepare=config), prepare(series, config).statistics
+    return dataclasses.replace(run, config=config_of_run, statistics=statistics), series
+
+
+def test_noise_is_taken_between_patterns_of_one_place_in_time():
+    """Positions that alternate within a session are no neighbours, nor are patterns before and after a pause."""
+    run, series = noisy(np.tile([0.0, 40.0, 90.0], 160) + np.linspace(0, 20, 480))
+    assert residual_noise.residual_variance(run, series).mean() == pytest.approx(9.0, rel=0.08)
+    blocks = np.repeat(np.random.default_rng(0).uniform(0, 300, 48), 10)  # a jump with every pause
+    time = np.tile(np.arange(240) * 10.0 + 500.0 * (np.arange(240) // 10), 2)
+    run, series = noisy(blocks, time=time)
+    assert residual_noise.residual_variance(run, series).mean() == pytest.approx(9.0, rel=0.08)
+
+
+def test_noise_of_spectra_without_times_is_that_of_repeats_or_unknown():
+    """Rows of a table are no neighbours in time."""
+    level = np.repeat(np.random.default_rng(1).permutation(160) * 3.0, 3)
+    run, series = noisy(level, timed=False, targets={"water": Target(level, "regression", "%")})
+    assert residual_noise.residual_variance(run, series).mean() == pytest.approx(9.0, rel=0.08)
+    alone = dataclasses.replace(series, targets={"water": Target(np.arange(480.0), "regression", "%")})
+    assert "is not known" in residual_noise.unknown_noise(alone)
+    for method in ("gradient_noise", "ensemble_noise"):
+        with pytest.raises(UserError, match="leave them out of --methods"):
+            next(attribution.stream(run, alone, (method,)))
 
 
 def test_linear_network_is_explained_exactly(sparse):

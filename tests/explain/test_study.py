@@ -16,6 +16,7 @@ from xrd_jax.commands.explain import explain
 from xrd_jax.config.cell import Cell
 from xrd_jax.errors import UserError
 from xrd_jax.explain import scorecard
+from xrd_jax.explain.importance import strongest_ranges
 from xrd_jax.explain.peak_windows import ELSEWHERE
 from xrd_jax.explain.study import Study, series_with_decoy
 from xrd_jax.information import ground_truth
@@ -121,6 +122,40 @@ def test_bad_requests_are_one_line(workdir, tmp_path):
         explain(workdir, ("vaw",), importance_method="occlusion")
     with pytest.raises(UserError, match="not a run directory"):
         explain(tmp_path)
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_a_map_that_shows_nothing_is_not_scored(study, value):
+    """All zeros, or anything that is no number: no score, no verdict on its merits, no line in importance.csv."""
+    key = ("gradient_noise", "voltage")
+    curves = {**study.explained.curves, key: np.full((2, 32), value)}
+    explained = dataclasses.replace(study.explained, curves=curves)
+    _, decoy = series_with_decoy(study.run, study.series)
+    row, reason = scorecard.score(key, explained, study.untrained, study.explained, decoy, study.perturbed, None)
+    assert row == dict.fromkeys(scorecard.SCORES) | {"verdict": "no map"} and "zero" in reason
+
+
+def test_a_target_that_was_not_learnt_has_nothing_to_explain(study):
+    """The networks of the fixture have not been trained."""
+    for target, by_method in study.scores.items():
+        verdicts = {method: row["verdict"] for method, row in by_method.items()}
+        assert verdicts.pop("intensity") == "control"
+        if "of the training patterns" in study.reasons[target]["vaw"]:
+            assert verdicts["vaw"] == verdicts["gradient_noise"] == "nothing to explain"
+    assert "mae" in study.reasons["voltage"]["vaw"]
+
+
+def test_without_named_peaks_the_strongest_ranges_are_listed():
+    """Two ranges of a map with the share that they hold; what is even has none."""
+    axis = np.linspace(10.0, 20.0, 101)
+    curve = np.full(101, 0.2)
+    curve[20:25], curve[60:63] = 4.0, 8.0
+    curves = np.stack([curve, curve]) / curve.sum()
+    rows = strongest_ranges("voltage", axis, curves, 2, "supported")
+    assert [row.label for row in rows] == ["15.95 to 16.25", "11.95 to 12.45", "elsewhere"]
+    assert rows[0].share == pytest.approx(24 / curve.sum()) and sum(row.share for row in rows) == pytest.approx(1.0)
+    (only,) = strongest_ranges("voltage", axis, np.full((1, 101), 1 / 101), 1, "supported")
+    assert only.label == ELSEWHERE
 
 
 def test_truth_is_for_simulated_cells_alone(study):

@@ -57,9 +57,14 @@ def ensemble_values(
     return np.asarray(spec.to_point(jnp.asarray(distribution)))
 
 
+def std_over_seeds(values: Float[np.ndarray, " S *T"]) -> Float[np.ndarray, " *T"]:
+    """Return the sample standard deviation over seeds; 0 for a single one."""
+    return np.asarray(values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1:]))
+
+
 def mean_and_std(per_seed: np.ndarray) -> dict[str, Any]:
     """Return mean and sample standard deviation (0 for one seed) with the values themselves."""
-    deviation = float(per_seed.std(ddof=1)) if per_seed.size > 1 else 0.0
+    deviation = float(std_over_seeds(per_seed))
     return {"mean": float(per_seed.mean()), "std": deviation, "per_seed": [float(v) for v in per_seed]}
 
 

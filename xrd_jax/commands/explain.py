@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from xrd_jax.analysis.metrics import std_over_seeds
 from xrd_jax.analysis.run import open_run
 from xrd_jax.commands.tables import markdown
-from xrd_jax.errors import UserError
 from xrd_jax.explain import importance, metrics, study
-from xrd_jax.explain.methods import ENSEMBLE, available_methods
+from xrd_jax.explain.methods import ENSEMBLE
 from xrd_jax.explain.scorecard import BETTER_WHEN_LOWER
 from xrd_jax.figures import explanation_scores, explanations, style
 from xrd_jax.files import write_bytes, write_csv
@@ -36,13 +36,7 @@ def explain(
     Raises:
       UserError: no finished run, an unknown method, a CIF that cannot be read or used, data that have gone.
     """
-    run = open_run(workdir)
-    is_ensemble = run.config.seeds > 1
-    methods = tuple(methods) or tuple(m for m in available_methods(run) if m != ENSEMBLE or is_ensemble)
-    chosen = importance_method or next((m for m in study.DEFAULT_METHODS if m in methods), methods[0])
-    if chosen not in methods:
-        raise UserError(f"--importance={chosen}: not among the methods that are explained ({', '.join(methods)})")
-    result = study.run(run, methods, cifs, chosen, console)
+    result = study.run(open_run(workdir), methods, cifs, importance_method, console)
     write(result)
     return result
 
@@ -54,7 +48,7 @@ def write(result: study.Study) -> None:
         target: {
             "methods": {m: row | {"reason": result.reasons[target][m]} for m, row in by_method.items()},
             "knock_out": {
-                name: {"mean": float(increases[target].mean()), "std": float(increases[target].std())}
+                name: {"mean": float(increases[target].mean()), "std": float(std_over_seeds(increases[target]))}
                 for name, increases in result.perturbed.knocked_out.items()
             },
         }
@@ -79,7 +73,7 @@ def _curve_rows(result: study.Study) -> Iterator[Sequence[object]]:
     for key, curves in result.explained.curves.items():
         raw, untrained = result.explained.raw_curves.get(key, missing), result.untrained.curves.get(key, missing)
         means = (raw.mean(axis=0), untrained.mean(axis=0), information.get(key[1], missing[0]))
-        columns = (result.run.axis, curves.mean(axis=0), curves.std(axis=0), *means)
+        columns = (result.run.axis, curves.mean(axis=0), std_over_seeds(curves), *means)
         for channel, *numbers in zip(*columns, strict=True):
             yield [*key, f"{channel:.5g}", *("" if math.isnan(x) else f"{x:.6g}" for x in numbers)]
 
@@ -111,7 +105,8 @@ def figures(result: study.Study) -> Iterator[tuple[str, style.Figure]]:
     }
     verdicts = {t: {m: row["verdict"] for m, row in by_method.items()} for t, by_method in result.scores.items()}
     yield "scores", explanation_scores.score_matrix(numbers, verdicts, BETTER_WHEN_LOWER)
-    yield "importance", explanation_scores.importance(result.rows)
+    if result.rows:
+        yield "importance", explanation_scores.importance(result.rows)
 
 
 def _spread_rows(maps: np.ndarray, indices: np.ndarray, count: int) -> np.ndarray:

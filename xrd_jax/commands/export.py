@@ -24,11 +24,13 @@ from jaxtyping import Array, Float
 import xrd_jax
 from xrd_jax import files
 from xrd_jax.analysis import collect, novelty
-from xrd_jax.analysis.metrics import ensemble_values
+from xrd_jax.analysis.metrics import ensemble_values, std_over_seeds
 from xrd_jax.analysis.run import Run, open_run
-from xrd_jax.commands.tables import std_over_seeds
 from xrd_jax.config.overrides import to_dict
+from xrd_jax.config.schema import PrepareConfig
 from xrd_jax.errors import UserError
+from xrd_jax.estimators.candidates import Choice
+from xrd_jax.estimators.program import make_program
 from xrd_jax.preprocessing.transform import transform
 from xrd_jax.runtime.console import SILENT, Console
 
@@ -84,8 +86,8 @@ def export(
 
 
 def select_seed(run: Run, seed: int | None) -> Run:
-    """Return the run with one of its seeds only; the whole run for None."""
-    if seed is None:
+    """Return the run with one of its seeds only; the whole run for None, and an estimator, which has none."""
+    if seed is None or run.choice is not None:
         return run
     seeds = run.config.seed_list()
     if seed not in seeds:
@@ -105,6 +107,7 @@ def describe(run: Run, reference: novelty.Reference | None, form: str) -> dict[s
         common = {"shape": shape, "dtype": "float32", "target": spec.name, "kind": spec.kind, "unit": spec.unit,
                   "classes": list(spec.classes)}  # fmt: skip
         over = f"{spec.point} of the mean distribution" if spec.is_distribution else "mean over seeds"
+        over = over if run.choice is None else f"of {run.choice.estimator}"
         outputs.append({"name": spec.name, "is": f"{meaning}, {over}", **common})
         outputs.append({"name": f"{spec.name}_std", "is": "sample standard deviation over seeds", **common})
         if spec.is_distribution:
@@ -123,12 +126,16 @@ def describe(run: Run, reference: novelty.Reference | None, form: str) -> dict[s
         "outputs": outputs,
         "seeds": run.config.seed_list(),
         "preprocessing": to_dict(run.config)["prepare"],
-        "model": to_dict(run.config)["model"],
+        "model": to_dict(run.config)["model"] if run.choice is None else _describe_estimator(run.choice),
         "run": str(run.path.resolve()),
         "identity": novelty.identity(run),
         "versions": {"xrd_jax": xrd_jax.__version__, "jax": metadata.version("jax")}
         | ({"onnx": metadata.version("onnx")} if form == "onnx" else {"platforms": list(PLATFORMS)}),
     }  # fmt: skip
+
+
+def _describe_estimator(choice: Choice) -> dict[str, Any]:
+    return {"estimator": choice.estimator, "settings": dict(choice.settings), "reason": choice.reason}
 
 
 def largest_differences(run: Run, call: Call, patterns: Float[np.ndarray, "b N"]) -> dict[str, float]:
@@ -166,7 +173,7 @@ def refuse_unsupported(run: Run, form: str) -> None:
             f"{run.path}: prepare.baseline={run.config.prepare.baseline} calls a library for every pattern and cannot "
             "leave Python; train with prepare.baseline=none to export"
         )
-    if form == "onnx" and run.config.model.precision != "float32":
+    if form == "onnx" and run.choice is None and run.config.model.precision != "float32":
         raise UserError(f"{run.path}: computes in {run.config.model.precision}, ONNX in float32; use --format=jax")
 
 
@@ -188,6 +195,8 @@ def _patterns_to_compare(run: Run, reference: novelty.Reference | None) -> np.nd
 
 def program(run: Run) -> Callable[[Float[Array, "b N"]], dict[str, Array]]:
     """Return the function from patterns to outputs, with everything that the run has learnt in it."""
+    if run.choice is not None:
+        return _estimator_program(run.choice, run.config.prepare)
 
     def of_seed(variables: Any, inputs: Array) -> dict[str, Array]:
         # Pattern by pattern, so that no part of the network asks how many there are.
@@ -217,6 +226,16 @@ def program(run: Run) -> Callable[[Float[Array, "b N"]], dict[str, Array]]:
     return of_run
 
 
+def _estimator_program(choice: Choice, config: PrepareConfig) -> Callable[[Float[Array, "b N"]], dict[str, Array]]:
+    predict = make_program(choice, config)
+
+    def of_estimator(patterns: Array) -> dict[str, Array]:
+        outputs = predict(patterns)
+        return outputs | {f"{name}_std": jnp.zeros_like(values) for name, values in outputs.items()}
+
+    return of_estimator
+
+
 def build(run: Run, form: str, record: dict[str, Any]) -> bytes:
     """Return the artefact; `record` goes into its metadata where the format has room for it."""
     if form == "onnx":
@@ -227,7 +246,8 @@ def build(run: Run, form: str, record: dict[str, Any]) -> bytes:
 
     (b,) = jax.export.symbolic_shape("b")
     shape = jax.ShapeDtypeStruct((b, run.statistics.axis.shape[0]), jnp.float32)
-    return bytes(jax.export.export(jax.jit(program(run)), platforms=PLATFORMS)(shape).serialize())
+    with jax.enable_x64(run.choice is not None):
+        return bytes(jax.export.export(jax.jit(program(run)), platforms=PLATFORMS)(shape).serialize())
 
 
 def load_artefact(form: str, content: bytes) -> Call:

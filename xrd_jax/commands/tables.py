@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from xrd_jax.analysis.intervals import Calibration
-from xrd_jax.analysis.metrics import ensemble_values
+from xrd_jax.analysis.metrics import ensemble_values, std_over_seeds
 from xrd_jax.config.schema import Config
 from xrd_jax.estimators.baselines import LABELS
 from xrd_jax.preprocessing.targets import TargetSpec
@@ -37,8 +37,9 @@ def table_rows(
     config: Config, specs: Sequence[TargetSpec], metrics: dict[str, Any], other_runs: list[dict[str, Any]]
 ) -> list[list[str]]:
     """Return Table I's rows: header, this run, the same on other splits, nearest neighbours on both, and the paper."""
-    count = len(metrics["seeds"])
-    name = f"{metrics['name']}, {count} seed{'s' if count > 1 else ''}"
+    count, estimator = len(metrics["seeds"]), metrics.get("estimator")
+    seeds = f"{count} seed{'s' if count > 1 else ''}"
+    name = f"{metrics['name']}, {LABELS[estimator['name']] if estimator else seeds}"
     rows = [["", "split", "resize", *error_headings(specs)]]
     for label, run in [(name, metrics), *((f"the same, in {run['path']}", run) for run in other_runs)]:
         scores = [run["targets"][s.name]["mae" if s.kind == "regression" else "accuracy"] for s in specs]
@@ -62,14 +63,15 @@ def _plain_cells(specs: Sequence[TargetSpec], targets: Mapping[str, Mapping[str,
 
 
 def verdicts(specs: Sequence[TargetSpec], metrics: dict[str, Any]) -> list[str]:
-    """Return a line for every target that the network predicts no better than a constant does."""
+    """Return a line for every target that the network, or the estimator, predicts no better than a constant does."""
     constant, lines = metrics.get("baselines", {}).get("median", {}), []
+    who = LABELS[metrics["estimator"]["name"]] if "estimator" in metrics else "the network"
     for spec in specs:
         kind, sign = ("mae", 1.0) if spec.kind == "regression" else ("accuracy", -1.0)
         ours, guess = metrics["targets"][spec.name][kind]["mean"], constant.get(spec.name, {}).get(kind)
         if guess is not None and sign * ours >= sign * guess:
             what = "the median of" if spec.kind == "regression" else "the commonest class of"
-            lines.append(f"{spec.name} was not learnt: the network is no better than {what} the training patterns")
+            lines.append(f"{spec.name} was not learnt: {who} is no better than {what} the training patterns")
     return lines
 
 
@@ -144,11 +146,6 @@ def interval_columns(
 def measured_column(spec: TargetSpec, values: np.ndarray) -> list[str]:
     """Return measured values [T] of a target: numbers or the names of classes."""
     return [f"{v:.6g}" if spec.kind == "regression" else spec.classes[int(v)] for v in values]
-
-
-def std_over_seeds(values: Float[np.ndarray, " S *T"]) -> Float[np.ndarray, " *T"]:
-    """Return the sample standard deviation over seeds; 0 for a single one."""
-    return values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1:])
 
 
 def _split_and_settings(path: Path) -> tuple[str, dict[str, Any]]:

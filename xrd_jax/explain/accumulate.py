@@ -37,7 +37,7 @@ class Explained:
 def collect(
     run: Run, series: PatternSeries, names: Sequence[str], windows: Mapping[str, np.ndarray] | None = None,
     reference: PatternSeries | None = None, patterns: int = COSTLY_PATTERNS, chunk: int | None = None,
-    console: Console | None = None, description: str = "",
+    console: Console | None = None, description: str = "", noise: PatternSeries | None = None,
 ) -> Explained:  # fmt: skip
     """Return explanations of a series, summed up while they are made.
 
@@ -46,6 +46,7 @@ def collect(
       windows: name -> bool [T, L] or [L], the channels whose share of each map is wanted.
       patterns: how many evenly spaced patterns the costly methods explain.
       description: what the progress bar says.
+      noise: as in `stream`.
 
     Raises:
       UserError: as `stream`.
@@ -60,7 +61,7 @@ def collect(
         sums.indices.update(dict.fromkeys(group, indices))
         part = series if group is others else series.subset(indices)
         with (console or Console()).bar(description=description, unit=" patterns", total=len(indices)) as bar:
-            for block in stream(run, part, group, reference, chunk):
+            for block in stream(run, part, group, reference, chunk, noise):
                 _add_block(sums, block, windows or {})
                 bar.update(next(iter(block.maps.values())).shape[1])
     for (method, _), of_windows in sums.shares.items():
@@ -83,6 +84,8 @@ def _add_block(sums: Explained, block: AttributionBlock, windows: Mapping[str, n
         else:
             curves = replicates = unit_maps[id(maps)]
             mean = curves.mean(axis=0)
+        if not np.isfinite(block.raw.get(key, maps)).all():  # such a map is not scored
+            curves, mean, replicates = (np.full_like(values, np.nan) for values in (curves, mean, replicates))
         indices, rows = sums.indices[key[0]], slice(block.begin, block.begin + len(mean))
         sums.maps.setdefault(key, np.zeros((len(indices), mean.shape[1]), np.float32))[rows] = mean
         _add_mean(sums.curves, key, curves, len(indices))

@@ -59,22 +59,23 @@ def offset_of_method(run: Run, method: str) -> float:
 
 def stream(
     run: Run, series: PatternSeries, names: Sequence[str], reference: PatternSeries | None = None,
-    chunk: int | None = None,
+    chunk: int | None = None, noise: PatternSeries | None = None,
 ) -> Iterator[AttributionBlock]:  # fmt: skip
     """Yield maps of any number of patterns, in memory that does not grow.
 
     Args:
       names: of methods and controls.
-      reference: patterns that baselines, their labels and residual noise are taken from; `series` by default.
+      reference: patterns that baselines and their labels are taken from; `series` by default.
       chunk: patterns per block.
+      noise: patterns that residual noise is taken from; `reference` by default.
 
     Raises:
       UserError: an unknown method, one that needs attention where there is none, another axis than the training data,
-        or no labels for contrast_gradients.
+        no labels for contrast_gradients, or noise that is not known.
     """
     names = methods.checked_methods(run, names)
     run.check_axis(series)
-    stats = paths.reference_stats(run, series if reference is None else reference, names)
+    stats = paths.reference_stats(run, series if reference is None else reference, names, noise)
 
     def function(block: PatternBlock, constants: Any) -> dict[MapKey, np.ndarray]:
         networks, statistics = constants

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from xrd_jax.explain.metrics import interval
 from xrd_jax.explain.peak_windows import ELSEWHERE, PeakWindow
@@ -15,6 +16,7 @@ COLUMNS = (
     "target", "phase", "hkl", "peak", "window_low", "window_high", "share", "interval_low", "interval_high", "seeds",
     "verdict",
 )  # fmt: skip
+STRONG, MAX_RANGES = 2.0, 6  # even shares from which a channel is strong; ranges that are listed
 MIN_SHARE = 0.01  # peaks with less are not named in a sentence
 
 
@@ -51,6 +53,33 @@ def importance_rows(
             numbers = (float(values.mean()), float(interval(values)), values.size)
             rows.append(ImportanceRow(target, *peak, *numbers, verdicts.get(target, "")))
     return rows
+
+
+def strongest_ranges(
+    target: str, axis: Float[np.ndarray, " L"], curves: Float[np.ndarray, "S L"], seeds: int, verdict: str
+) -> list[ImportanceRow]:
+    """Return rows of the ranges that hold most of a map, the strongest first, and of what lies elsewhere.
+
+    A range is made of neighbouring channels that hold more than `STRONG` times an even share.
+
+    Args:
+      curves: mean maps that sum to 1.
+      seeds: how many networks they are of.
+    """
+    is_strong = np.concatenate([[False], curves.mean(axis=0) > STRONG / axis.size, [False]])
+    begins, ends = np.flatnonzero(np.diff(is_strong.astype(int))).reshape(-1, 2).T
+    shares = {(begin, end): curves[:, begin:end].sum(axis=1) for begin, end in zip(begins, ends, strict=True)}
+    largest = sorted(shares, key=lambda ends: -float(shares[ends].mean()))[:MAX_RANGES]
+    step, rows = np.diff(axis), []
+    for begin, end in largest:
+        low = axis[begin] - step[max(begin - 1, 0)] / 2
+        high = axis[end - 1] + step[min(end - 1, step.size - 1)] / 2
+        label, values = f"{low:.5g} to {high:.5g}", shares[begin, end]
+        numbers = float(values.mean()), float(interval(values)), seeds
+        rows.append(ImportanceRow(target, label, "", label, float(low), float(high), *numbers, verdict))
+    rest = 1.0 - sum((shares[ends] for ends in largest), np.zeros(len(curves)))
+    numbers = float(rest.mean()), float(interval(rest)), seeds
+    return [*rows, ImportanceRow(target, ELSEWHERE, "", ELSEWHERE, math.nan, math.nan, *numbers, verdict)]
 
 
 def write(path: Path, rows: Iterable[ImportanceRow]) -> None:

@@ -9,14 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from xrd_jax.analysis.blocks import PatternBlock, over_patterns
 from xrd_jax.analysis.neighbours import has_other_label, nearest_with_other_label
 from xrd_jax.analysis.run import Run
 from xrd_jax.errors import UserError
-from xrd_jax.explain.methods import MapKey
-from xrd_jax.explain.outputs import StaticArgs, explained_outputs, network_inputs
+from xrd_jax.explain.methods import ENSEMBLE, MapKey
+from xrd_jax.explain.outputs import StaticArgs, explained_outputs
+from xrd_jax.explain.residual_noise import input_patterns, residual_variance
 from xrd_jax.preprocessing.targets import TargetSpec
-from xrd_jax.series import lazy
 from xrd_jax.series.record import PatternSeries
 
 # Points of the Gauss-Legendre rule along a line; 8 close the sum rule of integrated gradients to a few per cent.
@@ -31,7 +30,7 @@ class ReferenceStats(NamedTuple):
     """What explanations need of the reference patterns, at the network's input."""
 
     mean: Float[Array, " L"]
-    residual: Float[Array, " L"]  # variance about the local mean in time, for data without photon statistics
+    residual: Float[Array, " L"]  # variance that neighbours do not explain, for data without photon statistics
     patterns: Float[Array, "M L"]  # evenly spaced
     labels: dict[str, np.ndarray]  # target -> [M] of the patterns, where a method asks for them
 
@@ -44,20 +43,25 @@ class PathPoint(NamedTuple):
     weight: Float[Array, "B L"]
 
 
-def reference_stats(run: Run, reference: PatternSeries, methods: tuple[str, ...]) -> ReferenceStats:
+def reference_stats(
+    run: Run, reference: PatternSeries, methods: tuple[str, ...], noise: PatternSeries | None = None
+) -> ReferenceStats:
     """Return what `methods` need of the reference patterns.
 
+    Args:
+      noise: patterns that the noise is taken from; `reference` by default.
+
     Raises:
-      UserError: contrast_gradients without labels, or with one label only.
+      UserError: contrast_gradients without labels, or with one label only; noise that is wanted and not known.
     """
     run.check_axis(reference)
     is_needed = {"contrast_gradients", "expected_gradients"} & set(methods) or not run.config.prepare.centre
     indices = reference.thinned(MAX_REFERENCES) if is_needed else np.zeros(0, int)
-    patterns = _network_inputs(run, reference, indices) if is_needed else np.zeros((0, run.axis.size), np.float32)
+    patterns = input_patterns(run, reference, indices) if is_needed else np.zeros((0, run.axis.size), np.float32)
     mean = run.statistics.mean * 0.0 if run.config.prepare.centre else jnp.asarray(patterns.mean(axis=0))
     residual = np.zeros(patterns.shape[1], np.float32)
-    if "gradient_noise" in methods and not reference.is_counts:
-        residual = residual_variance(run, reference)
+    if {"gradient_noise", ENSEMBLE} & set(methods) and not reference.is_counts:
+        residual = residual_variance(run, reference if noise is None else noise)
     labels = {}
     for spec in run.specs if "contrast_gradients" in methods else ():
         labels[spec.name] = _labels(spec, reference)[indices]
@@ -65,34 +69,6 @@ def reference_stats(run: Run, reference: PatternSeries, methods: tuple[str, ...]
             missing = f"no reference pattern has another {spec.name}"
             raise UserError(f"contrast_gradients: {missing}; give more patterns or leave that method out")
     return ReferenceStats(mean, jnp.asarray(residual), jnp.asarray(patterns), labels)
-
-
-def _network_inputs(run: Run, series: PatternSeries, indices: np.ndarray) -> np.ndarray:
-    """[M, L] prepared patterns at `indices`."""
-
-    def function(block: PatternBlock, statistics: Any) -> jax.Array:
-        return network_inputs(run.config.prepare, False, statistics, block.intensity)[0]
-
-    size = max(min(lazy.PATTERNS_PER_BLOCK, len(indices)), 1)
-    results = over_patterns(series.intensity, function, run.statistics, size, indices, shared=False)
-    return np.concatenate([inputs for _, inputs in results])
-
-
-def residual_variance(run: Run, series: PatternSeries) -> Float[np.ndarray, " L"]:
-    """Return the noise variance at the network's input from second differences in time, where slow change drops out.
-
-    For independent noise of variance v, x_{t-1} - 2 x_t + x_{t+1} has variance 6 v.
-
-    Raises:
-      UserError: no three patterns of a session in a row.
-    """
-    middle = series.thinned(MAX_REFERENCES // 3)
-    middle = middle[(middle > 0) & (middle < len(series) - 1)]
-    middle = middle[series.session[middle - 1] == series.session[middle + 1]]
-    if not middle.size:
-        raise UserError("gradient_noise needs counts, or three patterns in a row; leave that method out")
-    before, at, after = (_network_inputs(run, series, middle + shift).astype(np.float64) for shift in (-1, 0, 1))
-    return (((before - 2 * at + after) ** 2).mean(axis=0) / 6.0).astype(np.float32)
 
 
 def _labels(spec: TargetSpec, series: PatternSeries) -> np.ndarray:

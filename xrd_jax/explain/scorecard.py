@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from xrd_jax.analysis.metrics import std_over_seeds
 from xrd_jax.explain import metrics
 from xrd_jax.explain.accumulate import Explained
 from xrd_jax.explain.methods import CONTROLS, MapKey
@@ -19,6 +20,7 @@ SCORES = (
     "spearman_shapley", "spearman_knockout", "stability", "deletion_auc", "insertion_auc", "randomisation",
     "edge_mass",
 )  # fmt: skip
+NO_MAP = "no map"  # the verdict where every channel is zero, or one is no number
 BETTER_WHEN_LOWER = ("decoy_mass", "auprc_untrained", "randomisation", "edge_mass")
 
 
@@ -42,6 +44,8 @@ def score(
     """
     method, target = key
     curves = explained.curves[key]
+    if not is_shown(curves):
+        return dict.fromkeys(SCORES) | {"verdict": NO_MAP}, "zero in every channel, or no number"
     area = {name: _finite_mean(perturbed.deleted[name, target].auc) for name in (method, "intensity", "random")}
     scores = dict.fromkeys(SCORES, math.nan) | {
         "stability": metrics.stability(curves),
@@ -71,6 +75,11 @@ def score(
     return row | {"verdict": verdict.word}, verdict.reason
 
 
+def is_shown(curves: Float[np.ndarray, "S L"]) -> bool:
+    """Return whether there is anything in the mean maps of seeds, and nothing but numbers."""
+    return bool(np.isfinite(curves).all() and curves.any())
+
+
 def _truth_scores(
     key: MapKey, explained: Explained, untrained: Explained, with_decoy: Explained, truth: GroundTruth
 ) -> dict[str, float]:
@@ -78,7 +87,9 @@ def _truth_scores(
     scores = {
         "auprc_fisher": metrics.auprc(curve, carriers),
         "auprc_decoy": metrics.auprc(with_decoy.curves[key].mean(axis=0), carriers),
-        "auprc_seed_std": float(np.std([metrics.auprc(seed, carriers) for seed in with_decoy.curves[key]])),
+        "auprc_seed_std": float(
+            std_over_seeds(np.array([metrics.auprc(seed, carriers) for seed in with_decoy.curves[key]]))
+        ),
         "mass_in_truth": metrics.mass_inside(curve, carriers),
         "overlap": metrics.overlap(curve, carriers),
     }

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from xrd_jax.analysis.metrics import std_over_seeds
 from xrd_jax.explain.methods import CONTROLS, MapKey
 from xrd_jax.explain.metrics import unit
 from xrd_jax.figures.panels import BLANK_COLOUR, hatch_missing, heat_map, root_scale
@@ -145,7 +146,7 @@ def _draw_curve(
     unstable: Bool[np.ndarray, " L"] | None, seeds: int,
 ) -> None:  # fmt: skip
     shares = _shares(curves)
-    mean, deviation = shares.mean(axis=0), shares.std(axis=0)
+    mean, deviation = shares.mean(axis=0), std_over_seeds(shares)
     is_drawn = np.isfinite(mean) if unstable is None else np.isfinite(mean) & ~unstable
     high = float(np.max(mean[is_drawn], initial=0.0)) or 1.0
     if truth is not None:

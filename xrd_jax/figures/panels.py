@@ -59,13 +59,18 @@ def draw_patterns(
 def draw_patterns_and_vaw(
     pair: Sequence[Axes], patterns: TimeMap, vaw: TimeMap, seconds: float, labels: tuple[str, str, str]
 ) -> None:
-    """Draw patterns and VAW with their colour bars; `labels`: of the two colour bars, and of the axis."""
-    counts = draw_patterns(pair[0], patterns, seconds, "Greys")
-    bins = time_bins(vaw.time)
-    weights = bins.average(vaw.values)
-    attention = heat_map(pair[1], bins, seconds, vaw.centres, weights, Normalize(0.0, 1.0), "Greys")
-    hatch_missing(pair[1], vaw.centres, np.isnan(weights).all(axis=0))
-    for axes, mesh, label, extend in ((pair[0], counts, labels[0], "both"), (pair[1], attention, labels[1], "neither")):
+    """Draw patterns and VAW with their colour bars; `labels`: of the two colour bars, and of the axis.
+
+    Of a run without VAW `pair` has the axes of the patterns alone.
+    """
+    drawn = [(pair[0], draw_patterns(pair[0], patterns, seconds, "Greys"), labels[0], "both")]
+    if len(pair) > 1:
+        bins = time_bins(vaw.time)
+        weights = bins.average(vaw.values)
+        attention = heat_map(pair[1], bins, seconds, vaw.centres, weights, Normalize(0.0, 1.0), "Greys")
+        hatch_missing(pair[1], vaw.centres, np.isnan(weights).all(axis=0))
+        drawn.append((pair[1], attention, labels[1], "neither"))
+    for axes, mesh, label, extend in drawn:
         axes.set_facecolor(BLANK_COLOUR)
         axes.set_xlim(*channel_edges(patterns.centres)[[0, -1]])
         axes.set_xlabel(labels[2])
@@ -204,7 +209,7 @@ def score_text(per_seed: Float[np.ndarray, " S"], name: str, unit: str) -> str:
     digits = max(0, 2 - math.floor(math.log10(mean))) if mean > 0 else 1
     text = f"{name} {per_seed.mean():.{digits}f}"
     if per_seed.size > 1:
-        return f"{text} ± {per_seed.std():.{digits}f} {unit} ({per_seed.size} seeds)".replace("  ", " ")
+        return f"{text} ± {per_seed.std(ddof=1):.{digits}f} {unit} ({per_seed.size} seeds)".replace("  ", " ")
     return f"{text} {unit}".rstrip()
 
 

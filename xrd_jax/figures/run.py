@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from xrd_jax.analysis.metrics import std_over_seeds
 from xrd_jax.analysis.vaw import Vaw
 from xrd_jax.figures import panels, time_axis
 from xrd_jax.figures.style import BLUE, RED, WIDTH, WINDOW_COLOURS, styled
@@ -123,7 +124,7 @@ def _draw_regression(
         # A bar for each pattern, as wide as a ring: a filled band would run across patterns that were trained on.
         band: dict[str, Any] = {"color": RED, "alpha": 0.25, "linewidth": 1.6, "rasterized": True}
         for axes, values in ((upper, output[:, held_out]), (lower, residual)):
-            mean, deviation = values.mean(axis=0), values.std(axis=0)
+            mean, deviation = values.mean(axis=0), std_over_seeds(values)
             axes.vlines(time[held_out], mean - deviation, mean + deviation, label="std over seeds", **band)
     errors = np.abs(residual).mean(axis=1) if held_out.size else np.zeros(0)
     upper.set_title(panels.score_text(errors, "MAE", unit), loc="right", fontweight="normal", fontsize=8)
@@ -172,7 +173,7 @@ def vaw_maps(series: PatternSeries, vaw: Vaw, session: int) -> Figure:
     weights = sum(seed_map[indices] for seed_map in _registered_maps(vaw)) / len(vaw.raw)
     maps = panels.TimeMap(series.time[indices], vaw.axis, weights)
     labels = (_intensity_label(series), panels.vaw_label(len(vaw.raw)), series.axis.label)
-    panels.draw_patterns_and_vaw(row, _patterns(series, indices), maps, seconds, labels)
+    panels.draw_patterns_and_vaw(row[:2], _patterns(series, indices), maps, seconds, labels)
     for axes in row[:2]:
         panels.label_positions(axes, series.reflections, 2.55 if curve else 3.1, start=14.0)
     row[0].set_ylabel(time_label)
@@ -194,7 +195,7 @@ def mean_vaw(series: PatternSeries, vaw: Vaw, shares: Mapping[str, Mapping[str, 
     figure = Figure((WIDTH, 4.4), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[1.5, 1])
     curves = np.stack([seed_map.mean(axis=0) for seed_map in _registered_maps(vaw)])
-    mean, deviation = curves.mean(axis=0), curves.std(axis=0)
+    mean, deviation = curves.mean(axis=0), std_over_seeds(curves)
     # Seed by seed: the standardised maps of many seeds together may not fit into memory.
     unregistered = np.mean([seed_vaw.standardised()[0].mean(axis=0) for seed_vaw in _by_seed(vaw)], axis=0)
     upper.plot(vaw.axis, mean, color=BLUE, linewidth=1.3, label="VAW")
