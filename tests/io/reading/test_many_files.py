@@ -54,7 +54,7 @@ def test_processes_and_cache_give_what_one_reader_gives(files, monkeypatch):
     assert_same(many_files.BatchReader(workers=2).read_all(files), expected)
     assert_same(many_files.BatchReader(cache=True, workers=1).read_all(files), expected)
     read = []
-    monkeypatch.setattr(many_files, "read_file", lambda file, flag: read.append(file) or UserError("read"))
+    monkeypatch.setattr(many_files, "read_file", lambda file, **_: read.append(file) or UserError("read"))
     assert_same(many_files.BatchReader(cache=True, workers=1).read_all(files)[:8], expected[:8])
     assert read == [files[8]]  # what cannot be read is tried again
 
@@ -105,7 +105,7 @@ def test_a_worker_that_dies_loses_nothing(files, monkeypatch):
 
 
 def test_a_fault_in_a_reader_concerns_one_file(files, monkeypatch):
-    def broken(path, flag):
+    def broken(path, *_):
         raise ZeroDivisionError("by zero")
 
     monkeypatch.setattr(many_files.patterns, "read_scans", broken)

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import fnmatch
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from xrd_jax.io.cyclers.log import CyclerLog, HalfCycles, half_cycles
 from xrd_jax.io.experiment import axes, clock, exposure_times, paths, stack_csv, targets
 from xrd_jax.io.experiment.schema import ExperimentFile, SessionTable
 from xrd_jax.io.experiment.stack import Stack, photon_counts, read_files
+from xrd_jax.io.patterns.pattern import SIGNED_KINDS
 from xrd_jax.io.reading.many_files import BatchReader
 from xrd_jax.series.axis import Axis
 
@@ -69,12 +71,16 @@ def read_session(
 def _read_patterns(
     experiment: ExperimentFile, session: SessionTable, folder: Path, reader: BatchReader, messages: list[str]
 ) -> Stack:
+    # Spectra fall below zero by nature; only photon counts never do.
+    allows_negative = session.allow_negative or (experiment.axis.kind in SIGNED_KINDS and not session.counts)
     if session.stack:
         path = paths.resolve(folder, session.stack, f"{experiment.place(session.label)} stack")
-        stack = stack_csv.read_stack(path, session.allow_negative, session.columns, session.dataset)
+        glob = session.columns if isinstance(session.columns, str) else ""
+        stack = stack_csv.read_stack(path, allows_negative, glob, session.dataset)
     else:
         files = paths.pattern_files(experiment, session, folder)
-        stack = read_files(files, session.allow_negative, reader.read_all)
+        columns = () if isinstance(session.columns, str) else session.columns
+        stack = read_files(files, allows_negative, functools.partial(reader.read_all, columns=columns))
     count, unit = len(stack.names), "rows" if session.stack else "files"
     messages.append(f"{count} patterns of {stack.axis.size} channels were read from {session.source}.")
     messages += [f"In {occurrences} of {count} {unit} {note}." for note, occurrences in stack.notes.items()]

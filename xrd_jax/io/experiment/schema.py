@@ -92,7 +92,9 @@ class SessionTable:
     name: str | None = None
     patterns: str | tuple[str, ...] = ()  # globs of files
     stack: str = ""  # a csv matrix or an HDF5 file, instead of `patterns`
-    columns: str = ""  # csv columns that hold the spectrum, as a glob; '' takes those whose names are numbers
+    # Of a csv with a row per spectrum: the columns that hold it, as a glob; '' takes those whose names are numbers. Of
+    # pattern files: headings, or places from 1, of position, intensity and uncertainty; nothing leaves it to them.
+    columns: str | tuple[str | int, ...] = ""
     dataset: str = ""  # path of the intensities [T, N] in an HDF5 file; '' follows its default plot
     number: re.Pattern[str] | None = None  # finds the number of a pattern in the name of its file
     counts: bool = False

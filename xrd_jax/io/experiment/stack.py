@@ -122,7 +122,7 @@ def _refuse_other_axis(file: Path, axis: np.ndarray, first_file: Path, first: np
 def photon_counts(stack: Stack) -> np.ndarray | lazy.LazyRows:
     """Return the intensities [T, N] as photon counts: int64, or as they are on disk; fractions are refused."""
     for begin, block in lazy.read_blocks(stack.intensity) if stack.intensity.dtype.kind == "f" else ():
-        is_broken = block != np.round(block)
+        is_broken = (block != np.round(block)) | (block < 0)
         if is_broken.any():
             row, channel = (int(i) for i in np.argwhere(is_broken)[0])
             raise UserError(f"{stack.names[begin + row]}: channel {channel + 1} holds {block[row, channel]:g}, which "

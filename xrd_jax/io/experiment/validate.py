@@ -95,9 +95,11 @@ def _check_session(session: schema.SessionTable, place: str) -> None:
         raise UserError(f"{place} patterns must be a text such as 'folder/*.xy', or a list of them")
     if bool(session.globs) == bool(session.stack):
         raise UserError(f'{place} needs either patterns = "folder/*.xy" or stack = "file"; give one')
-    for key in ("columns", "dataset"):
-        if getattr(session, key) and not session.stack:
-            raise UserError(f"{place} {key} goes with stack; remove it")
+    if session.dataset and not session.stack:
+        raise UserError(f"{place} dataset goes with stack; remove it")
+    if session.columns and isinstance(session.columns, str) != bool(session.stack):
+        raise UserError(f'{place} columns is a glob such as "I_*" for a stack, and for pattern files a list of two or '
+                        'three headings or places from 1, such as ["2theta", "counts"] or [2, 3]; mend it')  # fmt: skip
     if session.counts and session.allow_negative:
         raise UserError(f"{place} counts = true and allow_negative = true exclude each other; photon counts are ≥ 0")
     if session.c_rate is not None and session.c_rate <= 0:

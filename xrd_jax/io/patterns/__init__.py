@@ -18,6 +18,7 @@ from xrd_jax.io.parsing.archives import open_zip
 from xrd_jax.io.parsing.plugins import Reader
 from xrd_jax.io.parsing.text import is_text, read_head
 from xrd_jax.io.patterns import bruker, bruker_raw, frames, listed, nexus, rigaku, text, unsupported, uxd, xrdml
+from xrd_jax.io.patterns.columns import ColumnNames
 from xrd_jax.io.patterns.pattern import CUT, Pattern, Scan
 
 PLUGIN_GROUP = "xrd_jax.readers"
@@ -56,6 +57,7 @@ READERS = (
     Reader("stepped", lambda head, _: listed.recognises_stepped(head) and is_text(head), listed.read_stepped),
     Reader("text", lambda head, _: is_text(head), text.read),
 )
+_TAKES_COLUMNS = ("text", "SPEC")
 _TAKES_INNER_PATH = ("NeXus or HDF5", "detector frame")
 
 
@@ -76,9 +78,10 @@ def reader_of(path: str | Path) -> Reader | None:
     return None
 
 
-def read_scans(path: str | Path, allow_negative: bool = False) -> tuple[Pattern, ...]:
+def read_scans(path: str | Path, allow_negative: bool = False, columns: ColumnNames = ()) -> tuple[Pattern, ...]:
     """Read every scan of a file with the first reader that recognises it; at least one.
 
+    `columns` names, by heading or by place from 1, which columns of a text are position, intensity and uncertainty.
     `file.h5::/path/to/group`, `file.h5::/counts,/q` and `frame.cbf::geometry.poni` name what to take from the file.
 
     Raises:
@@ -88,8 +91,12 @@ def read_scans(path: str | Path, allow_negative: bool = False) -> tuple[Pattern,
     if (reader := reader_of(path)) is None:
         formats = ", ".join(reader.name for reader in READERS if reader.name != unsupported.NAME)
         raise UserError(f"{path}: not a pattern in a format known here ({formats}); export it as two-column text")
+    if columns and reader.name not in _TAKES_COLUMNS:
+        fault = f"columns under [[session]] names those of text files, and this is {reader.name}"
+        raise UserError(f"{path}: {fault}; remove it")
+    options = (columns,) if columns else ()
     with np.errstate(all="ignore"):  # what damaged numbers overflow to is refused by name, not warned about
-        read = list(itertools.islice(reader.read(path, allow_negative), MAX_SCANS + 1))
+        read = list(itertools.islice(reader.read(path, allow_negative, *options), MAX_SCANS + 1))
     scans = _leave_out_unfinished(read, path)
     if not scans:
         raise UserError(f"{path}: holds no scan; it was not measured, not saved or cut: export it again")

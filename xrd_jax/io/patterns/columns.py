@@ -25,7 +25,9 @@ _ROW_INDEX = re.compile(
 _POSITION = re.compile(
     r"(?i)^\W*(angles?|theta|θ|th|pos(ition)?|x|q|d|abscissa|winkel)\W*$|angle|energy|wave|shift|scattering"
 )
-_UNCERTAINTY = re.compile(r"(?i)err|sigma|σ|e\.?s\.?d\b|std|uncert|±|^\W*(e|dy|di|s|u|sd|sig|su|s\.u\.)\W*$")
+_UNCERTAINTY = re.compile(
+    r"(?i)err|sigma|σ|e\.?s\.?d\b|std|uncert|±|^\W*sig(?![a-z])|^\W*(e|dy|di|s|u|sd|su|s\.u\.)\W*$"
+)
 # Beside a spectrum, never the spectrum itself unless it stands alone.
 _COMPANION = re.compile(
     r"(?i)^\W*(i[\s_]?0|io|ir|iref|mon|bg|bkg)\b|monitor|ref(?!l)|backg|bkg|calc|\bfit|diff(?!rac)|resid|delta|deriv|weight|time"
@@ -119,7 +121,9 @@ def _role_of(label: str) -> str:
         return ""
     kind = axes.kind_of(label)[0]
     if _UNCERTAINTY.search(label):
-        return "" if kind is not None and kind != "channel" else "uncertainty"
+        of_what = _UNCERTAINTY.sub("", label).strip(" _-()")
+        is_position = axes.kind_of(of_what)[0] or (of_what and _POSITION.search(of_what))
+        return "companion" if is_position else "uncertainty"
     if kind is not None and kind != "channel":
         return "position"
     if _COMPANION.search(label):

@@ -35,7 +35,7 @@ def read(path: Path, allow_negative: bool, columns: ColumnNames = ()) -> Iterato
         text = _without_quotes(text)
     start = text_table.find_start(text, path)
     body = text[start.offset :].rstrip()
-    separator = text_table.find_separator(start, path)
+    separator = text_table.find_separator(start, body, path)
     table = text_table.parse_table(body, start, separator, path, is_ended=text.endswith("\n"))
     if not text.endswith("\n"):
         table = _without_cut_row(table, body, separator)

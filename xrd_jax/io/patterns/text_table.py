@@ -17,6 +17,7 @@ from xrd_jax.io.patterns.pattern import CUT
 
 COMMENTS = ("#", "'", "/*", "*/", "!", ";", "%", "//", '"')
 _WORD_MARKS = "[(<{*_&$@=-~|"  # with which a line of words may begin
+_SEARCHED = 20_000  # characters in which a decimal point is looked for
 _MAX_LISTED = 4 * 2**20  # texts up to this length are split into a list of rows, longer ones read row by row
 _MAX_ROW = 10_000
 _MAX_REMARKS, _MAX_REMARK = 20_000, 500
@@ -108,7 +109,7 @@ def _too_long(line: str, number: int, path: Path) -> UserError:
     return UserError(f"{path}: row {number} is {len(line)} characters long; a pattern has two or three columns")
 
 
-def find_separator(start: Start, path: Path) -> str | None:
+def find_separator(start: Start, body: str, path: Path) -> str | None:
     """Return what parts the columns: ';', ',' or None for blanks and tabs; `UserError` where commas do two things."""
     row = start.row.strip()
     if ";" in row:
@@ -116,7 +117,8 @@ def find_separator(start: Start, path: Path) -> str | None:
     if re.search(r"\s", row) and not re.search(r",\s|\s,", row):
         return None
     commas = row.rstrip(",").count(",")
-    if commas > 2 and "." not in row and not any(line.count(",") == row.count(",") for line in start.header):
+    has_points = _POINT_IN_ROW.search(body, 0, _SEARCHED) is not None  # then no comma is a decimal mark
+    if commas > 2 and not has_points and not any(line.count(",") == row.count(",") for line in start.header):
         fault = "has over three columns, or uses commas both to part columns and as decimal marks"
         remedy = "part the columns by tabs or semicolons, or name each in the line above"
         raise UserError(f"{path}: row {start.line} ('{row[:40]}') {fault}; {remedy}")

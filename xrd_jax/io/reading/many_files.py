@@ -10,17 +10,20 @@ import threading
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from xrd_jax.errors import UserError
 from xrd_jax.io import patterns
+from xrd_jax.io.patterns.columns import ColumnNames
 from xrd_jax.io.patterns.pattern import Pattern
 from xrd_jax.io.reading import pattern_cache, worker
 from xrd_jax.runtime.process import cores
 
 ReadResult = tuple[Pattern, ...] | UserError
+Options = dict[str, Any]  # keyword arguments of `patterns.read_scans`
 MIN_PARALLEL_FILES = 200  # below this, starting processes and looking into a cache takes longer than reading
 MIN_FILES_PER_WORKER = 50
 NAMES_AHEAD = 8  # names sent to a worker ahead of its replies: they must fit into a pipe
@@ -35,16 +38,19 @@ class BatchReader:
     progress: bool = False  # draw a bar on standard error
     workers: int = 0  # processes; 0 for one per core
 
-    def read_all(self, files: Sequence[Path], allow_negative: bool = False) -> list[ReadResult]:
-        """Return the scans of each file, or the error that it gives."""
+    def read_all(
+        self, files: Sequence[Path], allow_negative: bool = False, columns: ColumnNames = ()
+    ) -> list[ReadResult]:
+        """Return the scans of each file, or the error that it gives; the options are those of `patterns.read_scans`."""
+        options: Options = {"allow_negative": allow_negative, "columns": columns}
         if len(files) < MIN_PARALLEL_FILES:
-            return [read_file(file, allow_negative) for file in files]
-        cache = pattern_cache.open_cache(files, allow_negative) if self.cache else None
+            return [read_file(file, **options) for file in files]
+        cache = pattern_cache.open_cache(files, options) if self.cache else None
         results: list[ReadResult | None] = [*cache.get_all()] if cache else [None] * len(files)
         missing = [i for i, result in enumerate(results) if result is None]
         with tqdm(total=len(files), initial=len(files) - len(missing), unit=" files", desc="reading",
                   disable=not self.progress or not missing, mininterval=0.2) as bar:  # fmt: skip
-            for i, result in self._read([files[i] for i in missing], allow_negative, bar.update):
+            for i, result in self._read([files[i] for i in missing], options, bar.update):
                 results[missing[i]] = result
         complete = _share_axes([result for result in results if result is not None])
         if cache and missing:
@@ -52,28 +58,28 @@ class BatchReader:
         return complete
 
     def _read(
-        self, files: Sequence[Path], allow_negative: bool, advance: Callable[[int], object]
+        self, files: Sequence[Path], options: Options, advance: Callable[[int], object]
     ) -> Iterator[tuple[int, ReadResult]]:
         """(index, result) of every file, in any order."""
         count = min(self.workers or cores(), len(files) // MIN_FILES_PER_WORKER)
         if count < 2:
             for i, file in enumerate(files):
-                yield i, read_file(file, allow_negative)
+                yield i, read_file(file, **options)
                 advance(1)
             return
-        pool = _WorkerPool(files, allow_negative, advance)
+        pool = _WorkerPool(files, options, advance)
         try:
             pool.run(count)
         finally:
             pool.stop()
         for i, result in enumerate(pool.results):  # a worker that has died sends nothing; what it left is read here
-            yield i, read_file(files[i], allow_negative) if result is None else result
+            yield i, read_file(files[i], **options) if result is None else result
 
 
-def read_file(file: Path, allow_negative: bool) -> ReadResult:
+def read_file(file: Path, allow_negative: bool, columns: ColumnNames = ()) -> ReadResult:
     """Return the scans of one file, or the error that it gives; a fault in a reader is an error too."""
     try:
-        return patterns.read_scans(file, allow_negative)
+        return patterns.read_scans(file, allow_negative, columns)
     except UserError as error:
         return error
     except Exception as error:
@@ -103,9 +109,9 @@ def _share_axes(results: list[ReadResult]) -> list[ReadResult]:
 class _WorkerPool:
     """Workers and the threads that talk to them; files are dealt out a few at a time."""
 
-    def __init__(self, files: Sequence[Path], allow_negative: bool, advance: Callable[[int], object]):
+    def __init__(self, files: Sequence[Path], options: Options, advance: Callable[[int], object]):
         self.results: list[ReadResult | None] = [None] * len(files)
-        self._files, self._allow_negative, self._advance = files, allow_negative, advance
+        self._files, self._options, self._advance = files, options, advance
         self._next, self._lock = 0, threading.Lock()
         self._workers: list[subprocess.Popen[bytes]] = []
 
@@ -134,7 +140,7 @@ class _WorkerPool:
         assert process.stdin and process.stdout
         replies = worker.Replies(typing.cast(typing.BinaryIO, process.stdout))
         with contextlib.suppress(EOFError, OSError):
-            process.stdin.write(json.dumps({"allow_negative": self._allow_negative}).encode() + b"\n")
+            process.stdin.write(json.dumps(self._options).encode() + b"\n")
             while indices := self._deal():
                 process.stdin.writelines(json.dumps(str(self._files[i])).encode() + b"\n" for i in indices)
                 process.stdin.flush()

@@ -68,14 +68,14 @@ class PatternCache:
             partial.unlink(missing_ok=True)
 
 
-def open_cache(files: Sequence[Path], allow_negative: bool) -> PatternCache | None:
+def open_cache(files: Sequence[Path], options: dict[str, Any]) -> PatternCache | None:
     """Return the cache for `files`, with the digest of each; None without a cache folder."""
     folder = cache_directory()
     if folder is None:
         return None
-    salt = json.dumps([LAYOUT, _readers_digest(), allow_negative]).encode()
+    salt = json.dumps([LAYOUT, _readers_digest(), options]).encode()
     parents = sorted({str(file.parent.resolve()) for file in files})
-    name = hashlib.sha256(json.dumps([LAYOUT, allow_negative, parents]).encode()).hexdigest()[:32]
+    name = hashlib.sha256(json.dumps([LAYOUT, options, parents]).encode()).hexdigest()[:32]
     states = [_state_of(file) for file in files]
     with concurrent.futures.ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
         digests = list(pool.map(functools.partial(_digest, salt), files, chunksize=32))

@@ -3,9 +3,9 @@
 It is started with `python -m xrd_jax.io.reading.worker` rather than forked, because a process that has loaded JAX
 holds threads and must not be forked, and rather than by `multiprocessing`, which would run the user's own script anew.
 
-On standard input: lines of JSON, the first {"allow_negative": bool}, the others a file name each. On standard output,
-for each file: a line of JSON, then the numbers that it announces as little-endian float64. An axis that equals the one
-before it is not sent again.
+On standard input: lines of JSON, the first {"allow_negative": bool, "columns": [..]}, the others a file name each. On
+standard output, for each file: a line of JSON, then the numbers that it announces as little-endian float64. An axis
+that equals the one before it is not sent again.
 """
 
 import dataclasses
@@ -44,11 +44,12 @@ def pattern_from_json(
 
 def serve(source: BinaryIO, sink: BinaryIO) -> None:
     """Read files until the input ends."""
-    allow_negative = json.loads(source.readline())["allow_negative"]
+    options = json.loads(source.readline())
+    options["columns"] = tuple(options["columns"])
     axis = np.zeros(0)
     for line in source:
         try:
-            scans = patterns.read_scans(Path(json.loads(line)), allow_negative)
+            scans = patterns.read_scans(Path(json.loads(line)), **options)
         except UserError as error:
             _send(sink, {"error": str(error)}, [])
         except Exception as error:  # a fault in a reader concerns one file, not the other ten thousand
