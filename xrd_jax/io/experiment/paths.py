@@ -1,4 +1,4 @@
-"""Where the files of an experiment lie: under one folder, unless the user writes an absolute path."""
+"""Where the files of an experiment lie: relative paths start at one folder, and may lead out of it."""
 
 import glob
 import os
@@ -22,28 +22,31 @@ def data_folder(experiment: ExperimentFile, data_root: str | Path | None) -> Pat
 
 def pattern_files(experiment: ExperimentFile, session: SessionTable, folder: Path) -> list[Path]:
     """Return the files that the session's globs name, in natural order, each once."""
-    place = f"{experiment.place(session.label)} patterns"
+    return matching_files(folder, session.globs, f"{experiment.place(session.label)} patterns")
+
+
+def matching_files(folder: Path, globs: Sequence[str], place: str) -> list[Path]:
+    """Return the files that globs name, in natural order, each once; links are followed wherever they lead.
+
+    Args:
+      place: says where the experiment file names them.
+    """
     unique: dict[Path, None] = {}
-    for pattern in session.globs:
+    for pattern in globs:
+        if (folder / pattern).is_file():  # a name may hold brackets
+            unique[folder / pattern] = None
+            continue
         names = glob.glob(pattern, root_dir=folder, recursive=True)  # an absolute pattern takes no notice of root_dir
         files = [folder / name for name in sorted(names, key=text.natural_key) if (folder / name).is_file()]
         if not files:
             raise UserError(f"{place} = '{pattern}' matches no file under {folder}; check it and --data_root")
-        if not os.path.isabs(pattern):
-            _refuse_outside(folder, files, place)
         unique |= dict.fromkeys(files)
     return list(unique)
 
 
 def resolve(folder: Path, name: str, place: str) -> Path:
-    """Return the path of one file; `place` says where the experiment file names it."""
-    if not os.path.isabs(name):
-        _refuse_outside(folder, [folder / name], place)
-    return folder / name
-
-
-def _refuse_outside(folder: Path, files: Sequence[Path], place: str) -> None:
-    inside = folder.resolve()
-    for file in files:
-        if not file.resolve().is_relative_to(inside):
-            raise UserError(f"{place}: {file} leads out of {folder}; write an absolute path if that is meant")
+    """Return the path of one file; what is there and is no file, such as a pipe, is never opened."""
+    path = folder / name
+    if path.exists() and not path.is_file():
+        raise UserError(f"{place} = '{name}' is no file; name one")
+    return path

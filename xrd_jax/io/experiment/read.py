@@ -66,7 +66,7 @@ def _merge_sessions(experiment: ExperimentFile, sessions: Sequence[SessionData],
         merged[name] = targets.merge_sessions(experiment, target, parts, report)
     for table, session in zip(experiment.sessions, sessions, strict=True):
         if table.cycler is not None and session.aligned.log is not None:
-            report += [f"{table.cycler.file}: {note}." for note in session.aligned.log.notes]
+            report += [f"{table.cycler.source}: {note}." for note in session.aligned.log.notes]
     axes.refuse_windows_off_axis(experiment, axis)
     return PatternSeries(
         intensity=intensity,
@@ -113,7 +113,7 @@ def _provenance(experiment: ExperimentFile, sessions: Sequence[SessionData], rep
         "experiment_sha256": hashlib.sha256(experiment.path.read_bytes()).hexdigest(),
         "title": experiment.title,
         "patterns": ", ".join(session.source for session in experiment.sessions),
-        "cycler": ", ".join(session.cycler.file for session in experiment.sessions if session.cycler),
+        "cycler": ", ".join(session.cycler.source for session in experiment.sessions if session.cycler),
         "files": names,
         "report": list(report),
     }

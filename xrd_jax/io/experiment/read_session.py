@@ -13,6 +13,7 @@ from xrd_jax.errors import UserError
 from xrd_jax.io import cyclers
 from xrd_jax.io.cyclers.log import CyclerLog, HalfCycles, half_cycles
 from xrd_jax.io.experiment import axes, clock, exposure_times, paths, stack_csv, targets
+from xrd_jax.io.experiment.join_logs import in_zone, join_logs
 from xrd_jax.io.experiment.schema import ExperimentFile, SessionTable
 from xrd_jax.io.experiment.stack import Stack, photon_counts, read_files
 from xrd_jax.io.patterns.pattern import SIGNED_KINDS
@@ -114,11 +115,11 @@ def _read_log(experiment: ExperimentFile, session: SessionTable, folder: Path) -
     cycler = session.cycler
     if cycler is None:
         return None
-    path = paths.resolve(folder, cycler.file, f"{experiment.place(session.label, 'cycler')} file")
-    if cycler.columns or cycler.units:
-        log = cyclers.read_table(path, cycler.columns, cycler.units)
-    else:
-        log = cyclers.read_cycler(path, cycler.format)
+    files = paths.matching_files(folder, cycler.globs, f"{experiment.place(session.label, 'cycler')} file")
+    has_columns = cycler.columns or cycler.units
+    logs = [cyclers.read_table(file, cycler.columns, cycler.units) if has_columns
+            else cyclers.read_cycler(file, cycler.format) for file in files]  # fmt: skip
+    log = join_logs(files, [in_zone(log, cycler.zone) for log in logs])
     start: datetime.datetime | None = cycler.start or log.start
     if start is not None and start.tzinfo is None and cycler.zone is not None:
         start = start.replace(tzinfo=cycler.zone)
@@ -134,7 +135,7 @@ def _half_cycles(experiment: ExperimentFile, session: SessionTable, log: CyclerL
     except UserError as error:
         if all(target.source in (None, "capacity", "c_rate", "session") for target in experiment.targets.values()):
             return None
-        raise UserError(f"{experiment.place(session.label, 'cycler')} file '{cycler.file}': {error}") from None
+        raise UserError(f"{experiment.place(session.label, 'cycler')} file '{cycler.source}': {error}") from None
 
 
 def _with_all_values(

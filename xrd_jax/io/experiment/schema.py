@@ -68,9 +68,9 @@ class TimeTable:
 
 @dataclasses.dataclass(frozen=True)
 class CyclerTable:
-    """[session.cycler]: a cycler log."""
+    """[session.cycler]: a cycler log, or several that follow each other."""
 
-    file: str
+    file: str | tuple[str, ...]  # names or globs
     format: str | None = None  # name of the reader; None finds it by content
     # Quantity -> name of its column, and unit, where the names in the file do not tell.
     columns: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -79,6 +79,14 @@ class CyclerTable:
     start: datetime.datetime | None = None  # when the log began, where it does not say so
     zone: datetime.tzinfo | None = None  # of such a date without one
     positive_current: Literal["charge", "discharge"] = "charge"
+
+    @property
+    def globs(self) -> tuple[str, ...]:
+        return (self.file,) if isinstance(self.file, str) else self.file
+
+    @property
+    def source(self) -> str:
+        return ", ".join(self.globs)
 
     @property
     def charge_sign(self) -> float:

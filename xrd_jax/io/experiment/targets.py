@@ -68,7 +68,7 @@ def _column(name: str, aligned: AlignedPatterns, jumps: bool, place: str) -> np.
         raise UserError(f"{place} column '{name}' is not in {source}{suggest(name, names) if names else ''}")
     if name not in aligned.log.columns and name not in STANDARD_UNITS:
         names = [*aligned.log.columns, *STANDARD_UNITS]
-        file = aligned.session.cycler.file if aligned.session.cycler else ""
+        file = aligned.session.cycler.source if aligned.session.cycler else ""
         raise UserError(f"{place} column '{name}' is not in {file}{suggest(name, names)}")
     column = aligned.log.columns[name] if name in aligned.log.columns else getattr(aligned.log, name)
     values = aligned.match.nearest(column) if jumps else aligned.match.interpolate(column)
