@@ -111,11 +111,9 @@ def without(*names):
         ("", "empty"),
         ("EC-Lab ASCII FILE\r\nNb header lines : 70\r\n\r\n", "70 header lines announced but the file ends"),
         ("EC-Lab ASCII FILE\r\nNb header lines : 3\r\nmode\tEwe/V\r\n1\t3\r\n", "line 3 names no column 'time/s'"),
-        (log_text(every_column())[:-30], "row 56 is cut or damaged (6 of 7 columns)"),
-        (log_text(every_column())[:-10], "row 56 is cut or damaged"),
+        (log_text(every_column())[:-30] + "\r\n", "row 56 is cut or damaged (6 of 7 columns)"),
         (log_text({name: [] for name in every_column()}), "followed by no row"),
         (without("Ewe/V"), "no voltage column (Ecell/V or Ewe/V)"),
-        (without("<I>/mA", "(Q-Qo)/mA.h"), "neither a current"),
         (log_text(every_column() | {"time/s": np.arange(50)[::-1]}), "row 8: time runs backwards"),
         (log_text(every_column(2) | {"Ewe/V": ["3.1", "nan"]}), "row 8: column 'Ewe/V' holds no number"),
         (log_text(every_column(2) | {"time/s": ["02/28/2024 10:27:22.600", "10:28"]}), "row 8: '10:28' is not a date"),
@@ -125,6 +123,67 @@ def without(*names):
 )
 def test_refusals_name_row_or_column(tmp_path, content, words):
     assert words in refusal(tmp_path, content)
+
+
+@pytest.mark.parametrize("missing", [10, 30, 60])
+def test_a_last_row_that_is_being_written_is_left_out(tmp_path, missing):
+    whole = read(tmp_path, log_text(every_column()))
+    log = read(tmp_path, log_text(every_column())[:-missing])
+    np.testing.assert_array_equal(log.voltage, whole.voltage[:-1])
+    assert any("row 56, the last, is half written and was left out" in note for note in log.notes)
+
+
+def test_a_log_without_current_and_charge_says_nothing_of_half_cycles(tmp_path):
+    log = read(tmp_path, without("<I>/mA", "(Q-Qo)/mA.h"))
+    assert np.isnan(log.current).all() and np.isnan(log.capacity).all() and np.isfinite(log.voltage).all()
+    assert "neither current nor charge" in " ".join(log.notes)
+    with pytest.raises(UserError, match="no current"):
+        half_cycles(log.time, log.current)
+
+
+@pytest.mark.parametrize("says", ["technique", "mode"])
+def test_at_open_circuit_no_current_flows(tmp_path, says):
+    columns = {k: v for k, v in every_column().items() if k not in ("<I>/mA", "(Q-Qo)/mA.h")}
+    content = log_text(columns | {"mode": np.full(50, 3.0 if says == "mode" else 1.0)})
+    if says == "technique":
+        content = content.replace("Electrode surface area : 0.001 cm²", "Open Circuit Voltage")
+    log = read(tmp_path, content)
+    assert not log.current.any() and not log.capacity.any() and "open circuit" in " ".join(log.notes)
+
+
+@pytest.mark.parametrize(
+    ("written", "start"),
+    [
+        ("02/28/2024 10.27.22.600", datetime.datetime(2024, 2, 28, 10, 27, 22, 600000)),
+        ("04.03.2024 10:27:22", datetime.datetime(2024, 4, 3, 10, 27, 22)),
+        ("12.31.2024 10:27:22", datetime.datetime(2024, 12, 31, 10, 27, 22)),
+        ("31.12.2024 10:27:22", datetime.datetime(2024, 12, 31, 10, 27, 22)),
+        ("04/03/2024 10:27:22", datetime.datetime(2024, 4, 3, 10, 27, 22)),
+    ],
+)
+def test_the_start_however_it_is_written(tmp_path, written, start):
+    """Month first is this program's habit, which is said; a number over 12 goes before habits."""
+    log = read(tmp_path, log_text(every_column()).replace("02/28/2024 10:27:22.600", written))
+    assert log.start == start
+    is_open = written.startswith("04")
+    assert any("month first, as this program writes dates" in note for note in log.notes) == is_open
+    if is_open:
+        told = written + "\r\nModify on : " + written.replace("03", "23")
+        content = log_text(every_column()).replace("02/28/2024 10:27:22.600", told).replace("lines : 6", "lines : 7")
+        log = read(tmp_path, content)
+        assert log.start == start and not log.notes
+
+
+def test_which_voltage_is_taken_where_there_are_three(tmp_path):
+    columns = every_column() | {"Ece/V": np.full(50, -0.2)}
+    columns["Ewe-Ece/V"] = columns["Ewe/V"] + 0.2
+    log = read(tmp_path, log_text(columns))
+    np.testing.assert_allclose(log.voltage, columns["Ewe/V"])
+    assert any("'Ewe/V' was taken for the voltage; the file has 'Ewe-Ece/V' too" in note for note in log.notes)
+    log = read(tmp_path, log_text(columns | {"Ecell/V": columns["Ewe/V"] + 0.3}))
+    np.testing.assert_allclose(log.voltage, columns["Ewe/V"] + 0.3)
+    braces = {"<Ewe/V>" if name == "Ewe/V" else name: values for name, values in every_column().items()}
+    np.testing.assert_allclose(read(tmp_path, log_text(braces)).voltage, columns["Ewe/V"])
 
 
 def test_unknown_format_is_refused_with_a_suggestion(tmp_path):

@@ -147,7 +147,8 @@ def test_spreadsheet_serials_and_pauses(tmp_path):
     names = ["Test_Time(s)", "DateTime", "Voltage(V)", "Current(A)"]
     log = cyclers.read_cycler(write_table(tmp_path, names, [time, serial, voltage, current]))
     assert abs((log.start - datetime.datetime(2023, 7, 24, 18, 50)).total_seconds()) < 1e-3
-    assert any("part by up to 600 s" in note for note in log.notes)
+    np.testing.assert_allclose(log.time, time + np.where(time > 150, 600.0, 0), atol=1e-3)
+    assert any("paused once, for 600 s in all" in note for note in log.notes)
 
 
 @SETTINGS

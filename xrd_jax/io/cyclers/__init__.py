@@ -113,14 +113,15 @@ def _read_checked(read: Callable[[Path], CyclerLog], path: Path, format: str) ->
         log = read(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); try again") from None
+    has_current = not np.isnan(log.current).all()
     for name, limit in _MAX_ABS.items():
         values = np.asarray(getattr(log, name))
         if values.shape != np.shape(log.time) or values.ndim != 1 or not values.size:
             raise UserError(f"{path}: {values.size} rows of {name} and {log.time.size} of time; export the log again")
-        is_impossible = ~(np.abs(values) <= limit)
+        is_impossible = ~(np.abs(values) <= limit) & (has_current or name != "current")
         if is_impossible.any():
             row = int(np.argmax(is_impossible))
             raise UserError(f"{path}: {name} of row {row + 1} of the data is {values[row]:.3g}; mend or delete the row")
-    if (np.diff(log.time) < 0).any() or not np.isfinite(log.capacity).all():
+    if (np.diff(log.time) < 0).any() or not (np.isfinite(log.capacity) | (not has_current)).all():
         raise UserError(f"{path}: time runs backwards or charge is no number; export the log again")
     return dataclasses.replace(log, format=format)

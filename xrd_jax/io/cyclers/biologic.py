@@ -3,14 +3,17 @@
 import re
 from pathlib import Path
 
+import numpy as np
+
 from xrd_jax.errors import UserError
 from xrd_jax.io.cyclers import table
 from xrd_jax.io.cyclers.assemble import cycler_log
 from xrd_jax.io.cyclers.columns import match_roles
+from xrd_jax.io.cyclers.header import Stated
 from xrd_jax.io.cyclers.log import CyclerLog
-from xrd_jax.io.cyclers.text_rows import Lines, notes_on_end, numbered_lines, open_text, split_rows, unique_names
-from xrd_jax.io.parsing.timestamps import read_header_date
+from xrd_jax.io.cyclers.text_rows import Lines, TableLines, numbered_lines, open_text, split_rows, unique_names
 
+_START, _OPEN_CIRCUIT = "Acquisition started on :", "Open Circuit Voltage"
 _ANNOUNCEMENT_LINES = 5  # among which the program says how long its header is
 
 
@@ -25,7 +28,7 @@ def read(path: Path) -> CyclerLog:
 
     Takes files with or without header, in UTF-8 or latin-1, with decimal points or commas, and with times in seconds
     or as dates (month first, as the programs write them, in local time without a zone). Voltage is Ecell where
-    recorded, else Ewe. A missing current is dQ/dt; a missing charge is ∫I dt.
+    recorded, else Ewe. A missing current is dQ/dt, or 0 where the technique is open circuit; a missing charge is ∫I dt.
     """
     with open_text(path) as file:
         lines = numbered_lines(file, path)
@@ -34,13 +37,17 @@ def read(path: Path) -> CyclerLog:
         roles = match_roles(names)
         if "voltage" not in roles:
             raise UserError(f"{path}: no voltage column (Ecell/V or Ewe/V) of plain numbers; export the file with one")
-        if not {"current", "net", "increment"} & set(roles):
-            wanted = "neither a current (I/mA, <I>/mA) nor a charge column ((Q-Qo)/mA.h)"
-            raise UserError(f"{path}: {wanted}; export one of them")
-        parsed = table.from_rows(split_rows(lines, "\t", len(names), path), names, roles, path, decimal_comma=True)
-    starts = [line.partition(":")[2].strip() for line in header if line.startswith("Acquisition started on :")]
-    start = read_header_date(starts[0], order="month") if starts else None
-    return cycler_log(parsed, path, start, order="month", notes=notes_on_end(path))
+        notes: list[str] = []
+        rows = split_rows(TableLines(lines, "\t", len(names)), path, notes)
+        parsed = table.from_rows(rows, names, roles, path, decimal_comma=True)
+    mode = parsed.numbers.get("mode")
+    is_open_circuit = _OPEN_CIRCUIT in header or (mode is not None and (mode == 3).all())
+    if is_open_circuit and not {"current", "net", "increment"} & set(parsed.roles):
+        parsed = parsed.with_column("current", "current / A", np.zeros(len(parsed.lines)))
+        notes.append("the cell was at open circuit, so its current is 0")
+    start = next((line.partition(":")[2].strip() for line in header if line.startswith(_START)), "")
+    others = tuple(line.partition(":")[2].strip() for line in header if line.startswith("Modify on"))
+    return cycler_log(parsed, path, Stated(start, others, order="month"), notes)
 
 
 def _read_header(lines: Lines, path: Path) -> list[str]:

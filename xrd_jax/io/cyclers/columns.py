@@ -19,14 +19,15 @@ _NO_UNIT: dict[str, float] = {}
 
 # Role: units, and names in order of preference. A name is in small letters, without its unit and punctuation.
 _NAMES: dict[str, tuple[dict[str, float], str]] = {
-    "time": (_TIME, "testtime totaltime runtime elapsedtime timeelapsed test time t 测试时间 总时间 累计时间 时间"),
+    "time": (_TIME, "testtime totaltime runtime elapsedtime timeelapsed correctedtime test time t 测试时间 "
+             "总时间 累计时间 时间"),
     "step_time": (_TIME, "steptime relativetime tstep step 工步时间 相对时间"),
     "date": (_NO_UNIT, "datetime dateandtime dpttime realtime timestamp absolutetime systemtime systime datestamp date "
              "绝对时间 系统时间 日期"),
     "unix_time": (_TIME, "unixtime unixtimestamp epochtime epoch"),
-    "voltage": (_VOLTAGE, "ecell cellvoltage voltage potential batteryvoltage terminalvoltage eweece ewe volts volt vf "
-                "u v e 电压"),
-    "current": (_CURRENT, "current i amps amp im cellcurrent batterycurrent 电流"),
+    "voltage": (_VOLTAGE, "ecell cellvoltage voltage potential we1potential batteryvoltage terminalvoltage ewe eweece "
+                "volts volt vf u v e 电压"),
+    "current": (_CURRENT, "current we1current i amps amp im cellcurrent batterycurrent 电流"),
     "net": (_CHARGE, "qqo netcapacity netcharge ah"),  # charge passed since the start, with a sign
     "charge_capacity": (_CHARGE, "chargecapacity chargingcapacity chgcap chgcapacity capacitancechg chargecap qcharge "
                         "充电容量"),
@@ -44,6 +45,10 @@ _NAMES_WITHOUT_UNIT = ("step", "test")  # 'Step (s)' and 'Test (s)' are times; '
 _BRACKETS = re.compile(r"^(.*?)\s*[(\[]\s*([^()\[\]]*?)\s*[)\]]$")
 _SLASH = re.compile(r"^(.*\S)\s*/\s*([^/]+)$")
 _SUFFIX = re.compile(r"^(.*?)[_,\s]+([A-Za-zµμ]+)$")
+# 'Capacity (mAh/g)', 'Q / mA.h.g-1', 'Current (mA/cm2)': quantities of a gram or an area.
+_PER_SOMETHING = re.compile(
+    r"(?<=[ah])\s*(?:/|\bper\b|[.·*\s]+(?=\w+\^?[-−⁻]))\s*(?:m?g|kg|cm|m[²2]|mol)", re.IGNORECASE
+)
 _MAX_NAME_LENGTH = 120  # longer text is no name, and the regular expressions take their time over such
 
 
@@ -60,9 +65,11 @@ class Column:
 def split_unit(name: str) -> tuple[str, str]:
     """Split a column's name into label (small letters and digits only) and unit ('' if none).
 
-    'Voltage(V)', 'Voltage / V', 'U[V]', 'voltage_V' and '<I>/mA' all come apart.
+    'Voltage(V)', 'Voltage / V', 'U[V]', 'voltage_V', '<I>/mA' and '<Ewe/V>' all come apart.
     """
     name = name.strip().lstrip("~").strip()
+    if name.startswith("<") and name.endswith(">"):
+        name = name[1:-1]
     if len(name) > _MAX_NAME_LENGTH:
         return "", ""
     for pattern in (_BRACKETS, _SLASH, _SUFFIX):
@@ -133,6 +140,9 @@ def choose_columns(
             raise UserError(f"{path}: no column '{name}' (asked for as {role}){suggest(name, names)}")
         unit = units.get(role) or split_unit(name)[1]
         scale = unit_factor(unit, role) if unit else 1.0
+        if role not in units and _PER_SOMETHING.search(name):
+            raise UserError(f"{path}: column '{name}' is per mass or area, not {role}; name one of the whole cell, "
+                            f"or leave {role} out")  # fmt: skip
         roles[role] = Column(names.index(name), name, scale or 1.0, bool(unit) and scale is not None)
     return roles
 

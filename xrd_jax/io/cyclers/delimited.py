@@ -9,9 +9,9 @@ from xrd_jax.errors import UserError
 from xrd_jax.io.cyclers import table
 from xrd_jax.io.cyclers.assemble import cycler_log
 from xrd_jax.io.cyclers.columns import choose_columns
-from xrd_jax.io.cyclers.header import Header, column_names, find_start, names_with_units
+from xrd_jax.io.cyclers.header import Header, column_names, names_with_units, read_preamble
 from xrd_jax.io.cyclers.log import CyclerLog
-from xrd_jax.io.cyclers.text_rows import Lines, notes_on_end, numbered_lines, open_text, split_cells, split_rows
+from xrd_jax.io.cyclers.text_rows import Lines, TableLines, numbered_lines, open_text, split_cells, split_rows
 from xrd_jax.io.parsing.text import is_text
 
 _SEPARATORS = ("\t", ";", ",", "|")
@@ -55,9 +55,10 @@ def read(
                 columns = {role: with_units[names.index(name)] for role, name in columns.items()}
                 names = with_units
                 roles = choose_columns(names, columns, units, path)
-        rows = split_rows(lines, separator, len(names), path)
+        notes: list[str] = []
+        rows = split_rows(TableLines(lines, separator, len(names)), path, notes)
         parsed = table.from_rows(rows, names, roles, path, decimal_comma=separator != ",")
-    return cycler_log(parsed, path, find_start(header.preamble), unsigned=unsigned, notes=notes_on_end(path))
+    return cycler_log(parsed, path, read_preamble(header.preamble, unsigned), notes)
 
 
 def _find_header(lines: Lines, wanted: Collection[str]) -> Header | None:

@@ -10,11 +10,11 @@ import numpy as np
 from xrd_jax.errors import UserError
 from xrd_jax.io.cyclers import table
 from xrd_jax.io.cyclers.assemble import cycler_log
-from xrd_jax.io.cyclers.columns import Column, match_roles
+from xrd_jax.io.cyclers.columns import match_roles
+from xrd_jax.io.cyclers.header import Stated
 from xrd_jax.io.cyclers.log import CyclerLog
-from xrd_jax.io.cyclers.text_rows import Lines, notes_on_end, numbered_lines, open_text, split_rows, unique_names
+from xrd_jax.io.cyclers.text_rows import Lines, TableLines, numbered_lines, open_text, split_rows, unique_names
 from xrd_jax.io.parsing import dates
-from xrd_jax.io.parsing.timestamps import read_header_date
 
 _TABLE = re.compile(r"([A-Z]\w*)\tTABLE\b")
 _LABEL = re.compile(r"([A-Z]\w*)\tLABEL\t([^\t\n]*)")
@@ -35,28 +35,21 @@ def read(path: Path) -> CyclerLog:
     roles = match_roles(names)
     if not {"time", "voltage"} <= set(roles):
         raise UserError(f"{path}: no log of voltage over time: it has no columns T and Vf ({', '.join(names)[:90]})")
-    with open_text(path) as file:
-        lines = _lines_of(numbered_lines(file, path), curves)
-        parsed = table.from_rows(split_rows(lines, "\t", len(names), path), names, roles, path, decimal_comma=True)
     notes: list[str] = []
+    with open_text(path) as file:
+        rows = split_rows(TableLines(_lines_of(numbered_lines(file, path), curves), "\t", len(names)), path, notes)
+        parsed = table.from_rows(rows, names, roles, path, decimal_comma=True)
     if "current" not in roles:
-        zero = Column(-1, "current / A", 1.0, True)
-        numbers = parsed.numbers | {zero.name: np.zeros(len(parsed.lines))}
-        parsed = dataclasses.replace(parsed, numbers=numbers, roles={**parsed.roles, "current": zero})
+        parsed = parsed.with_column("current", "current / A", np.zeros(len(parsed.lines)))
         notes.append("the cell was at open circuit, so its current is 0")
-    start = None
-    if {"DATE", "TIME"} <= set(labels):  # other dates of the header may tell whether the month comes first
-        written = [value for value in labels.values() if dates.is_date(value)]
-        start = read_header_date(f"{labels['DATE']} {labels['TIME']}", written)
-    if _OPEN_CIRCUIT in tables and _OPEN_CIRCUIT not in curves:
-        begun = "" if start is None else f", which began at {start}"
-        notes.append(f"the phase at open circuit before the curves{begun}, was left out; give [session.cycler] start")
-        start = None
-    elif start is None and "DATE" in labels:
-        date = labels["DATE"][:20]
-        notes.append(f"its date, {date}, can be read day first or month first, so the start is left open")
-    log = cycler_log(parsed, path, start, notes=notes_on_end(path))
-    return dataclasses.replace(log, notes=(*log.notes, *notes))
+    start = f"{labels['DATE']} {labels['TIME']}" if {"DATE", "TIME"} <= set(labels) else ""
+    written = tuple(value for value in labels.values() if dates.is_date(value))
+    log = cycler_log(parsed, path, Stated(start, written), notes)
+    if _OPEN_CIRCUIT not in tables or _OPEN_CIRCUIT in curves:
+        return log
+    begun = "" if log.start is None else f", which began at {log.start}"
+    note = f"the phase at open circuit before the curves{begun}, was left out; give [session.cycler] start"
+    return dataclasses.replace(log, start=None, notes=(*log.notes, note))
 
 
 def _read_outline(path: Path) -> tuple[dict[str, list[str]], dict[str, str]]:

@@ -1,15 +1,26 @@
 """Where a table begins: the row that names the columns of a log, and what stands around it."""
 
 import dataclasses
-import datetime
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from xrd_jax.io.cyclers.columns import match_roles
 from xrd_jax.io.cyclers.text_rows import unique_names
-from xrd_jax.io.parsing.timestamps import read_header_date
+from xrd_jax.io.parsing.dates import is_date
 
-_START = re.compile(r"\W*(?:Started|Start of Test|Date of Test|Start Time)\W*?:[\s,;]*(\S.*)", re.IGNORECASE)
+_START = re.compile(r"\W*(?:Started|Start of Test|Date of Test|Start Time)\W*?[:\t][\s,;]*(\S.*)", re.IGNORECASE)
+_CALENDAR_DATE = re.compile(r"(?<![\d./-])\d{1,2}([-/.])\d{1,2}\1\d{4}(?![\d./-])")
+_MAX_DATED_LINES = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class Stated:
+    """What a file says besides its table."""
+
+    start: str = ""  # when `time` was 0, as written
+    dates: tuple[str, ...] = ()  # all others of the file's beginning
+    order: str | None = None  # 'month' or 'day' where the program has the habit to write dates so
+    unsigned: bool = False  # the program may write currents without a sign
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,10 +57,8 @@ def names_with_units(names: list[str], cells: list[str]) -> list[str] | None:
     return with_units if {"time", "voltage"} <= stated else None
 
 
-def find_start(preamble: list[str]) -> datetime.datetime | None:
-    """Return when the test began as the lines before the table state it, or None."""
-    for line in preamble:
-        match = _START.match(line[:200])
-        if match and (start := read_header_date(match.group(1).strip(" ,;\t"))) is not None:
-            return start
-    return None
+def read_preamble(preamble: Sequence[str], unsigned: bool = False) -> Stated:
+    """Return what the lines before the table state: when the test began, and every date by which its order shows."""
+    starts = [match[1].strip(' ,;\t"') for line in preamble if (match := _START.match(line[:200])) is not None]
+    written = [match[0] for line in preamble[:_MAX_DATED_LINES] for match in _CALENDAR_DATE.finditer(line[:200])]
+    return Stated(next((text for text in starts if is_date(text)), ""), tuple(written), unsigned=unsigned)

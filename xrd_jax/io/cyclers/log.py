@@ -14,18 +14,30 @@ MIN_CHARGE_SHARE = 1e-3  # of the charge of the largest half cycle: what passes 
 
 
 @dataclasses.dataclass(frozen=True)
+class RowClock:
+    """The two clocks of a log [R] whose rows state dates without a zone; `row_clock.in_zone` reads them anew in one."""
+
+    dates: np.ndarray  # s since 1970 as the clock on the wall shows them
+    elapsed: np.ndarray | None  # s of test time, which stands still in a pause; None where there are only dates
+    zero: float = 0.0  # time of the first row in s, for a log of dates alone
+    notes: tuple[str, ...] = ()  # those of the log that are about the dates
+
+
+@dataclasses.dataclass(frozen=True)
 class CyclerLog:
     """One log, a value [R] per recorded row."""
 
     time: np.ndarray  # s on the log's own clock, never falling
     voltage: np.ndarray  # of the terminals, in V
-    current: np.ndarray  # A, positive as the cycler counts it (derived from the charge where the log has no current)
-    capacity: np.ndarray  # charge passed since the start, in Ah
+    # A, positive as the cycler counts it: derived from the charge where the log has no current; all NaN without either.
+    current: np.ndarray
+    capacity: np.ndarray  # charge passed since the start, in Ah; NaN as the current is
     half_cycle: np.ndarray | None  # as the cycler numbers it, or None; `half_cycles` does not rely on it
     columns: Mapping[str, np.ndarray]  # every numeric column by its name in the file
     start: datetime.datetime | None = None  # when `time` was 0, with a zone only if the file states one
     notes: tuple[str, ...] = ()  # plain sentences about what the reader had to do
     format: str = ""  # name of the reader
+    clock: RowClock | None = None
 
 
 @dataclasses.dataclass(frozen=True)

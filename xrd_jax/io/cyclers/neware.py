@@ -16,6 +16,7 @@ import numpy as np
 from xrd_jax.errors import UserError
 from xrd_jax.io.cyclers.assemble import cycler_log
 from xrd_jax.io.cyclers.columns import Column
+from xrd_jax.io.cyclers.header import Stated
 from xrd_jax.io.cyclers.log import CyclerLog
 from xrd_jax.io.cyclers.table import Table
 from xrd_jax.io.parsing import archives
@@ -58,10 +59,10 @@ def read(path: Path) -> CyclerLog:
     roles = {role: Column(0, name, scale, True) for role, (name, scale) in _COLUMNS.items() if name in numbers}
     if not {"time", "voltage", "current"} <= set(roles) or not frame.height:
         raise UserError(f"{path}: the file holds no rows of time, voltage and current; export the test again")
-    start = None
-    if (unix_time := numbers.get("unix_time_s")) is not None:
-        start = Timestamps(unix_time, True, None).to_datetime(float(unix_time[0] - numbers["total_time_s"][0]))
-    return cycler_log(Table(numbers, roles, None, None, np.arange(1, frame.height + 1)), path, start, notes=notes)
+    unix_time = numbers.get("unix_time_s")
+    clock = None if unix_time is None else Timestamps(unix_time, True, None)
+    table = Table(numbers, roles, None, None, np.arange(1, frame.height + 1), clock=clock)
+    return cycler_log(table, path, Stated(), notes)
 
 
 @contextlib.contextmanager

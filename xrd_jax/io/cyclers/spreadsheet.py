@@ -13,7 +13,7 @@ from xrd_jax.errors import UserError
 from xrd_jax.io.cyclers import table
 from xrd_jax.io.cyclers.assemble import cycler_log
 from xrd_jax.io.cyclers.columns import choose_columns
-from xrd_jax.io.cyclers.header import Header, column_names, find_start
+from xrd_jax.io.cyclers.header import Header, column_names, read_preamble
 from xrd_jax.io.cyclers.log import CyclerLog
 from xrd_jax.io.cyclers.text_rows import Rows
 from xrd_jax.io.parsing import archives
@@ -46,7 +46,7 @@ def read(path: Path, columns: Mapping[str, str] | None = None, units: Mapping[st
             _rows_below(book[title], header.line, len(first.names), path) for title, header in headers.items()
         )
         parsed = table.from_rows(rows, first.names, roles, path, decimal_comma=False)
-    return cycler_log(parsed, path, find_start(first.preamble))
+    return cycler_log(parsed, path, read_preamble(first.preamble), [])
 
 
 @contextlib.contextmanager

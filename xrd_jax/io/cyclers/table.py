@@ -12,6 +12,7 @@ from xrd_jax.errors import UserError
 from xrd_jax.io.cyclers.columns import Column
 from xrd_jax.io.cyclers.text_rows import Rows
 from xrd_jax.io.parsing import dates
+from xrd_jax.io.parsing.timestamps import Timestamps
 
 _CELLS_PER_BLOCK = 20_000
 _NUMERIC_ROLES = ("time", "voltage", "current")  # without a number in each of their rows there is no log
@@ -31,6 +32,7 @@ class Table:
     lines: np.ndarray  # where each row stands in the file, counted from 1
     not_numeric: tuple[str, ...] = ()  # names of the columns that do not hold a number in every row
     duration_roles: frozenset[str] = frozenset()  # roles whose cells are h:mm:ss, hence already in s
+    clock: Timestamps | None = None  # dates of the rows that the file holds as numbers
 
     def values(self, role: str) -> Float[np.ndarray, "R"] | None:
         """Return the column of a role in s, V, A or A h, or None where there is none."""
@@ -39,6 +41,11 @@ class Table:
             return None
         values = self.numbers[column.name]
         return values if role in self.duration_roles or column.scale == 1.0 else values * column.scale
+
+    def with_column(self, role: str, name: str, values: Float[np.ndarray, "R"]) -> "Table":
+        """Return the table with a further column, in the unit of its role."""
+        roles = {**self.roles, role: Column(-1, name, 1.0, True)}
+        return dataclasses.replace(self, numbers=self.numbers | {name: values}, roles=roles)
 
     def begins_step(self) -> Bool[np.ndarray, "steps"]:
         """Return, for all rows but the first, where a row belongs to another step than the row before it."""

@@ -1,22 +1,33 @@
 """Text files, in whatever code page, as numbered lines and rows of cells."""
 
 import codecs
+import collections
 import csv
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from xrd_jax.errors import UserError
 from xrd_jax.io.parsing.text import read_head
 
 # A row of a thousand columns fits many times; a file without line ends is no table and must not fill the memory.
 MAX_LINE_LENGTH = 1 << 20
-_MIN_ROWS = 20  # fewer do not tell how many decimals the last column has
+_MIN_ROWS, _MAX_COMPARED = 20, 200  # fewer do not tell how many decimals the last column has; more tell no more
+_DIGITS = re.compile(r"\d+(?:[eE][+-]?\d+)?")
 _CHINESE_VOLTAGE = "电压"  # by which a Chinese export in its own code page is known
 
 Lines = Iterator[tuple[int, str]]  # number in the file, counted from 1, and text
 Rows = Iterator[tuple[int, list[str]]]  # number in the file and cells
+
+
+class TableLines(NamedTuple):
+    """The lines below the names of the columns."""
+
+    lines: Lines
+    separator: str
+    width: int  # how many columns have a name
 
 
 def open_text(path: Path) -> IO[str]:
@@ -49,64 +60,63 @@ def numbered_lines(file: IO[str], path: Path) -> Lines:
         yield number, line
 
 
-def notes_on_end(path: Path) -> tuple[str, ...]:
-    """Return a note where the file's last line has no end, as after a copy that was cut short."""
-    with path.open("rb") as file:
-        file.seek(0, 2)
-        file.seek(max(0, file.tell() - 4))
-        tail = file.read().rstrip(b"\x00\x1a")
-    is_whole = tail.endswith((b"\n", b"\r"))
-    return () if is_whole else ("the file ends within a line, so its last row may be cut",)
-
-
 def split_cells(line: str, separator: str) -> list[str]:
     """Return the cells of one line, quotes taken off."""
     line = line.rstrip("\r\n\x1a")
     if '"' not in line:
         return line.split(separator)
     try:
-        return next(csv.reader([line], delimiter=separator), [])
+        cells = next(csv.reader([line], delimiter=separator), [])
     except csv.Error:
         return line.split(separator)
+    # Some programs put quotes around a row instead of around its cells.
+    return split_cells(cells[0], separator) if len(cells) == 1 and separator in cells[0] else cells
 
 
-def split_rows(lines: Lines, separator: str, width: int, path: Path) -> Rows:
-    """Yield rows of `width` cells but blank ones; a row of another width or cut within its last number is refused."""
-    decimals: set[int] = set()
-    last_line, count = "", 0
-    pending: tuple[int, list[str]] | None = None
-    for number, line in lines:
-        last_line = line
+def split_rows(table_lines: TableLines, path: Path, notes: list[str]) -> Rows:
+    """Yield rows of `width` cells but blank ones; a row of another width is refused.
+
+    A last row that has no line end, as while it is being written, is left out where it is not whole, with a note.
+    """
+    last_cells: collections.deque[str] = collections.deque(maxlen=_MAX_COMPARED)
+    width, separator = table_lines.width, table_lines.separator
+    for number, line in table_lines.lines:
         row = split_cells(line, separator)
         while len(row) > width and not row[-1].strip():
             row.pop()
-        if not any(cell.strip() for cell in row):
+        if not any(cell.strip("\x00 \t") for cell in row):
             continue
+        is_unfinished = not line.endswith("\n")
+        if is_unfinished and last_cells and (len(row) < width or (len(row) == width and _is_cut(row[-1], last_cells))):
+            notes.append(f"row {number}, the last, is half written and was left out")
+            return
         if len(row) != width:
-            raise _damaged_row(path, number, len(row), width)
-        if pending is not None:
-            yield pending
-            if len(decimals) < 2:
-                decimals.add(_count_decimals(pending[1][-1]))
-        pending, count = (number, row), count + 1
-    if pending is None:
-        return
-    # A last number with fewer decimals than all before it, and no line end behind it, was cut.
-    is_cut = not last_line.endswith("\n") and _count_decimals(pending[1][-1]) < min(decimals, default=0)
-    if count >= _MIN_ROWS and len(decimals) == 1 and is_cut:
-        raise _damaged_row(path, pending[0], width, width)
-    yield pending
+            raise UserError(
+                f"{path}: row {number} is cut or damaged ({len(row)} of {width} columns); delete the row if it is the "
+                "last, or export the file again"
+            )
+        if is_unfinished:
+            notes.append("the file ends within a line, so its last row may be cut")
+        last_cells.append(row[-1])
+        yield number, row
 
 
-def _count_decimals(cell: str) -> int:
-    return len(cell.strip().replace(",", ".").partition(".")[2])
+def _is_cut(cell: str, others: Sequence[str]) -> bool:
+    """Return whether a cell without a line end lacks what all before it share: decimals, or a part of a date."""
+    shapes = {_shape(other) for other in others}
+    if not cell.strip():
+        return any(shapes)
+    if len(shapes) != 1 or len(others) < _MIN_ROWS:
+        return False
+    [shape] = shapes
+    decimals = {len(other.strip().replace(",", ".").partition(".")[2]) for other in others}
+    is_shorter = len(decimals) == 1 and len(cell.strip().replace(",", ".").partition(".")[2]) < min(decimals)
+    return is_shorter or (_shape(cell) != shape and shape.startswith(_shape(cell)))
 
 
-def _damaged_row(path: Path, number: int, cells: int, width: int) -> UserError:
-    return UserError(
-        f"{path}: row {number} is cut or damaged ({cells} of {width} columns); delete the row if it is the last, or "
-        "export the file again"
-    )
+def _shape(cell: str) -> str:
+    """Return a cell without its sign and with every number as 0, such as 0-0-0 0:0."""
+    return _DIGITS.sub("0", cell.strip().lstrip("+-"))
 
 
 def unique_names(names: Sequence[str]) -> list[str]:

@@ -14,15 +14,20 @@ import numpy as np
 _DURATION = re.compile(r"\s*(?:(\d{1,6})\s*(?:d|days?,?|[.\- ])\s*)?(\d{1,9}):(\d{1,2}):(\d{1,2}(?:[.,]\d*)?)\s*")
 _DATE = re.compile(
     r"\s*(\d{1,4})([-/.])(\d{1,2}|[A-Za-z]{3})\2(\d{1,4})"
-    r"(?:[T,\s]+(\d{1,2}):(\d{2})(?::(\d{2}(?:[.,]\d*)?))?(?:\s*([AaPp])\.?[Mm]\.?)?)?"
+    r"(?:[T,\s]+(\d{1,2})([:.])(\d{2})(?:\6(\d{2}(?:[.,]\d*)?))?(?:\s*([AaPp])\.?[Mm]\.?)?)?"
     r"\s*(Z|UTC|[+-]\d{2}:?\d{2})?\s*"
 )
 # Longer text is no date, and the regular expressions take their time over such.
 _MAX_CELL, _MAX_HEADER_TEXT = 64, 80
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_EPOCH = datetime.datetime(1970, 1, 1)
 # Day 0 of spreadsheet serials, and the range (1982 to 2119) in which a bare number is taken for one.
 _SERIAL_EPOCH = datetime.date(1899, 12, 30)
 _MIN_SERIAL, _MAX_SERIAL = 30000.0, 80000.0
+_MATLAB_DAYS = 693960.0  # from day 0 of MATLAB's and Octave's datenum to that of spreadsheets
+# Seconds since 1970 of the years 1980 to 2075, in which a bare number is taken for such.
+_MIN_EPOCH, _MAX_EPOCH = 315_532_800.0, 3_313_526_400.0
+_MAX_LABVIEW, _LABVIEW_SECONDS = 5e9, 2_082_844_800.0  # LabVIEW counts from 1904
 # Of a date in a header: a time of day, a day of three numbers, a day with the name of its month.
 _CLOCK = re.compile(r"(?<![\d:])(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?(?:\s*([ap])\.?m\b\.?)?", re.IGNORECASE)
 _DAY = re.compile(r"(?<![\d:])(\d{1,4})([-/.:])(\d{1,2})\2(\d{1,4})(?![\d:])")
@@ -34,7 +39,10 @@ NO_ZONE = -(10**6)
 
 
 class Date(NamedTuple):
-    """A date as written: `first` and `second` are month and day where `fixed`, else in an order still unknown."""
+    """A date as written: `first` and `second` are month and day where `fixed`, else in an order still unknown.
+
+    Dots part day, month and year nearly everywhere: such dates are day first unless something tells otherwise.
+    """
 
     year: int
     first: int
@@ -42,11 +50,20 @@ class Date(NamedTuple):
     seconds: float
     fixed: bool
     offset: int = NO_ZONE
+    separator: str = ""  # of an order still unknown: '-', '/' or '.'
 
 
 # The same as a numpy record: a log may hold millions of dates.
 RECORD = np.dtype(
-    [("year", "i2"), ("first", "i2"), ("second", "i2"), ("seconds", "f8"), ("fixed", "?"), ("offset", "i4")]
+    [
+        ("year", "i2"),
+        ("first", "i2"),
+        ("second", "i2"),
+        ("seconds", "f8"),
+        ("fixed", "?"),
+        ("offset", "i4"),
+        ("separator", "U1"),
+    ]
 )
 
 
@@ -66,18 +83,12 @@ def is_date(text: str) -> bool:
     return len(text) <= _MAX_CELL and bool(_DATE.fullmatch(text))
 
 
-def separator_of(text: str) -> str:
-    """Return what parts year, month and day of a date: '-', '/', '.', or '' for text that is no date."""
-    match = _DATE.fullmatch(text)
-    return match.group(2) if match else ""
-
-
 def parse_date(text: str) -> Date | None:
-    """Read one date with or without a time of day, or a spreadsheet's serial number; None for anything else."""
+    """Read one date with or without a time of day, or the number of one (`from_epoch`); None for anything else."""
     match = _DATE.fullmatch(text) if len(text) <= _MAX_CELL else None
     if not match:
-        return _parse_serial(text)
-    first, separator, middle, last, hour, minute, second, half, zone = match.groups()
+        return _parse_number(text)
+    first, separator, middle, last, hour, _, minute, second, half, zone = match.groups()
     hours, minutes, seconds = int(hour or 0), int(minute or 0), float((second or "0").replace(",", "."))
     offset, is_clock = _offset_of(zone), hours < 24 if half is None else 1 <= hours <= 12
     if offset is None or not is_clock or minutes > 59 or seconds >= 60:
@@ -91,21 +102,36 @@ def parse_date(text: str) -> Date | None:
         return Date(_full_year(last), _MONTHS.index(middle.lower()) + 1, int(first), seconds, True, offset)
     if len(first) == 4:
         return Date(int(first), int(middle), int(last), seconds, True, offset)
-    if separator == ".":  # cyclers write day.month.year wherever they write dots
-        return Date(_full_year(last), int(middle), int(first), seconds, True, offset)
-    return Date(_full_year(last), int(first), int(middle), seconds, False, offset)
+    return Date(_full_year(last), int(first), int(middle), seconds, False, offset, separator)
 
 
-def _parse_serial(text: str) -> Date | None:
+def _parse_number(text: str) -> Date | None:
+    """Read a spreadsheet's serial number of a day, MATLAB's, or seconds of an epoch with its fractions."""
     try:
         value = float(text.replace(",", "."))
     except ValueError:
         return None
+    if (seconds := from_epoch(value)) is not None:
+        moment = _EPOCH + datetime.timedelta(seconds=seconds // 86400 * 86400)
+        return Date(moment.year, moment.month, moment.day, round(seconds % 86400, 6), True, 0)
+    if _MIN_SERIAL <= value - _MATLAB_DAYS <= _MAX_SERIAL:
+        value -= _MATLAB_DAYS
     if not _MIN_SERIAL <= value <= _MAX_SERIAL:
         return None
     day = _SERIAL_EPOCH + datetime.timedelta(days=int(value))
     # Serials are rounded to some 1e-11 of a day; a microsecond is what they hold.
     return Date(day.year, day.month, day.day, round((value - int(value)) * 86400, 6), True)
+
+
+def from_epoch(value: float) -> float | None:
+    """Return the seconds since 1970 (UTC) that a number means by its size, or None where it is no date.
+
+    Seconds, ms, µs and ns since 1970 and seconds since 1904 are told apart, as all are of the years 1980 to 2075.
+    """
+    for scale in (1.0, 1e-3, 1e-6, 1e-9):
+        if _MIN_EPOCH <= value * scale <= _MAX_EPOCH:
+            return value * scale
+    return value - _LABVIEW_SECONDS if _MAX_EPOCH < value <= _MAX_LABVIEW else None
 
 
 def _full_year(digits: str) -> int:
