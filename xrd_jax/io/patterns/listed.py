@@ -13,7 +13,8 @@ import numpy as np
 
 from xrd_jax.errors import UserError
 from xrd_jax.io.parsing.text import MAX_BYTES, decode_text, read_whole
-from xrd_jax.io.patterns.pattern import Pattern, make_pattern, note_open_end, parse_numbers
+from xrd_jax.io.patterns import heading
+from xrd_jax.io.patterns.pattern import Pattern, make_pattern, note_count, note_open_end, parse_numbers
 
 _BANK = re.compile(
     r"^BANK +(\d{1,9}) +(\d{1,9}) +(\d+) +(\w+) +([\d.eE+-]+) +([\d.eE+-]+)([ \d.eE+-]*)(STD|ESD|FXYE|FXY|ALT|)\s*$",
@@ -74,19 +75,22 @@ def read_gsas(path: Path, allow_negative: bool) -> Iterator[Pattern]:
     """Read every bank of constant step, and FXYE or FXY banks, as 2θ in degrees; no banks of time of flight."""
     text = decode_text(read_whole(path, MAX_BYTES // 2))
     banks = list(_BANK.finditer(text))
-    title = text[: text.find("\n")].strip()[:200]
     if not banks:
         raise UserError(f"{path}: a GSAS BANK line that is not understood; export the pattern as two-column text")
+    metadata = heading.parse_metadata(text[: banks[0].start()].split("\n"))
+    wavelength, wavelength_notes = heading.find_wavelength(metadata)
+    begin, finish, exposure = heading.find_times(metadata)
     for bank, end in zip(banks, [following.start() for following in banks[1:]] + [len(text)], strict=True):
         source = f"{path}: bank {bank[1]}"
         if not bank[4].startswith("CONS"):
             raise UserError(f"{source}: {bank[4][:20]} is no binning of constant 2θ step; export two-column text")
         count, form = int(bank[2]), bank[8] or "STD"
         axis, values, errors = _parse_bank(text[bank.end() : end], bank, form, source)
-        if values.size != count:
-            raise UserError(f"{source}: announces {count} points but has {values.size}; the file is cut: copy it again")
-        metadata, notes = {"header": title, "form": form}, note_open_end(text)
-        yield make_pattern(source, axis, values, allow_negative, errors, notes, kind="two_theta", metadata=metadata)
+        notes = (*wavelength_notes, *note_count(count, values.size), *note_open_end(text))
+        yield make_pattern(
+            source, axis, values, allow_negative, errors, notes, kind="two_theta", wavelength=wavelength,
+            start_time=begin, end_time=finish, exposure=exposure, metadata=metadata | {"form": form},
+        )  # fmt: skip
 
 
 def _parse_bank(
@@ -96,9 +100,9 @@ def _parse_bank(
     if form in ("FXYE", "FXY"):
         width = len(form) - 1
         table = parse_numbers(body, source)
-        if table.size % width:
-            raise UserError(f"{source}: its rows do not hold {width} numbers each; the file is cut: copy it again")
-        columns = table.reshape(-1, width).T
+        if table.size % width and body.endswith("\n"):
+            raise UserError(f"{source}: its rows do not hold {width} numbers each; the file is damaged: copy it again")
+        columns = table[: table.size // width * width].reshape(-1, width).T  # without a last row that is half written
         return columns[0] / 100, columns[1], columns[2] if width == 3 else None
     if form == "ALT":
         raise UserError(f"{source}: records of form ALT are not read; export it as two-column text")

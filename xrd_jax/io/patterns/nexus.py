@@ -14,7 +14,7 @@ import numpy as np
 from xrd_jax.errors import UserError
 from xrd_jax.io.parsing import hdf5
 from xrd_jax.io.parsing.dates import parse_datetime, seconds_between
-from xrd_jax.io.patterns.nexus_signal import Signal, find_signal, read_positions
+from xrd_jax.io.patterns.nexus_signal import Signal, find_signal, read_positions, unit_of
 from xrd_jax.io.patterns.pattern import Pattern, make_pattern, parse_positive, strip_texts
 from xrd_jax.series.axis import ANGSTROM_PER_UNIT
 
@@ -60,7 +60,7 @@ def _read_scans(path: Path, signal: Signal, allow_negative: bool) -> Iterator[Pa
     start, end = (parse_datetime(hdf5.read_text(signal.entry, key, path)) for key in ("start_time", "end_time"))
     metadata = {"signal": signal.data.name}
     if signal.axis is not None:
-        metadata |= {"axis": signal.axis.name, "axis unit": hdf5.to_text(signal.axis.attrs.get("units"))}
+        metadata |= {"axis": signal.axis.name, "axis unit": unit_of(signal.axis)}
     metadata = strip_texts(metadata | {key: hdf5.read_text(signal.entry, key, path) for key in _DESCRIPTION})
     facts: dict[str, Any] = {"kind": kind, "wavelength": read_wavelength(signal.entry, path), "notes": notes}
     if intensity.ndim == 1:
@@ -74,7 +74,7 @@ def _read_scans(path: Path, signal: Signal, allow_negative: bool) -> Iterator[Pa
         row_errors = None if errors is None else errors[i]
         facts["metadata"] = metadata
         if row_axis is not None and i < row_axis.size:
-            value = f"{row_axis[i]} {hdf5.to_text(row_axis.attrs.get('units'))}"
+            value = f"{row_axis[i]} {unit_of(row_axis)}"
             facts["metadata"] = metadata | {row_axis.name.rpartition("/")[2]: value.strip()}
         yield make_pattern(f"{source} row {i + 1}", axis, row, allow_negative, row_errors, **facts)
 
@@ -84,7 +84,7 @@ def read_wavelength(entry: h5py.Group, path: Path) -> float | None:
     for name in _WAVELENGTHS:
         data = hdf5.get_dataset(entry, name, path)
         if data is not None and data.size == 1 and data.dtype.kind in "iuf":
-            factor = ANGSTROM_PER_UNIT.get(hdf5.to_text(data.attrs.get("units")).lower())
+            factor = ANGSTROM_PER_UNIT.get(unit_of(data).lower())
             value = parse_positive(float(np.asarray(data[()]).ravel()[0]))
             if factor is not None and value is not None:
                 return value * factor

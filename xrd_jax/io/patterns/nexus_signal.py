@@ -1,5 +1,6 @@
 """Where the numbers of a NeXus or HDF5 file are: the signal that it marks, or that a path within it names."""
 
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -149,14 +150,21 @@ def read_positions(signal: Signal, path: Path) -> tuple[np.ndarray, str | None, 
     return values * factor, kind, ()
 
 
+def unit_of(data: h5py.Dataset) -> str:
+    """Return what the attribute `units` says, or `unit` as pyFAI writes it."""
+    return hdf5.to_text(data.attrs.get("units")) or hdf5.to_text(data.attrs.get("unit"))
+
+
 def _kind_of(axis: h5py.Dataset) -> tuple[str | None, float]:
     """Kind of an axis by its name or its long name, with its unit; and the factor to the unit of the kind."""
-    unit, long_name = (hdf5.to_text(axis.attrs.get(key)) for key in ("units", "long_name"))
+    unit, long_name = unit_of(axis), hdf5.to_text(axis.attrs.get("long_name"))
     name = axis.name.rpartition("/")[2]
     name = "two theta" if name.lower() in ("polar_angle", "twotheta") else name
-    for label in (name, long_name):
-        kind, factor = axes.kind_of(f"{label} ({unit})")
-        if kind == "two_theta" and unit.lower() not in _DEGREES_OR_RADIANS:
+    for label in (name, hdf5.to_text(axis.attrs.get("name")), long_name):
+        kind, factor = axes.kind_of(f"{label} ({unit})" if unit else label)
+        # A long name such as '2theta (deg)' states the unit where the attribute is missing.
+        stated = unit or (re.findall(r"[(\[]([^)\]]*)[)\]]|$", long_name)[0])
+        if kind == "two_theta" and stated.lower() not in _DEGREES_OR_RADIANS:
             return None, 1.0
         if kind is not None:
             return kind, factor
