@@ -148,7 +148,7 @@ def test_time_and_current_of_each_row_are_those_of_the_csv_module():
             np.testing.assert_allclose(log.time, [float(row[names[0]]) * scale[0] for row in rows])
         else:
             written = [datetime.datetime.fromisoformat(row["Date"]) for row in rows]
-            np.testing.assert_allclose(log.time, [(date - written[0]).total_seconds() for date in written], atol=2)
+            np.testing.assert_allclose(log.time, [(date - written[0]).total_seconds() for date in written], atol=3)
 
 
 def test_doubts_are_said():

@@ -167,7 +167,7 @@ def test_start_times_come_from_a_table(folder, start, log_start):
     ("table", "words"),
     [
         ("file,start_time\np_1.xy,0\n", "no row for p_2.xy, p_3.xy, p_4.xy and 19 more"),
-        ("name,start\np_1.xy,0\n", "needs a column 'file' that says which pattern a row belongs to"),
+        ("name,start\np_1.xy,0\n", "needs a column 'file' or 'number' that says which pattern a row belongs to"),
         ("file,start_time\np_1.xy,soon\n", "neither seconds nor a date"),
         ("file,start_time\np_1.xy,0\np_1.xy,0\n", "has a row already"),
         ("file,start_time\np_1.xy,2024-02-28T10:27:22+01:00\n", "the log has no time zone"),

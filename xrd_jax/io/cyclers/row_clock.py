@@ -6,7 +6,8 @@ import datetime
 import numpy as np
 from jaxtyping import Float
 
-from xrd_jax.io.cyclers.log import CyclerLog
+from xrd_jax.errors import UserError
+from xrd_jax.io.cyclers.log import CyclerLog, RowClock
 from xrd_jax.io.parsing import timestamps
 from xrd_jax.io.parsing.timestamps import EPOCH, Timestamps
 
@@ -106,28 +107,28 @@ def _notes_on_set_clock(dates: np.ndarray, jump: np.ndarray) -> list[str]:
     ]
 
 
-def in_zone(log: CyclerLog, zone: datetime.tzinfo) -> CyclerLog:
-    """Return a log without a zone of its own with its dates as those of `zone`.
+def in_zone(log: CyclerLog, zone: datetime.tzinfo | None, place: str) -> CyclerLog:
+    """Return a log that states no zone with its dates as those of `zone`; others as they are.
+
+    Args:
+      place: opens a complaint.
 
     Raises:
-      UserError: the zone does not have such a time, or has it twice.
+      UserError: the zone does not have such a time, or has it twice and nothing tells which is meant.
     """
-    if log.start is None or log.start.tzinfo is not None:
+    if zone is None or log.start is None or log.start.tzinfo is not None:
         return log
+    rows = log.clock or RowClock(np.array([(log.start - EPOCH).total_seconds()]), None)
+    try:
+        utc, is_twice = timestamps.local_to_utc(rows.dates, zone)
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from None
     if log.clock is None:
-        local = np.array([(log.start - EPOCH).total_seconds()])
-        seconds = float(timestamps.local_to_utc(local, zone)[0][0])
-        return dataclasses.replace(log, start=_utc(seconds))
-    utc, is_twice = timestamps.local_to_utc(log.clock.dates, zone)
-    time, start, notes = with_dates(log.clock.elapsed, Timestamps(utc, True, 0))
+        return dataclasses.replace(log, start=Timestamps(utc, True, 0).to_datetime(float(utc[0])))
+    time, start, notes = with_dates(rows.elapsed, Timestamps(utc, True, 0))
     if count := np.count_nonzero(is_twice):
         notes.append(f"{count} rows lie in the hour that occurs twice in {zone}; their order tells which is meant")
-    if start is not None:  # time may count from a start that the header states
-        time = time + (log.clock.zero if log.clock.elapsed is None else 0.0)
-        start = start - datetime.timedelta(seconds=log.clock.zero if log.clock.elapsed is None else 0.0)
-    others = [note for note in log.notes if note not in log.clock.notes]
+    if start is not None and rows.elapsed is None:
+        time, start = time + rows.zero, start - datetime.timedelta(seconds=rows.zero)
+    others = [note for note in log.notes if note not in rows.notes]
     return dataclasses.replace(log, time=time, start=start, notes=(*others, *notes))
-
-
-def _utc(seconds: float) -> datetime.datetime:
-    return (EPOCH + datetime.timedelta(seconds=round(seconds, 6))).replace(tzinfo=datetime.UTC)

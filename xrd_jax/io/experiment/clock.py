@@ -1,17 +1,15 @@
 """Which moment of the cycler's log belongs to which pattern."""
 
-import contextlib
 import dataclasses
 import datetime
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from xrd_jax.errors import UserError
-from xrd_jax.io.experiment import side_table
+from xrd_jax.io.parsing.timestamps import EPOCH, local_to_utc
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,49 +70,35 @@ def missing_numbers(numbers: Int[np.ndarray, " T"]) -> list[str]:
     return [str(low) if low == high else f"{low}-{high}" for low, high in spans]
 
 
-def read_start_times(
-    path: Path, names: Sequence[str], log_start: datetime.datetime | None, zone: datetime.tzinfo | None = None,
-    has_log: bool = True,
-) -> Float[np.ndarray, " T"]:  # fmt: skip
-    """Read the start of each exposure, in s on the log's clock, from a csv with columns file and start_time.
+def to_utc(
+    dates: Sequence[datetime.datetime | None], zone: datetime.tzinfo | None, place: str, messages: list[str]
+) -> list[datetime.datetime | None]:
+    """Return dates in UTC, those without a zone of their own read in `zone`; without any zone they stay as they are.
 
-    `start_time` is seconds on the log's clock, or ISO dates; dates need a log that says when it started, and either
-    both or neither with a time zone. Without a log, dates count from the first of them.
+    Python subtracts dates of one zone as the clock on the wall shows them, so that summer time would count as an hour.
 
     Args:
-      zone: of dates that state none.
+      dates: in the order in which they were taken, by which the hour is told that the end of summer time repeats.
+      messages: a sentence on that hour is added to it.
     """
-    _, texts = side_table.read_column(path, "start_time", ("file",))
-    if missing := [name for name in names if name not in texts]:
-        raise UserError(f"{path}: no row for {abbreviate(missing)}; add one per pattern")
-    starts = [_parse_start(texts[name], f"{path}: {name}") for name in names]
-    dates = [start for start in starts if isinstance(start, datetime.datetime)]
-    if not has_log and dates and len({date.tzinfo is None for date in dates}) == 1:
-        log_start, zone = min(dates), None
-    seconds = [
-        start if isinstance(start, float) else seconds_since(log_start, start, zone, f"{path}: {name}: start_time")
-        for start, name in zip(starts, names, strict=True)
-    ]
-    return np.array(seconds)
-
-
-def _parse_start(value: str, place: str) -> float | datetime.datetime:
-    with contextlib.suppress(ValueError):
-        if np.isfinite(seconds := float(value)):
-            return seconds
+    utc = [date if date is None or date.tzinfo is None else date.astimezone(datetime.UTC) for date in dates]
+    indices = [i for i, date in enumerate(utc) if date is not None and date.tzinfo is None]
+    if zone is None or not indices:
+        return utc
+    local = np.array([(utc[i] - EPOCH).total_seconds() for i in indices])
     try:
-        return datetime.datetime.fromisoformat(value)
-    except ValueError:
-        wrong = f"{place}: start_time '{value[:40]}' is neither seconds nor a date"
-        raise UserError(f"{wrong}; write 2024-02-28T10:27:22") from None
+        seconds, is_twice = local_to_utc(local, zone)
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from None
+    for i, value in zip(indices, seconds.tolist(), strict=True):
+        utc[i] = EPOCH.replace(tzinfo=datetime.UTC) + datetime.timedelta(seconds=round(value, 6))
+    if count := np.count_nonzero(is_twice):
+        messages.append(f"{count} dates lie in the hour that occurs twice in {zone}; their order told which is meant.")
+    return utc
 
 
-def seconds_since(
-    log_start: datetime.datetime | None, date: datetime.datetime, zone: datetime.tzinfo | None, place: str
-) -> float:
-    """Return the seconds from the start of the log to `date`, which is read in `zone` where it states none."""
-    if date.tzinfo is None and zone is not None:
-        date = date.replace(tzinfo=zone)
+def seconds_since(log_start: datetime.datetime | None, date: datetime.datetime, place: str) -> float:
+    """Return the seconds from the start of the log to `date`, both as `to_utc` returns them."""
     if log_start is None:
         raise UserError(f"{place} is a date, but the log does not say when it started; give [session.cycler] start")
     if (date.tzinfo is None) != (log_start.tzinfo is None):

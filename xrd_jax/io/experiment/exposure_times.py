@@ -1,13 +1,15 @@
 """When each pattern of a session was taken, on the clock of the cycler log."""
 
+import dataclasses
 import datetime
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from xrd_jax.errors import UserError
-from xrd_jax.io.experiment import clock, paths
+from xrd_jax.io.experiment import clock, paths, time_table
 from xrd_jax.io.experiment.schema import ExperimentFile, SessionTable, TimeTable
 from xrd_jax.io.experiment.stack import Stack, Timestamp
 
@@ -34,15 +36,14 @@ def mid_exposures(
         messages.append("No times are given: patterns are numbered from 0 in the order of their names or rows.")
         return np.arange(len(stack.names), dtype=np.float64)
     has_log = session.cycler is not None
-    if time.files:
-        return _from_files(time, stack, log_start, has_log, place, messages)
     if time.table is not None:
-        table = paths.resolve(folder, time.table, f"{place} table")
-        start = clock.read_start_times(table, stack.names, log_start, time.zone, has_log)
-    else:
-        start = _by_number(session, time, stack, messages)
+        path = paths.resolve(folder, time.table, f"{place} table")
+        stamps = time_table.read_time_table(path, stack.names, pattern_numbers(session, stack))
+        stack = dataclasses.replace(stack, timestamps=stamps)
+    if time.files or time.table is not None:
+        return _from_stamps(time, stack, log_start if has_log else None, has_log, place, messages)
     assert time.exposure is not None
-    return start + time.offset + time.exposure / 2
+    return _by_number(session, time, stack, messages) + time.offset + time.exposure / 2
 
 
 def _by_number(session: SessionTable, time: TimeTable, stack: Stack, messages: list[str]) -> Float[np.ndarray, " T"]:
@@ -59,30 +60,40 @@ def _by_number(session: SessionTable, time: TimeTable, stack: Stack, messages: l
     return time.first + (numbers - first_number) * time.step
 
 
-def _from_files(
+def _from_stamps(
     time: TimeTable, stack: Stack, log_start: datetime.datetime | None, has_log: bool, place: str, messages: list[str]
 ) -> Float[np.ndarray, " T"]:
-    """Return mid-exposure from what the pattern files say of start, end and exposure."""
-    table = place.partition(": ")[2]
+    """Return mid-exposure from what the pattern files, or a table, say of start, end and exposure."""
+    table, source = place.partition(": ")[2], "the pattern files" if time.table is None else time.table
+    stamps, names = _in_utc(stack.timestamps, time.zone, place, messages), stack.names
     exposures = [_start_and_half(stamp, time, f"{name}: states no exposure; give {table} exposure in s")
-                 for stamp, name in zip(stack.timestamps, stack.names, strict=True)]  # fmt: skip
-    origin, zone, source = log_start, time.zone, "Times are those in the pattern files"
+                 for stamp, name in zip(stamps, names, strict=True)]  # fmt: skip
+    origin, counted = log_start, ""
     if time.relative or not has_log:
-        dates = [start for start, _ in exposures if start is not None]
-        if len({date.tzinfo is None for date in dates}) < 2:
-            origin = min(dates, default=None)
-        zone, source = None, f"{source}, counted from the first of them"
-    messages.append(f"{source}.")
+        begun = [start for start, _ in exposures if start is not None]
+        if len({date.tzinfo is None for date in begun}) < 2:
+            origin = min(begun, default=None)
+        counted = ", counted from the first of them"
+    messages.append(f"Times are those in {source}{counted}.")
     seconds = []
-    for stamp, (start, half), name in zip(stack.timestamps, exposures, stack.names, strict=True):
+    for stamp, (start, half), name in zip(stamps, exposures, names, strict=True):
         if stamp.seconds is not None:
             seconds.append(stamp.seconds + half)
         elif start is None:
             raise UserError(f"{name}: states no time, but {table} files = true; give step or table")
         else:
-            seconds.append(clock.seconds_since(origin, start, zone, f"{place}: {name}") + half)
+            seconds.append(clock.seconds_since(origin, start, f"{place}: {name}") + half)
     first = time.first if time.relative and time.first is not None else 0.0
     return np.array(seconds) + first + time.offset
+
+
+def _in_utc(
+    stamps: Sequence[Timestamp], zone: datetime.tzinfo | None, place: str, messages: list[str]
+) -> list[Timestamp]:
+    """Return timestamps in UTC as far as their zones are known; starts and ends together tell the repeated hour."""
+    dates = clock.to_utc([date for stamp in stamps for date in (stamp.start, stamp.end)], zone, place, messages)
+    return [dataclasses.replace(stamp, start=start, end=end)
+            for stamp, start, end in zip(stamps, dates[::2], dates[1::2], strict=True)]  # fmt: skip
 
 
 def _start_and_half(stamp: Timestamp, time: TimeTable, complaint: str) -> tuple[datetime.datetime | None, float]:

@@ -1,6 +1,5 @@
 """Several cycler logs of one cell, such as a test and its continuation, as one log on the absolute clock."""
 
-import dataclasses
 import datetime
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,10 +54,3 @@ def _utc(file: Path, log: CyclerLog) -> datetime.datetime:
         raise UserError(f"{file}: does not say when it began, which joins it to the others; give each log a "
                         "[[session]] of its own, with its [session.cycler] start")  # fmt: skip
     return log.start.replace(tzinfo=datetime.UTC) if log.start.tzinfo is None else log.start.astimezone(datetime.UTC)
-
-
-def in_zone(log: CyclerLog, zone: datetime.tzinfo | None) -> CyclerLog:
-    """Return a log whose start is in `zone` where it states none."""
-    if log.start is None or log.start.tzinfo is not None or zone is None:
-        return log
-    return dataclasses.replace(log, start=log.start.replace(tzinfo=zone))

@@ -1,7 +1,6 @@
 """One session of an experiment: its patterns, their clock, its cycler log and the values of its targets."""
 
 import dataclasses
-import datetime
 import fnmatch
 import functools
 from pathlib import Path
@@ -12,8 +11,9 @@ from jaxtyping import Bool, Int
 from xrd_jax.errors import UserError
 from xrd_jax.io import cyclers
 from xrd_jax.io.cyclers.log import CyclerLog, HalfCycles, half_cycles
+from xrd_jax.io.cyclers.row_clock import in_zone
 from xrd_jax.io.experiment import axes, clock, exposure_times, paths, stack_csv, targets
-from xrd_jax.io.experiment.join_logs import in_zone, join_logs
+from xrd_jax.io.experiment.join_logs import join_logs
 from xrd_jax.io.experiment.schema import ExperimentFile, SessionTable
 from xrd_jax.io.experiment.stack import Stack, photon_counts, read_files
 from xrd_jax.io.patterns.pattern import SIGNED_KINDS
@@ -51,7 +51,7 @@ def read_session(
     axis = axes.session_axis(experiment, stack, messages)
     if session.counts:
         stack = dataclasses.replace(stack, intensity=photon_counts(stack))
-    log = _read_log(experiment, session, folder)
+    log = _read_log(experiment, session, folder, messages)
     time = exposure_times.mid_exposures(experiment, session, folder, stack, log.start if log else None, messages)
     order = np.argsort(time, kind="stable")
     if (same := np.flatnonzero(np.diff(time[order]) <= 0)).size:
@@ -110,20 +110,22 @@ def _not_excluded(experiment: ExperimentFile, session: SessionTable, stack: Stac
     return np.flatnonzero(~is_excluded)
 
 
-def _read_log(experiment: ExperimentFile, session: SessionTable, folder: Path) -> CyclerLog | None:
+def _read_log(experiment: ExperimentFile, session: SessionTable, folder: Path, messages: list[str]) -> CyclerLog | None:
     """Read the cycler log; its start is what the experiment file says, else what the log says, in its zone."""
     cycler = session.cycler
     if cycler is None:
         return None
-    files = paths.matching_files(folder, cycler.globs, f"{experiment.place(session.label, 'cycler')} file")
+    place = experiment.place(session.label, "cycler")
+    files = paths.matching_files(folder, cycler.globs, f"{place} file")
     has_columns = cycler.columns or cycler.units
     logs = [cyclers.read_table(file, cycler.columns, cycler.units) if has_columns
             else cyclers.read_cycler(file, cycler.format) for file in files]  # fmt: skip
-    log = join_logs(files, [in_zone(log, cycler.zone) for log in logs])
-    start: datetime.datetime | None = cycler.start or log.start
-    if start is not None and start.tzinfo is None and cycler.zone is not None:
-        start = start.replace(tzinfo=cycler.zone)
-    return dataclasses.replace(log, start=start)
+    # A start in the experiment file goes before that of a header, but dates of rows tell pauses as well.
+    zoned = [log if cycler.start is not None and log.clock is None else in_zone(log, cycler.zone, str(file))
+             for file, log in zip(files, logs, strict=True)]  # fmt: skip
+    log = join_logs(files, zoned)
+    start = log.start if cycler.start is None else cycler.start
+    return dataclasses.replace(log, start=clock.to_utc([start], cycler.zone, f"{place} start", messages)[0])
 
 
 def _half_cycles(experiment: ExperimentFile, session: SessionTable, log: CyclerLog) -> HalfCycles | None:

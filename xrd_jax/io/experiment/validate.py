@@ -114,7 +114,7 @@ def _check_time(time: schema.TimeTable, place: str) -> None:
                         "true (the pattern files say it); give one")  # fmt: skip
     if time.relative and not time.files:
         raise UserError(f"{place} relative goes with files = true; remove it")
-    if time.exposure is None and not time.files:
+    if time.exposure is None and time.step is not None:
         raise UserError(f"{place} exposure is missing; add it, in s")
     if time.first is None and (time.step is not None or time.relative):
         raise UserError(f"{place} first is missing; add it, in s on the log's clock")
