@@ -14,21 +14,24 @@ from collections.abc import Callable, Sequence
 import h5py
 import numpy as np
 
-Scan = tuple[float, float, np.ndarray]
-ALPHA1, ALPHA2, RATIO = 1.540598, 1.544426, 0.5
-
-
-def positions(scan: Scan) -> np.ndarray:
-    """Return the positions [N] of a scan."""
-    return scan[0] + scan[1] * np.arange(len(scan[2]))
-
-
-def _rows(scan: Scan, extra: str = "", separator: str = " ") -> str:
-    return "".join(f"{x:.6f}{separator}{y:.0f}{extra}\n" for x, y in zip(positions(scan), scan[2], strict=True))
-
-
-def _listed(counts: np.ndarray, width: int) -> str:
-    return "".join(" ".join(f"{y:.0f}" for y in counts[i : i + width]) + "\n" for i in range(0, len(counts), width))
+from experiments.benchmarks.synthetic_text_files import (
+    ALPHA1,
+    ALPHA2,
+    RATIO,
+    Scan,
+    asc,
+    cif,
+    columns,
+    cpi,
+    gsas,
+    mdi,
+    positions,
+    rows,
+    spec,
+    stepped,
+    udf,
+    uxd,
+)
 
 
 def xrdml(scans: Sequence[Scan], counts: bool = False, listed: bool = False, intended: str = "K-Alpha 1") -> bytes:
@@ -95,7 +98,7 @@ def ras(scans: Sequence[Scan], factor: float = 1.0) -> bytes:
             "MEAS_SCAN_UNIT_X": "deg",
         }  # fmt: skip
         text += "*RAS_HEADER_START\r\n" + "".join(f'*{key} "{value}"\r\n' for key, value in header.items())
-        text += "*RAS_HEADER_END\r\n*RAS_INT_START\r\n" + _rows(scan, f" {factor:.4f}").replace("\n", "\r\n")
+        text += "*RAS_HEADER_END\r\n*RAS_INT_START\r\n" + rows(scan, f" {factor:.4f}").replace("\n", "\r\n")
         text += "*RAS_INT_END\r\n"
     return (text + "*RAS_DATA_END\r\n").encode("cp932")
 
@@ -103,7 +106,7 @@ def ras(scans: Sequence[Scan], factor: float = 1.0) -> bytes:
 def rasx(scans: Sequence[Scan]) -> bytes:
     members = {"root.xml": b"<Root/>"}
     for i, scan in enumerate(scans):
-        members[f"Data{i}/Profile0.txt"] = b"\xef\xbb\xbf" + _rows(scan, "\t1", "\t").encode()
+        members[f"Data{i}/Profile0.txt"] = b"\xef\xbb\xbf" + rows(scan, "\t1", "\t").encode()
         members[f"Data{i}/MesurementConditions0.xml"] = (
             "<MeasurementConditions><HWConfigurations><XrayGenerator><TargetName>Cu</TargetName><WaveType>Ka1</WaveType>"
             f"<WavelengthKalpha1>{ALPHA1}</WavelengthKalpha1></XrayGenerator></HWConfigurations><ScanInformation>"
@@ -191,40 +194,6 @@ def nexus(scans: Sequence[Scan], form: str = "axes") -> bytes:
     return stream.getvalue()
 
 
-def uxd(scans: Sequence[Scan], pairs: bool = False, drive: str = "COUPLED") -> bytes:
-    text = "; File converted\n_FILEVERSION=2\n_SAMPLE='NaCl'\n_ANODE='Cu'\n_WL_UNIT='A'\n"
-    text += f"_WL1={ALPHA1}\n_WL2={ALPHA2}\n_WLRATIO={RATIO}\n_DATEMEASURED='12-Aug-2009 17:04:05'\n"
-    for scan in scans:
-        text += f"; Data for range\n_DRIVE='{drive}'\n_STEPTIME=1.0\n_STEPSIZE={scan[1]:.6f}\n_START={scan[0]:.6f}\n"
-        text += "_2THETACOUNTS\n" + _rows(scan) if pairs else "_COUNTS\n" + _listed(scan[2], 8)
-    return text.encode()
-
-
-def gsas(scans: Sequence[Scan], form: str = "STD") -> bytes:
-    text = "a title".ljust(80) + "\n"
-    for i, (start, step, counts) in enumerate(scans, 1):
-        tail = f"CONST {start * 100:.4f} {step * 100:.4f} 0 0 {form}"
-        text += f"BANK {i} {len(counts)} {len(counts)} {tail}".ljust(80) + "\n"
-        if form == "FXYE":
-            points = zip(positions((start, step, counts)), counts, strict=True)
-            text += "".join(f"{x * 100:.4f} {y:.1f} {1 + y:.1f}\n" for x, y in points)
-            continue
-        fields = [f" 1{y:6.0f}" if form == "STD" else f"{y:8.0f}{1 + y:8.0f}" for y in counts]
-        width = 80 // len(fields[0])
-        text += "".join("".join(fields[k : k + width]).ljust(80) + "\n" for k in range(0, len(fields), width))
-    return text.encode()
-
-
-def stepped(scans: Sequence[Scan]) -> bytes:
-    start, step, counts = scans[0]
-    end = start + step * (len(counts) - 1)
-    return (f"! a comment\n{start:.4f} {step:.4f} {end:.4f} a title\n" + _listed(counts, 10)).encode()
-
-
-def columns(scans: Sequence[Scan], header: str = "# scan {}\n") -> bytes:
-    return "\n".join(header.format(i) + _rows(scan) for i, scan in enumerate(scans)).encode()
-
-
 # name -> (suffix, writer, whether one file holds many scans)
 FORMATS: dict[str, tuple[str, Callable[[Sequence[Scan]], bytes], bool]] = {
     "xrdml": (".xrdml", xrdml, True),
@@ -247,4 +216,11 @@ FORMATS: dict[str, tuple[str, Callable[[Sequence[Scan]], bytes], bool]] = {
     "GSAS FXYE": (".fxye", lambda scans: gsas(scans, "FXYE"), True),
     "stepped": (".dat", stepped, False),
     "columns": (".xy", columns, True),
+    "Sietronics": (".cpi", cpi, False),
+    "Philips udf": (".udf", udf, False),
+    "Jade mdi": (".mdi", mdi, False),
+    "Rigaku asc": (".asc", asc, True),
+    "powder CIF": (".cif", cif, True),
+    "powder CIF, listed": (".cif", lambda scans: cif(scans, listed=True), True),
+    "SPEC": (".spec", spec, True),
 }

@@ -17,7 +17,21 @@ from xrd_jax.io.parsing import hdf5, plugins
 from xrd_jax.io.parsing.archives import open_zip
 from xrd_jax.io.parsing.plugins import Reader
 from xrd_jax.io.parsing.text import is_text, read_head
-from xrd_jax.io.patterns import bruker, bruker_raw, frames, listed, nexus, rigaku, text, unsupported, uxd, xrdml
+from xrd_jax.io.patterns import (
+    bruker,
+    bruker_raw,
+    frames,
+    lab_text,
+    listed,
+    nexus,
+    powder_cif,
+    rigaku,
+    spec,
+    text,
+    unsupported,
+    uxd,
+    xrdml,
+)
 from xrd_jax.io.patterns.columns import ColumnNames
 from xrd_jax.io.patterns.pattern import CUT, Pattern, Scan
 
@@ -52,6 +66,12 @@ READERS = (
     Reader("NeXus or HDF5", lambda head, _: head.startswith(hdf5.SIGNATURE), nexus.read),
     Reader("detector frame", frames.recognises, frames.read),
     *unsupported.READERS,
+    Reader("Sietronics", lambda head, _: head.startswith(lab_text.CPI_SIGNATURE), lab_text.read_cpi),
+    Reader("Philips udf", lambda head, _: head.startswith(lab_text.UDF_SIGNATURE) and is_text(head), lab_text.read_udf),
+    Reader("Jade mdi", lambda head, _: lab_text.MDI_LINES.match(head) is not None and is_text(head), lab_text.read_mdi),
+    Reader("Rigaku asc", _has_line(b"*", lab_text.ASC_LINE), lab_text.read_asc),
+    Reader("powder CIF", lambda head, _: b"data_" in head and powder_cif.recognises(head), powder_cif.read),
+    Reader("SPEC", _has_line(b"#S ", spec.LINE), spec.read),
     Reader("uxd", _has_line(b"_", _UXD), uxd.read),
     Reader("GSAS", _has_line(b"BANK ", rb"^BANK +\d+ +\d+ +\d+ +[A-Z]"), listed.read_gsas),
     Reader("stepped", lambda head, _: listed.recognises_stepped(head) and is_text(head), listed.read_stepped),

@@ -4,7 +4,19 @@ import math
 import re
 
 _SUPERSCRIPTS = str.maketrans(
-    {"⁻": "-", "−": "-", "–": "-", "¹": "1", "Å": "a", "å": "a", "\u212b": "a", "µ": "u", "μ": "u", "{": None, "}": None}
+    {
+        "⁻": "-",
+        "−": "-",
+        "–": "-",
+        "¹": "1",
+        "Å": "a",
+        "å": "a",
+        "\u212b": "a",
+        "µ": "u",
+        "μ": "u",
+        "{": None,
+        "}": None,
+    }
 )
 _TWO_THETA = re.compile(r"(2|two)[\s_*-]*(theta|th\b|th(?=[_.\s(\[/])|θ|ϑ|θ)|(?<![a-z])tth(?![a-z])|2θ|2th\.")
 _INVERSE_ANGSTROM = r"(1|i)\s*/\s*a(ng(strom)?s?)?\b|(?<![a-z])a(ng(strom)?s?)?\s*\^?\s*\(?-1\)?|inv(erse)?[\s_]*a(ng)?"
