@@ -223,3 +223,32 @@ def test_the_command(folder, tmp_path):
     assert done.returncode == 0 and "23 patterns" in done.stdout and json.loads((tmp_path / "j").read_text())["read"]
     done = launch("none")
     assert done.returncode == 2 and done.stderr.startswith("error: none: no such file") and done.stderr.count("\n") == 1
+
+
+def write_dated(folder, names, starts, axis=AXIS):
+    """Write patterns that state when they began, every one another."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = patterns_with_peak(12 + np.linspace(0, 2, len(names)))
+    for name, start, row in zip(names, starts, rows, strict=True):
+        text = "\n".join(f"{x:.3f} {y}" for x, y in zip(axis, row, strict=True))
+        (folder / name).write_text(f"# Time at start = {start.item():%Y-%m-%d %H:%M:%S}\n# 2theta counts\n{text}\n")
+
+
+START = np.datetime64("2024-02-28T10:27:30")
+
+
+@pytest.mark.parametrize("root", ["data", "data/scans"])
+def test_logs_in_sibling_folders_are_found(tmp_path, monkeypatch, root):
+    """By inspection of the folder that holds both, and of that of the patterns; the file reads as it was written."""
+    monkeypatch.setenv("XRD_JAX_CACHE", "off")
+    names = [f"s_{number:03d}.xy" for number in range(24)]
+    write_dated(tmp_path / "data" / "scans", names, START + 20 * np.arange(24).astype("timedelta64[s]"))
+    (tmp_path / "data" / "EC").mkdir()
+    write_log(tmp_path / "data" / "EC", cycler_columns())
+    record, _ = run_inspect(tmp_path / root, tmp_path)
+    assert record["sessions"][0]["cycler"] == str(tmp_path / "data" / "EC" / "log.mpt")
+    text = (tmp_path / "out" / "experiment.toml").read_text()
+    needed = text.replace("# kind =", "kind =").replace("# wavelength =", "wavelength =")
+    (tmp_path / "out" / "mended.toml").write_text(needed)
+    series = read.read_experiment(tmp_path / "out" / "mended.toml").series
+    assert len(series) == 24 and np.ptp(series.targets["voltage"].values) > 0.1

@@ -174,3 +174,11 @@ def test_small_picture_has_the_first_pattern_in_its_last_row():
     assert image.min() >= 0 and image.max() <= 1
     assert image[-1].max() < 0.01 and image[0].max() > 0.99
     assert not image[:, :3].any()
+
+
+def test_pauses_that_return_leave_no_white_stripes():
+    """Bursts of three patterns and a pause of five steps: no gap; a night without patterns is one."""
+    time = (np.arange(120) + 5.0 * (np.arange(120) // 3)) * 60.0
+    assert not time_axis.gap_starts(time).size
+    np.testing.assert_array_equal(time_axis.gap_starts(np.concatenate([time, time + 1e5])), [120])
+    assert time_axis.gap_starts(np.array([0.0, 10.0, 20.0, 30.0, 100.0, 110.0])).tolist() == [4]

@@ -14,6 +14,7 @@ from xrd_jax.files import write_bytes, write_json
 from xrd_jax.io.experiment.read import read_experiment
 from xrd_jax.io.inspect.alignment import match_series
 from xrd_jax.io.inspect.findings import examine
+from xrd_jax.io.inspect.nearest_logs import with_logs_beside
 from xrd_jax.io.inspect.records import experiment_record, file_record, session_record
 from xrd_jax.io.inspect.sentences import MAX_LISTED, describe_offset, describe_series, describe_survey
 from xrd_jax.io.inspect.survey import survey_files
@@ -71,7 +72,7 @@ def _below_data_root(path: Path, data_root: str | Path | None) -> Path:
 
 
 def _inspect_files(path: Path, workdir: Path, cache: bool, console: Console) -> dict[str, Any]:
-    survey = survey_files(path, cache, console.progress)
+    survey = with_logs_beside(survey_files(path, cache, console.progress))
     sessions = [examine(survey, group) for group in survey.groups[:MAX_LISTED]]
     messages = list(describe_survey(survey, sessions))
     for line in messages:

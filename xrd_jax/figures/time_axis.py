@@ -10,6 +10,7 @@ from jaxtyping import Float, Int, Num
 from xrd_jax.series.record import PatternSeries
 
 GAP_FACTOR = 2.5  # a step this many times the usual one is a gap: nothing was measured, so nothing is drawn
+USUAL_SHARE = 0.9  # of the steps are usual ones: pauses that return again and again belong to the rhythm of measuring
 MAX_ROWS = 400  # about the pixels of a printed panel; more would only be dropped by the renderer
 
 
@@ -22,7 +23,9 @@ def median_step(time: Num[np.ndarray, " T"]) -> float:
 
 def gap_starts(time: Num[np.ndarray, " T"]) -> Int[np.ndarray, " G"]:
     """Return the indices of the patterns that come first after a gap."""
-    return np.flatnonzero(np.diff(time) > GAP_FACTOR * median_step(time)) + 1
+    steps = np.diff(time)
+    usual = max(median_step(time), float(np.quantile(steps, USUAL_SHARE, method="lower"))) if steps.size else 1.0
+    return np.flatnonzero(steps > GAP_FACTOR * usual) + 1
 
 
 def break_at_gaps(time: Num[np.ndarray, " T"], values: Num[np.ndarray, " T"]) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ from xrd_jax.io.cyclers.log import CyclerLog
 from xrd_jax.io.experiment import clock
 from xrd_jax.io.experiment.schema import DEFAULT_TOLERANCE
 from xrd_jax.io.inspect import alignment
+from xrd_jax.io.inspect.nearest_logs import joined, nearest_logs
 from xrd_jax.io.inspect.survey import PatternGroup, Survey, SurveyedFile
 from xrd_jax.io.patterns.pattern import Pattern
 
@@ -39,10 +40,11 @@ class PatternTimes:
 
 @dataclasses.dataclass(frozen=True)
 class Session:
-    """A group of patterns with the log that probably belongs to it."""
+    """A group of patterns with the logs that probably belong to it."""
 
     group: PatternGroup
-    log_file: SurveyedFile | None
+    log_files: tuple[SurveyedFile, ...]  # in time order
+    log: CyclerLog | None  # all of them as one
     times: PatternTimes
     order: Int[np.ndarray, "T"]  # the group's scans in time order, which `times.time` follows
     unmatched: tuple[str, ...]  # names of patterns outside the log or in its gaps
@@ -52,15 +54,11 @@ class Session:
     dead_channels: Int[np.ndarray, "D"]  # indices
     saturated_channels: Int[np.ndarray, "K"]
 
-    @property
-    def log(self) -> CyclerLog | None:
-        return self.log_file.log if self.log_file else None
-
 
 def examine(survey: Survey, group: PatternGroup) -> Session:
-    """Compare one group of patterns with the log that is nearest to it."""
-    log_file = nearest_log(survey, group)
-    log = log_file.log if log_file else None
+    """Compare one group of patterns with the logs that are nearest to it."""
+    log_files = nearest_logs(survey, group)
+    log = joined(log_files)
     times, order = _pattern_times(group, log)
     intensity = group.intensity()[order]
     names = [group.names[i] for i in order.tolist()]
@@ -76,18 +74,7 @@ def examine(survey: Survey, group: PatternGroup) -> Session:
                    for name, row in zip(names, intensity, strict=True)]  # fmt: skip
     duplicates = tuple((name, first) for name, first in zip(names, first_alike, strict=True) if name != first)
     faulty = faulty_channels(intensity)
-    return Session(group, log_file, times, order, tuple(unmatched), centroid, offset, duplicates, *faulty)
-
-
-def nearest_log(survey: Survey, group: PatternGroup) -> SurveyedFile | None:
-    """Return the longest log in the patterns' own folder; else the only one in the folder above; else None."""
-    if len(group.scans) < 2:
-        return None
-    folder = group.folder
-    in_folder = [file for file in survey.logs if file.path.parent == folder]
-    around = [file for file in survey.logs if file.path.parent == folder.parent or folder in file.path.parents]
-    candidates = in_folder or (around if len(around) == 1 else [])
-    return max(candidates, key=lambda file: file.log.time.size if file.log else 0, default=None)
+    return Session(group, log_files, log, times, order, tuple(unmatched), centroid, offset, duplicates, *faulty)
 
 
 def _pattern_times(group: PatternGroup, log: CyclerLog | None) -> tuple[PatternTimes, np.ndarray]:

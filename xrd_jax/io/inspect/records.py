@@ -44,7 +44,7 @@ def session_record(session: Session) -> dict[str, Any]:
         "patterns": len(group.scans),
         "points": int(group.axis.size),
         "number": group.number,
-        "cycler": str(session.log_file.path) if session.log_file else None,
+        "cycler": ", ".join(str(file.path) for file in session.log_files) or None,
         "times": session.times.kind,
         "unmatched": list(session.unmatched),
         "duplicates": [list(pair) for pair in session.duplicates],

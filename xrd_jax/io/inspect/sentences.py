@@ -27,13 +27,14 @@ def describe_survey(survey: Survey, sessions: Sequence[Session]) -> Iterator[str
     for session in sessions:
         yield from _patterns(session, survey.base)
         yield from _times(session)
-        if session.log_file is not None:
-            yield from _log(session.log_file, survey.base)
+        for file in session.log_files:
+            yield from _log(file, survey.base)
+        if session.log_files:
             yield from _match(session)
         yield from _faults(session)
     for file in survey.stacks:
         yield from _stack(file, survey.base)
-    described = {id(session.log_file) for session in sessions}
+    described = {id(file) for session in sessions for file in session.log_files}
     for file in [file for file in survey.logs if id(file) not in described][:MAX_LISTED]:
         yield from _log(file, survey.base)
 

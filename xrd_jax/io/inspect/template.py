@@ -42,7 +42,7 @@ def _for_sessions(sessions: Sequence[Session], title: str) -> Iterator[str]:
         candidates = itertools.chain([name], (f"{name} {number}" for number in itertools.count(2)))
         names.append(next(candidate for candidate in candidates if candidate not in names))
         yield from session_table(session, names[-1])
-    have_logs = all(session.log_file is not None for session in on_axis)
+    have_logs = all(session.log is not None for session in on_axis)
     yield from _targets(on_axis[0].log if have_logs else None)
     yield from ("[set]", f"targets = [{quoted('voltage' if have_logs else 'property')}]")
 

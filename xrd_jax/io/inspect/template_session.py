@@ -25,7 +25,7 @@ def session_table(session: Session, name: str) -> Iterator[str]:
         yield f"exclude = [{copies}]   # copies of other patterns"
     yield from ("# c_rate = 1.0", "")
     has_dates = session.times.kind in ("absolute", "relative")
-    if has_dates or session.log_file is not None:
+    if has_dates or session.log is not None:
         yield from _stated_times(session) if has_dates else _needed_times(session)
         if session.offset is not None and session.offset.is_suggested:
             yield f"# What a cross-correlation suggests, with |r| = {session.offset.correlation:.3f}, in s:"
@@ -61,7 +61,7 @@ def _stated_times(session: Session) -> Iterator[str]:
     yield "files = true                # the pattern files say when they were taken"
     if any(scan.exposure is None and scan.end_time is None for scan in session.group.scans):
         yield "exposure = 0.0              # s: the files do not state it, so the middle is not known"
-    if session.log_file is not None and session.times.kind == "relative":
+    if session.log is not None and session.times.kind == "relative":
         yield "# NEEDED: the clocks of patterns and log cannot be compared. Give the zone of the one that lacks it"
         yield '# (zone = "Europe/Berlin" here or under [session.cycler]), or count from the first pattern:'
         yield "# relative = true"
@@ -83,11 +83,15 @@ def _needed_times(session: Session) -> Iterator[str]:
 
 
 def _cycler(session: Session) -> Iterator[str]:
-    if session.log_file is None or session.log is None:
+    if session.log is None:
         return
     yield "[session.cycler]"
-    yield f"file = {quoted(session.log_file.path.resolve().as_posix())}"
-    yield f"format = {quoted(session.log_file.format)}"
+    names = [quoted(_escape_glob(file.path.resolve().as_posix())) for file in session.log_files]
+    if len(names) == 1:
+        yield f"file = {names[0]}"
+    else:
+        yield from ("file = [                    # one after the other", *(f"  {name}," for name in names), "]")
+    yield f"format = {quoted(session.log.format)}"
     yield "tolerance = 120.0           # s: no value is interpolated across longer gaps of the log"
     start = session.log.start
     if start is not None and start.tzinfo is None:
