@@ -6,6 +6,9 @@ import csv
 import io
 import json
 import os
+import struct
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,10 @@ from typing import Any
 import numpy as np
 
 from xrd_jax.errors import UserError
+
+# What zipfile and NumPy raise for damage.
+DAMAGED_NPZ = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, KeyError, ValueError, RuntimeError,
+               OverflowError, MemoryError)  # fmt: skip
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -31,6 +38,8 @@ def write_parts(path: Path, parts: Iterable[bytes]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
             file.writelines(parts)
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut would leave the name with nothing behind it
         os.replace(partial, path)
     except OSError as error:
         raise UserError(
@@ -48,6 +57,36 @@ def write_npz(path: Path, **arrays: Any) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     write_bytes(path, buffer.getvalue())
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of an npz file whose checksums are right, without pickle.
+
+    Raises:
+      FileNotFoundError: there is none.
+      UserError: it is damaged.
+    """
+    content = path.read_bytes()
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if (member := archive.testzip()) is not None:  # NumPy reads an array without looking at its checksum
+                raise zipfile.BadZipFile(f"{member} has another checksum")
+            end = content.rfind(b"PK\x05\x06")  # the end of the directory, which says how many members there are
+            if int.from_bytes(content[end + 10 : end + 12], "little") != len(archive.namelist()):
+                raise zipfile.BadZipFile("its directory is cut")
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except DAMAGED_NPZ as error:
+        raise UserError(f"{path}: is damaged ({error}); run the training again, which writes it anew") from None
+
+
+def is_whole(path: Path) -> bool:
+    """Return whether an npz file is there and undamaged."""
+    try:
+        read_npz(path)
+    except (OSError, UserError):
+        return False
+    return True
 
 
 def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:

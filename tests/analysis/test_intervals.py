@@ -284,7 +284,8 @@ def test_a_calibration_belongs_to_one_run(tmp_path):
     assert again.class_targets == ("mode",) and again.floors == calibration.floors
     content = (tmp_path / intervals.FILE).read_bytes()
     (tmp_path / intervals.FILE).write_bytes(content[:200])
-    assert intervals.load(tmp_path) is None
+    with pytest.warns(UserWarning, match="no intervals are given: .*damaged"):
+        assert intervals.load(tmp_path) is None
     (tmp_path / intervals.FILE).write_bytes(content)
     (tmp_path / "preparation.npz").write_bytes(b"b")
     assert intervals.load(tmp_path) is None

@@ -22,6 +22,7 @@ from xrd_jax.errors import UserError
 from xrd_jax.preprocessing import prepare
 from xrd_jax.runtime.console import Console
 from xrd_jax.series.axis import Axis
+from xrd_jax.training import workdir
 
 TRAINED = Axis(np.linspace(20.0, 30.0, 96), "two_theta", 1.5418)
 
@@ -162,7 +163,7 @@ def test_the_reference_is_kept_and_belongs_to_one_training(tmp_path):
     (tmp_path / novelty.FILE).write_bytes((run.path / novelty.FILE).read_bytes()[:300])
     assert novelty.read_reference(moved) is None
     (tmp_path / novelty.FILE).write_bytes((run.path / novelty.FILE).read_bytes())
-    (tmp_path / "config.json").write_text((tmp_path / "config.json").read_text().replace('"n_train": ', '"n_train":  '))
+    workdir.write_preparation(tmp_path, run.statistics._replace(mean=run.statistics.mean + 1))
     assert novelty.read_reference(moved) is None
     messages: list[str] = []
     gone = dataclasses.replace(moved, config=dataclasses.replace(run.config, data=str(tmp_path / "gone.h5")))

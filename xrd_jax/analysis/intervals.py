@@ -6,9 +6,8 @@ own (Mondrian categories).
 """
 
 import dataclasses
-import io
 import math
-import zipfile
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,10 +17,10 @@ from jaxtyping import Bool, Float, Int
 from xrd_jax import files
 from xrd_jax.analysis import conformal
 from xrd_jax.analysis.blocks import evenly_spaced
-from xrd_jax.analysis.novelty import directory_identity
 from xrd_jax.preprocessing.prepare import Prepared
 from xrd_jax.preprocessing.targets import TargetSpec
 from xrd_jax.series.record import PatternSeries
+from xrd_jax.training.workdir import directory_identity
 
 FILE = "calibration.npz"
 LEVELS = (0.8, 0.9, 0.95)  # that reports give
@@ -176,15 +175,18 @@ def save(path: Path, calibration: Calibration) -> None:
 
 
 def load(path: Path) -> Calibration | None:
-    """Return the calibration in a run directory; None where it is missing, damaged or of another training."""
+    """Return the calibration of a run; None where it is missing, of another training or, with a warning, damaged."""
     try:
-        with np.load(io.BytesIO((path / FILE).read_bytes()), allow_pickle=False) as file:
-            if str(file["identity"]) != directory_identity(path):
-                return None
-            names = [str(name) for name in file["targets"]]
-            scores = dict(zip(names, file["scores"], strict=True))
-            floors = {name: float(floor) for name, floor in zip(names, file["floors"], strict=True)}
-            class_targets = tuple(str(name) for name in file["class_targets"])
-            return Calibration(file["groups"], class_targets, file["categories"], scores, floors)
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+        file = files.read_npz(path / FILE)
+        if str(file["identity"]) != directory_identity(path):
+            return None
+        names = [str(name) for name in file["targets"]]
+        scores = dict(zip(names, file["scores"], strict=True))
+        floors = {name: float(floor) for name, floor in zip(names, file["floors"], strict=True)}
+        class_targets = tuple(str(name) for name in file["class_targets"])
+        return Calibration(file["groups"], class_targets, file["categories"], scores, floors)
+    except OSError:
+        return None
+    except (KeyError, ValueError) as error:
+        warnings.warn(f"no intervals are given: {error}", stacklevel=2)
         return None

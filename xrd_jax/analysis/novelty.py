@@ -19,10 +19,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import io
-import json
-import zipfile
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -40,6 +36,7 @@ from xrd_jax.preprocessing.splits import contiguous_groups
 from xrd_jax.preprocessing.transform import Statistics, transform
 from xrd_jax.runtime.console import Console
 from xrd_jax.series.axis import Axis
+from xrd_jax.training.workdir import directory_identity, read_config
 
 FILE = "reference.npz"
 MAX_PATTERNS = 2000  # training patterns kept, and held-out patterns that a threshold comes from
@@ -158,7 +155,7 @@ def load(run: Run, console: Console) -> Reference | None:
         return reference
     try:
         series = datasets.load_for(run.config, True, console.progress)[0]
-        record = json.loads((run.path / "config.json").read_text())
+        record = read_config(run.path)[0]
         prepared = prepare(series, run.config.prepare, run.config.split_seed)
         if prepared.series.fingerprint() != record["data"]["fingerprint"]:
             raise UserError("the data it was trained on are no longer the same")
@@ -171,21 +168,21 @@ def load(run: Run, console: Console) -> Reference | None:
 def read_reference(run: Run) -> Reference | None:
     """Return the reference in the run directory; None where it is missing, damaged or of another training."""
     try:
-        with np.load(io.BytesIO((run.path / FILE).read_bytes()), allow_pickle=False) as file:
-            if str(file["identity"]) != directory_identity(run.path):
-                return None
-            wavelength = float(file["wavelength"])
-            masked = tuple((low, high) for low, high in file["masked"].tolist()) if "masked" in file else ()
-            axis = Axis(file["axis"], str(file["kind"]), None if np.isnan(wavelength) else wavelength, masked)
-            reference = Reference(file["patterns"], float(file["threshold"]), axis, file["examples"])
-            if "limits" not in file:
-                return reference
-            fields = {name: file[f"model_{name}"] for name in MODEL_FIELDS}
-            matrix = low_rank.bin_matrix(axis.values)
-            model = low_rank.LowRank(matrix, **(fields | {"total": float(fields["total"])}))
-            residual, score = map(float, file["limits"])
-            return dataclasses.replace(reference, model=model, limits=(residual, score))
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, UserError):
+        file = files.read_npz(run.path / FILE)
+        if str(file["identity"]) != directory_identity(run.path):
+            return None
+        wavelength = float(file["wavelength"])
+        masked = tuple((low, high) for low, high in file["masked"].tolist()) if "masked" in file else ()
+        axis = Axis(file["axis"], str(file["kind"]), None if np.isnan(wavelength) else wavelength, masked)
+        reference = Reference(file["patterns"], float(file["threshold"]), axis, file["examples"])
+        if "limits" not in file:
+            return reference
+        fields = {name: file[f"model_{name}"] for name in MODEL_FIELDS}
+        matrix = low_rank.bin_matrix(axis.values)
+        model = low_rank.LowRank(matrix, **(fields | {"total": float(fields["total"])}))
+        residual, score = map(float, file["limits"])
+        return dataclasses.replace(reference, model=model, limits=(residual, score))
+    except (OSError, KeyError, ValueError):
         return None
 
 
@@ -194,14 +191,6 @@ def identity(run: Run) -> str:
     digest = hashlib.sha256(repr([dataclasses.astuple(spec) for spec in run.specs]).encode())
     for leaf in jax.tree.leaves((run.variables, run.statistics)):
         digest.update(np.ascontiguousarray(leaf).data)
-    return digest.hexdigest()
-
-
-def directory_identity(path: Path) -> str:
-    """Return what tells one run in a directory from another: its configuration, its data and its preparation."""
-    digest = hashlib.sha256()
-    for name in ("config.json", "preparation.npz"):
-        digest.update((path / name).read_bytes())
     return digest.hexdigest()
 
 

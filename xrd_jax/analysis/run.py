@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import warnings
 from collections.abc import Iterator
@@ -29,6 +28,7 @@ from xrd_jax.series.record import PatternSeries
 from xrd_jax.training.checkpoint import Checkpoints
 from xrd_jax.training.fit import Fitted
 from xrd_jax.training.step import init_state, make_step_config, over_seeds
+from xrd_jax.training.workdir import read_config, read_preparation
 
 
 def open_run(path: str | os.PathLike[str]) -> Run:
@@ -43,17 +43,19 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     compilation.full_float32()
     path = Path(path)
     try:
-        record = json.loads((path / "config.json").read_text())
-        with np.load(path / "preparation.npz", allow_pickle=False) as file:
-            statistics = Statistics(**{name: jnp.asarray(file[name]) for name in Statistics._fields if name in file})
+        record, lines = read_config(path)
+        statistics = Statistics(**{name: jnp.asarray(values) for name, values in read_preparation(path).items()})
         config = from_dict(Config, record["config"])
         specs = tuple(TargetSpec(**(spec | {"classes": tuple(spec["classes"])})) for spec in record["targets"])
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: not a run directory ({Path(error.filename).name} is missing); train first") from None
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: config.json or preparation.npz is damaged ({error})") from None
+        n_train = int(record["n_train"])
+    except UserError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise UserError(f"{path}: config.json or preparation.npz is damaged ({error}); train again") from None
+    for line in lines:
+        warnings.warn(line, stacklevel=2)
     model = build(config.model, statistics.matrix.shape[1], tuple((s.name, s.size) for s in specs))
-    step_config = make_step_config(model, specs, config.prepare, config.train, record["n_train"])
+    step_config = make_step_config(model, specs, config.prepare, config.train, n_train)
     initialise = over_seeds(lambda seed: init_state(step_config, seed), config.seeds, shared=0)
     checkpoints = Checkpoints(path / "checkpoints")
     try:

@@ -83,6 +83,11 @@ class TensorBoardWatch:
         ]
         self._monitor.add_hparams(hyper_parameters, final_errors)
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether curves were lost because the disk was full."""
+        return self._monitor is not None and self._monitor.is_cut
+
     def close(self) -> None:
         if self._monitor is not None:
             self._monitor.close()

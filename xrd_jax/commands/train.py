@@ -21,7 +21,7 @@ from xrd_jax.runtime.console import Console
 from xrd_jax.series.record import PatternSeries
 from xrd_jax.training.fit import fit as train
 from xrd_jax.training.fit import make_model
-from xrd_jax.training.workdir import create_or_resume
+from xrd_jax.training.workdir import create_or_resume, repair
 
 
 def fit(
@@ -59,6 +59,8 @@ def train_and_report(
     prepared = prepare(series, config.prepare, config.split_seed)
     path = Path(workdir or Path("runs") / config.name)
     if distributed.is_primary():
+        for line in repair(path):
+            console.echo(line)
         create_or_resume(path, config, prepared, make_model(config, prepared)[1], overwrite)
     distributed.barrier("run directory")
     train_count, test_count = prepared.train.size, prepared.test.size
@@ -93,6 +95,8 @@ def _train_as_primary(
         reference = novelty.save(run, prepared)  # now that the data are at hand: later they may have gone
         result.figures.extend(style.save(draw_novelty(run, prepared, reference), path / "figures", "novelty"))
         monitor.write_final(result, fitted.specs)
+        if monitor.is_cut:
+            console.echo("the disk was full for a time: the curves in TensorBoard are cut; the run itself is whole")
     finally:
         monitor.close()
     return run, result

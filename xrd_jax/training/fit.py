@@ -16,6 +16,7 @@ from xrd_jax.errors import UserError
 from xrd_jax.models import Model, Variables, build
 from xrd_jax.preprocessing.prepare import Prepared, prepare_inputs
 from xrd_jax.preprocessing.targets import TargetSpec, target_specs
+from xrd_jax.preprocessing.templates import make_templates
 from xrd_jax.preprocessing.time_average import smooth
 from xrd_jax.runtime import compilation
 from xrd_jax.runtime.console import Console
@@ -92,9 +93,10 @@ def fit(
                         watch(epoch * steps, means, groups.variables(merged), epoch)
         timings = clock.timings(groups.patterns(steps * train.epochs - step))
         if validation is not None:
-            states, chosen_step = groups.restore_best(store)
+            states, chosen_step, damaged = groups.restore_best(store)
             notes = [
                 *notes,
+                *damaged,
                 f"the checkpoint of epoch {chosen_step // steps} has the least loss on calibration patterns",
             ]
     finally:
@@ -159,6 +161,9 @@ def _seed_groups(config: Config, prepared: Prepared) -> tuple[Model, tuple[Targe
     model, specs = make_model(config, prepared)
     trained = make_model(config, prepared, sharding.BATCH)[0] if batch_devices > 1 else model
     step_config = make_step_config(trained, specs, config.prepare, config.train, patterns, batch_devices)
+    if config.model.likelihood:
+        templates = make_templates(prepared, config.prepare, config.train, specs)
+        step_config = step_config._replace(templates=templates)
     data = training_data(config, prepared, specs)
     max_seeds = sharding.max_seeds_per_device(
         config.train.seeds_per_call, devices, config.model, length, step_config.batch
@@ -197,7 +202,7 @@ def training_data(config: Config, prepared: Prepared, specs: tuple[TargetSpec, .
         return TrainingData(patterns, jnp.zeros(0), prepared.statistics, targets)
     if not series.is_counts:
         raise UserError("train.augment=redraw draws photon counts, but these data are not counts; use augment=none")
-    rates = smooth(series, train, config.train.redraw_frames)
+    rates = smooth(series, train, config.train.redraw_frames, rank=config.train.redraw_rank)
     slopes = np.zeros_like(rates)
     if config.train.redraw_shift:
         slopes = np.gradient(rates, series.axis.values, axis=1).astype(np.float32)

@@ -37,15 +37,15 @@ class SeedGroups:
         if restored is None:
             return self.init(), 0, []
         states, step, notes = restored
-        checkpoints.discard_after(step)
+        checkpoints.discard_damaged(step)
         return states, step, [*notes, f"resumed from step {step}"]
 
-    def restore_best(self, checkpoints: Checkpoints) -> tuple[list[State], int]:
-        """Return (states, step) of the checkpoint that was saved with the lowest loss."""
+    def restore_best(self, checkpoints: Checkpoints) -> tuple[list[State], int, list[str]]:
+        """Return (states, step, notes) of the checkpoint that was saved with the lowest loss."""
         restored = self._restore(checkpoints, best=True)
         if restored is None:
             raise UserError("no checkpoint was written; lower train.checkpoint_every")
-        return restored[:2]
+        return restored
 
     def _restore(self, checkpoints: Checkpoints, best: bool = False) -> tuple[list[State], int, list[str]] | None:
         initialise = over_seeds(lambda seed: init_state(self.step_config, seed), len(self._seeds), shared=0)

@@ -1,24 +1,29 @@
 """The run directory: the contract between training, analysis and people. Created here, and never silently replaced."""
 
 import dataclasses
+import hashlib
+import io
 import json
 import os
 import platform
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from xrd_jax.config.overrides import from_dict, to_dict
 from xrd_jax.config.schema import Config
 from xrd_jax.errors import UserError
-from xrd_jax.files import finite_or_null, write_json, write_npz
+from xrd_jax.files import DAMAGED_NPZ, finite_or_null, is_whole, read_npz, write_bytes, write_json, write_npz
 from xrd_jax.preprocessing.prepare import Prepared
 from xrd_jax.preprocessing.targets import TargetSpec
+from xrd_jax.preprocessing.transform import Statistics
 
 # What a training writes, and what explanations of it do; a new training into the same directory removes them first.
 FOLDERS = ("checkpoints", "tensorboard", "figures", "information")
@@ -26,7 +31,9 @@ FILES = (
     "config.json", "metrics.json", "table.md", "predictions.csv", "vaw.npz", "preparation.npz", "reference.npz",
 )  # fmt: skip
 CALIBRATION = ("calibration.npz",)  # where patterns were held out for it
+ESTIMATOR = ("estimator.npz",)  # in place of the networks' checkpoints, maps and curves
 EXPLANATIONS = ("explain.json", "importance.csv", "explain_curves.csv")
+COPY = "record"  # member of preparation.npz: the bytes of config.json
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 
 
@@ -43,22 +50,103 @@ def create_or_resume(
     config_path = path / "config.json"
     if path.exists() and not path.is_dir():
         raise UserError(f"{path}: is a file; choose another --workdir")
-    if overwrite and config_path.exists():
+    if overwrite and (config_path.exists() or _written_config(path) is not None):
         for name in FOLDERS:
             shutil.rmtree(path / name, ignore_errors=True)
-        for name in (*FILES, *CALIBRATION, *EXPLANATIONS):
+        for name in (*FILES, *CALIBRATION, *ESTIMATOR, *EXPLANATIONS):
             (path / name).unlink(missing_ok=True)
     if config_path.exists():
-        _refuse_other_experiment(path, json.loads(config_path.read_text()), record)
+        _refuse_other_experiment(path, read_config(path)[0], record)
     elif path.exists() and any(file.suffix != ".partial" for file in path.iterdir()):
         raise UserError(f"{path}: holds files that are not a run of xrd_jax; choose an empty or new --workdir")
     else:
         write_json(config_path, record)  # first, so that whatever interrupts from here on leaves a run to resume
-    if not (path / "preparation.npz").exists():
-        write_npz(path / "preparation.npz", **prepared.statistics._asdict())
+    if not is_whole(path / "preparation.npz"):
+        for name in ESTIMATOR:  # made for the statistics of its own scaling
+            (path / name).unlink(missing_ok=True)
+        write_preparation(path, prepared.statistics)
     if not os.access(path, os.W_OK):
         raise UserError(f"{path}: is not writable; choose another --workdir")
     return path
+
+
+def write_preparation(path: Path, statistics: Statistics) -> None:
+    """Write preparation.npz, with a copy of config.json: the checksum of the one is that of the other."""
+    copy = np.frombuffer((path / "config.json").read_bytes(), np.uint8)
+    write_npz(path / "preparation.npz", **statistics._asdict(), **{COPY: copy})
+
+
+def read_preparation(path: Path) -> dict[str, np.ndarray]:
+    """Return the fields of the preparation's statistics.
+
+    Raises:
+      UserError: the file is missing or damaged.
+    """
+    file = path / "preparation.npz"
+    try:
+        arrays = read_npz(file)
+    except FileNotFoundError:
+        raise UserError(f"{file}: is missing; run the training again, which writes it anew") from None
+    return {name: values for name, values in arrays.items() if name in Statistics._fields}
+
+
+def read_config(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """Return what config.json holds, and a line where its copy in preparation.npz had to be taken.
+
+    Raises:
+      UserError: no run, or both are damaged.
+    """
+    file = path / "config.json"
+    copy = _written_config(path)
+    try:
+        content = file.read_bytes()
+        record = json.loads(content)
+        if not all(isinstance(part, dict) for part in (record, record["config"], record.get("data", {}))):
+            raise ValueError("it holds no configuration")
+        if copy is None or content == copy or _without_places(record) == _without_places(json.loads(copy)):
+            return record, []
+        problem = "is not as it was written"
+    except FileNotFoundError:
+        problem = "is missing"
+    except (ValueError, KeyError, TypeError) as error:
+        problem = f"is damaged ({error})"
+    if copy is None:
+        remedy = "train first" if problem == "is missing" else "put a copy of it back, or train again with --overwrite"
+        raise UserError(f"{path}: not a run directory (config.json {problem}); {remedy}")
+    return json.loads(copy), [f"{file}: {problem}; its copy in preparation.npz is taken"]
+
+
+def repair(path: Path) -> list[str]:
+    """Write a damaged config.json anew from its copy, and return a line where that was done."""
+    if _written_config(path) is None:
+        return []
+    _, lines = read_config(path)
+    if lines:
+        write_bytes(path / "config.json", _written_config(path) or b"")
+    return lines
+
+
+def directory_identity(path: Path) -> str:
+    """Return what tells one run in a directory from another: its configuration, its data and its preparation."""
+    config = _written_config(path)
+    digest = hashlib.sha256((path / "config.json").read_bytes() if config is None else config)
+    digest.update((path / "preparation.npz").read_bytes())
+    return digest.hexdigest()
+
+
+def _written_config(path: Path) -> bytes | None:
+    """Return config.json as it was written; None where preparation.npz holds no copy or is damaged."""
+    try:
+        with zipfile.ZipFile(path / "preparation.npz") as archive:  # checks the checksum of what is read to its end
+            content = archive.read(f"{COPY}.npy")
+        return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False).tobytes()
+    except DAMAGED_NPZ:
+        return None
+
+
+def _without_places(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record without where the data lie, which may be changed when they have moved."""
+    return record | {"config": {k: v for k, v in record["config"].items() if k not in ("data", "data_root")}}
 
 
 def config_record(config: Config, prepared: Prepared, specs: tuple[TargetSpec, ...]) -> dict[str, Any]:
