@@ -55,6 +55,11 @@ flags.DEFINE_bool("cache", True, "Keep what many pattern files held, so that the
 flags.DEFINE_string("data_root", "", "Where relative paths of the experiment file start; else $XRD_JAX_DATA.")
 flags.DEFINE_string("cell", "default", f"Preset of the simulated cell: {', '.join(PRESETS)}.")
 flags.DEFINE_enum("recipe", "paper", list(RECIPES), "As the paper says, or what errs least on unseen cycles.")
+flags.DEFINE_enum(
+    "estimator", None, ["network", "pls", "ridge", "gp", "trees", "auto"],
+    "The network, or a simpler model, which needs seconds; auto: the simpler one that errs least on groups that are "
+    "left out inside the training patterns.",
+)  # fmt: skip
 flags.DEFINE_string("workdir", "", "Run directory (default runs/case<N>). The same command resumes what is there.")
 flags.DEFINE_integer("seeds", 1, "How many networks to train side by side.")
 flags.DEFINE_integer("seed", 0, "The first seed; with --mode=export the only one, instead of the mean over all.")
@@ -122,7 +127,7 @@ def base_config(cases: Cases) -> Config:
 def apply_flags(config: Config) -> Config:
     """Return `config` with the shorthand flags, then --set; they win over the case and the experiment file."""
     shorthand = {"prepare.split": FLAGS.split, "prepare.resize": FLAGS.resize, "train.epochs": FLAGS.epochs}
-    shorthand["model.precision"] = FLAGS.precision
+    shorthand |= {"model.precision": FLAGS.precision, "train.estimator": FLAGS.estimator}
     shorthand["model.attention"] = ATTENTION.get(FLAGS.attention, "")
     return override(config, [*(f"{key}={value}" for key, value in shorthand.items() if value), *FLAGS.set])
 
@@ -190,7 +195,8 @@ def train(cases: Cases, console: Console) -> None:
     for text in (markdown(report.rows), *report.remarks):
         console.echo(text)
     console.echo(f"{sum(wall.values()):.0f} s: " + ", ".join(f"{part} {seconds:.0f}" for part, seconds in wall.items()))
-    console.echo(f"figures, predictions and metrics: {run.path}; curves: tensorboard --logdir {run.path}/tensorboard")
+    curves = "" if run.choice else f"; curves: tensorboard --logdir {run.path}/tensorboard"
+    console.echo(f"figures, predictions and metrics: {run.path}{curves}")
 
 
 def inspect(console: Console) -> None:

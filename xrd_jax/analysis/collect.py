@@ -55,8 +55,8 @@ def summarise(run: Run, series: PatternSeries, max_maps: int = MAX_MAPS) -> Summ
     """Pass over `series` once; memory beyond the predictions does not grow with its length."""
     map_indices = series.thinned(max_maps)
     counts = np.bincount(series.session, minlength=len(series.session_names))
-    sums = np.zeros((run.config.seeds, counts.size, run.axis.size))
-    maps = np.empty((run.config.seeds, map_indices.size, run.axis.size), np.float32)
+    sums = np.zeros((run.config.seeds, counts.size, run.map_axis.size))
+    maps = np.empty((run.config.seeds, map_indices.size, run.map_axis.size), np.float32)
     outputs, distributions = run.empty_outputs(len(series)), run.empty_distributions(len(series))
     for block in run.stream(series):
         begin, end = block.begin, block.begin + block.raw.shape[1]
@@ -66,12 +66,12 @@ def summarise(run: Run, series: PatternSeries, max_maps: int = MAX_MAPS) -> Summ
             distributions[name][begin:end] = values
         first, last = np.searchsorted(map_indices, (begin, end))
         maps[:, first:last] = block.raw[:, map_indices[first:last] - begin]
-        registered = Vaw(run.axis, block.raw, run.model.receptive_offset).registered()
+        registered = Vaw(run.map_axis, block.raw, run.model.receptive_offset).registered()
         session = series.session[begin:end]
         for number in np.unique(session):
             sums[:, number] += registered[:, session == number].sum(axis=1)
     curves = sums / np.where(counts > 0, counts, np.nan)[None, :, None]
-    vaw = Vaw(run.axis, maps, run.model.receptive_offset)
+    vaw = Vaw(run.map_axis, maps, run.model.receptive_offset)
     return Summary(outputs, distributions, map_indices, vaw, curves, counts)
 
 
@@ -112,8 +112,8 @@ def collect(run: Run, reference: novelty.Reference | None, batch: new_data.Batch
     map_indices, shown_indices = evenly_spaced(total, MAX_MAPS), evenly_spaced(total, MAX_SHOWN)
     outputs, distributions = run.empty_outputs(total), run.empty_distributions(total)
     distance, residual = np.full(total, np.nan), np.full(total, np.nan)
-    curves = np.zeros((run.config.seeds, run.axis.size))
-    maps = np.empty((map_indices.size, run.axis.size), np.float32)
+    curves = np.zeros((run.config.seeds, run.map_axis.size))
+    maps = np.empty((map_indices.size, run.map_axis.size), np.float32)
     shown = np.empty((shown_indices.size, fit.trained.size), np.float32)
     for begin in range(0, total, PATTERNS_AT_ONCE):
         patterns = fit(np.asarray(batch.intensity[begin : begin + PATTERNS_AT_ONCE]))

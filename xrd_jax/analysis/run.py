@@ -19,11 +19,14 @@ from xrd_jax.analysis.vaw import Vaw
 from xrd_jax.config.overrides import from_dict
 from xrd_jax.config.schema import Config
 from xrd_jax.errors import UserError
+from xrd_jax.estimators import program, saved
+from xrd_jax.estimators.candidates import Choice
 from xrd_jax.models import Model, Variables, build
 from xrd_jax.preprocessing.prepare import Prepared
 from xrd_jax.preprocessing.targets import TargetSpec
 from xrd_jax.preprocessing.transform import Statistics
 from xrd_jax.runtime import compilation
+from xrd_jax.series import lazy
 from xrd_jax.series.record import PatternSeries
 from xrd_jax.training.checkpoint import Checkpoints
 from xrd_jax.training.fit import Fitted
@@ -54,6 +57,14 @@ def open_run(path: str | os.PathLike[str]) -> Run:
         raise UserError(f"{path}: config.json or preparation.npz is damaged ({error}); train again") from None
     for line in lines:
         warnings.warn(line, stacklevel=2)
+    if config.train.estimator != "network":
+        return Run.from_choice(path, config, saved.load(path, statistics), specs)
+    return _open_networks(path, config, specs, statistics, n_train)
+
+
+def _open_networks(
+    path: Path, config: Config, specs: tuple[TargetSpec, ...], statistics: Statistics, n_train: int
+) -> Run:
     model = build(config.model, statistics.matrix.shape[1], tuple((s.name, s.size) for s in specs))
     step_config = make_step_config(model, specs, config.prepare, config.train, n_train)
     initialise = over_seeds(lambda seed: init_state(step_config, seed), config.seeds, shared=0)
@@ -93,6 +104,7 @@ class Run:
       path: the run directory.
       specs: the targets, in the order of the configuration.
       variables: parameters with a leading seed axis S.
+      choice: the estimator that stands in place of the network (`model` is for its explanations); None for a network.
     """
 
     path: Path
@@ -101,11 +113,25 @@ class Run:
     statistics: Statistics
     model: Model
     variables: Variables
+    choice: Choice | None = None
 
     @classmethod
     def from_training(cls, path: Path, config: Config, fitted: Fitted, prepared: Prepared) -> Run:
         """Return the run of a training that has just ended, with the data it was prepared from."""
         return cls(path, config, fitted.specs, prepared.statistics, fitted.model, fitted.variables)
+
+    @classmethod
+    def from_choice(cls, path: Path, config: Config, choice: Choice, specs: tuple[TargetSpec, ...]) -> Run:
+        """Return the run of an estimator, with the configuration that its scaling makes of `config`."""
+        prepare = dataclasses.replace(config.prepare, scale=choice.scaling)  # type: ignore[arg-type]
+        model, variables = program.as_model(choice, specs), program.variables(choice)
+        config = dataclasses.replace(config, prepare=prepare)
+        return cls(path, config, specs, choice.statistics, model, variables, choice)
+
+    @property
+    def map_axis(self) -> Float[np.ndarray, " M"]:
+        """Positions of the channels of VAW: `axis`, or none where there is no attention because there is no network."""
+        return self.axis if self.choice is None else self.axis[:0]
 
     @property
     def axis(self) -> Float[np.ndarray, " L"]:
@@ -129,7 +155,7 @@ class Run:
 
     def predict_with_maps(self, series: PatternSeries, maps: bool = True, chunk: int | None = None) -> Predicted:
         """Return predictions and VAW in one pass over the data; a map takes 4 L bytes per seed and pattern."""
-        raw = np.empty((self.config.seeds, len(series), self.axis.size if maps else 0), np.float32)
+        raw = np.empty((self.config.seeds, len(series), self.map_axis.size if maps else 0), np.float32)
         outputs, distributions = self.empty_outputs(len(series)), self.empty_distributions(len(series))
         for block in self.stream(series, maps, chunk):
             rows = slice(block.begin, block.begin + block.raw.shape[1])
@@ -138,7 +164,7 @@ class Run:
                 outputs[name][:, rows] = values
             for name, values in block.distributions.items():
                 distributions[name][rows] = values
-        return Predicted(outputs, Vaw(self.axis, raw, self.model.receptive_offset), distributions)
+        return Predicted(outputs, Vaw(self.map_axis, raw, self.model.receptive_offset), distributions)
 
     def empty_outputs(self, count: int) -> dict[str, np.ndarray]:
         """Return room for the predictions of `count` patterns, as `predict` gives them."""
@@ -164,6 +190,9 @@ class Run:
           UserError: the series has another axis than the training data.
         """
         self.check_axis(series)
+        if self.choice is not None:
+            yield from self._stream_estimates(self.choice, series, chunk)
+            return
 
         def function(block: blocks.PatternBlock, constants: Any) -> Any:
             return blocks.forward(
@@ -176,9 +205,25 @@ class Run:
             means = {name: values[0] for name, values in distributions.items()}
             yield blocks.PredictionBlock(rows.start, outputs, raw, means)
 
+    def _stream_estimates(
+        self, choice: Choice, series: PatternSeries, chunk: int | None
+    ) -> Iterator[blocks.PredictionBlock]:
+        size = chunk or max(min(lazy.PATTERNS_PER_BLOCK, len(series)), 1)
+        for begin, rows in lazy.read_blocks(series.intensity, size):
+            padded = np.pad(rows, ((0, size - len(rows)), (0, 0)), mode="edge")  # so that one program serves all blocks
+            outputs = program.predict(choice, self.config.prepare, padded)
+            seeds = {name: values[None, : len(rows)] for name, values in outputs.items()}
+            yield blocks.PredictionBlock(begin, seeds, np.zeros((1, len(rows), 0), np.float32), {})
+
     def attention(self, series: PatternSeries, seed: int = 0, chunk: int = 32) -> Iterator[np.ndarray]:
-        """Yield the attention matrices of one seed, as blocks [at most chunk, L (query), L (key)] in time order."""
+        """Yield the attention matrices of one seed, as blocks [at most chunk, L (query), L (key)] in time order.
+
+        Raises:
+          UserError: another axis than the training data, or no network.
+        """
         self.check_axis(series)
+        if self.choice is not None:
+            raise UserError(f"{self.path}: {self.choice.estimator} has no attention; train with --estimator=network")
 
         def function(block: blocks.PatternBlock, constants: Any) -> Any:
             return blocks.attention_matrices(self.model, self.config.prepare, *constants, block.intensity)

@@ -27,7 +27,8 @@ def max_over_keys(attention: Float[jax.Array | np.ndarray, "*B L L"]) -> Float[j
 
 def standardise(vaw: Float[np.ndarray, "*S L"]) -> Float[np.ndarray, "*S L"]:
     """Return each pattern's map stretched to 0…1; a constant map becomes 0."""
-    low, high = vaw.min(axis=-1, keepdims=True), vaw.max(axis=-1, keepdims=True)
+    low = vaw.min(axis=-1, keepdims=True, initial=np.inf)  # of a map without channels too
+    high = vaw.max(axis=-1, keepdims=True, initial=-np.inf)
     return (vaw - low) / np.where(high > low, high - low, 1.0)
 
 

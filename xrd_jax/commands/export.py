@@ -27,10 +27,9 @@ from xrd_jax.analysis import collect, novelty
 from xrd_jax.analysis.metrics import ensemble_values, std_over_seeds
 from xrd_jax.analysis.run import Run, open_run
 from xrd_jax.config.overrides import to_dict
-from xrd_jax.config.schema import PrepareConfig
 from xrd_jax.errors import UserError
-from xrd_jax.estimators.candidates import Choice
-from xrd_jax.estimators.program import make_program
+from xrd_jax.estimators.program import make_program, with_deviations
+from xrd_jax.estimators.saved import describe_choice
 from xrd_jax.preprocessing.transform import transform
 from xrd_jax.runtime.console import SILENT, Console
 
@@ -126,16 +125,12 @@ def describe(run: Run, reference: novelty.Reference | None, form: str) -> dict[s
         "outputs": outputs,
         "seeds": run.config.seed_list(),
         "preprocessing": to_dict(run.config)["prepare"],
-        "model": to_dict(run.config)["model"] if run.choice is None else _describe_estimator(run.choice),
+        "model": to_dict(run.config)["model"] if run.choice is None else describe_choice(run.choice),
         "run": str(run.path.resolve()),
         "identity": novelty.identity(run),
         "versions": {"xrd_jax": xrd_jax.__version__, "jax": metadata.version("jax")}
         | ({"onnx": metadata.version("onnx")} if form == "onnx" else {"platforms": list(PLATFORMS)}),
     }  # fmt: skip
-
-
-def _describe_estimator(choice: Choice) -> dict[str, Any]:
-    return {"estimator": choice.estimator, "settings": dict(choice.settings), "reason": choice.reason}
 
 
 def largest_differences(run: Run, call: Call, patterns: Float[np.ndarray, "b N"]) -> dict[str, float]:
@@ -196,7 +191,7 @@ def _patterns_to_compare(run: Run, reference: novelty.Reference | None) -> np.nd
 def program(run: Run) -> Callable[[Float[Array, "b N"]], dict[str, Array]]:
     """Return the function from patterns to outputs, with everything that the run has learnt in it."""
     if run.choice is not None:
-        return _estimator_program(run.choice, run.config.prepare)
+        return with_deviations(make_program(run.choice, run.config.prepare))
 
     def of_seed(variables: Any, inputs: Array) -> dict[str, Array]:
         # Pattern by pattern, so that no part of the network asks how many there are.
@@ -224,16 +219,6 @@ def program(run: Run) -> Callable[[Float[Array, "b N"]], dict[str, Array]]:
         return outputs
 
     return of_run
-
-
-def _estimator_program(choice: Choice, config: PrepareConfig) -> Callable[[Float[Array, "b N"]], dict[str, Array]]:
-    predict = make_program(choice, config)
-
-    def of_estimator(patterns: Array) -> dict[str, Array]:
-        outputs = predict(patterns)
-        return outputs | {f"{name}_std": jnp.zeros_like(values) for name, values in outputs.items()}
-
-    return of_estimator
 
 
 def build(run: Run, form: str, record: dict[str, Any]) -> bytes:

@@ -7,19 +7,26 @@ from typing import Any
 
 import numpy as np
 
+FLOAT, DOUBLE = 1, 11  # as ONNX numbers the types
+
 
 class Graph:
-    """Nodes and constants under construction; every method returns the name of a value."""
+    """Nodes and constants under construction, of one precision; every method returns the name of a value."""
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: Any = np.float32) -> None:
         import onnx
 
-        self._onnx, self.nodes, self.constants = onnx, [], []  # type: ignore[var-annotated]
+        self._onnx, self._dtype, self.nodes, self.constants = onnx, np.dtype(dtype), [], []  # type: ignore[var-annotated]
+        self.tiny = float(np.finfo(self._dtype).tiny)
 
-    def constant(self, values: Any, dtype: Any = np.float32) -> str:
+    def constant(self, values: Any, dtype: Any = None) -> str:
         name = f"c{len(self.constants)}"
-        self.constants.append(self._onnx.numpy_helper.from_array(np.array(values, dtype), name))
+        self.constants.append(self._onnx.numpy_helper.from_array(np.array(values, dtype or self._dtype), name))
         return name
+
+    def cast(self, x: str) -> str:
+        """Turn numbers of any kind into those of this graph."""
+        return self.add("Cast", x, to=FLOAT if self._dtype == np.float32 else DOUBLE)
 
     def add(self, kind: str, *inputs: str, name: str = "", **attributes: Any) -> str:
         output = name or f"n{len(self.nodes)}"

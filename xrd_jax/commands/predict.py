@@ -15,6 +15,7 @@ from xrd_jax.analysis.metrics import ensemble_values, scores
 from xrd_jax.analysis.run import Run, open_run
 from xrd_jax.commands import tables
 from xrd_jax.errors import UserError
+from xrd_jax.estimators.program import bounded_lines
 from xrd_jax.figures import calibration as calibration_figures
 from xrd_jax.figures import style
 from xrd_jax.figures.predictions import predictions as draw_predictions
@@ -59,6 +60,8 @@ def predict(
     batches = _predict_batches(run, reference, new.batches, report)
     if new.refused:
         report(f"{len(new.refused)} files could not be read, such as {new.refused[0][1]}")
+    if not run.map_axis.size:
+        report(f"{run.config.train.estimator} has no attention: there is no vaw.npz, and no figure shows it")
     _write_maps(run, reference, folder, batches)
     refused = [{"file": str(file), "why": reason} for file, reason in new.refused]
     files.write_json(folder / "summary.json", _summary(run, str(data), messages, batches) | {"refused": refused})
@@ -96,6 +99,9 @@ def _findings(run: Run, reference: novelty.Reference | None, predicted: Predicti
     batch = predicted.batch
     for spec in run.specs:
         yield f"{batch.title}: {spec.name} {_prediction_text(spec, predicted)}."
+    if run.choice is not None:
+        first_seed = {name: values[0] for name, values in predicted.outputs.items()}
+        yield from (f"{batch.title}: {line}" for line in bounded_lines(run.choice, first_seed))
     if reference is not None:
         count = int(np.count_nonzero(predicted.is_unusual))
         line = f"{count} of {len(batch)} patterns are unlike all training patterns"
@@ -151,7 +157,8 @@ def _write_maps(run: Run, reference: novelty.Reference | None, folder: Path, bat
                     "new": (predicted.distance, predicted.residual),
                 }
                 style.save(calibration_figures.novelty(kinds), folder / "figures", f"novelty{end}")
-    files.write_npz(folder / "vaw.npz", **arrays)
+    if run.map_axis.size:
+        files.write_npz(folder / "vaw.npz", **arrays)
 
 
 def _summary(run: Run, data: str, messages: list[str], batches: Sequence[Predictions]) -> dict[str, Any]:

@@ -74,7 +74,8 @@ def summarise(all_metrics: Sequence[dict[str, Any]]) -> dict[str, dict[str, list
     for metrics in all_metrics:
         for target, scores in metrics["targets"].items():
             kind = "mae" if scores["kind"] == "regression" else "accuracy"
-            methods = {"network": scores[kind]["mean"]}
+            asked = f"estimator={metrics['estimator']['asked']}" if "estimator" in metrics else "network"
+            methods = {asked: scores[kind]["mean"]}
             if "ensemble" in scores:
                 methods["ensemble"] = scores["ensemble"][kind]
             neighbours = metrics["baseline_3nn"].get(metrics["split"], {})

@@ -18,6 +18,8 @@ from xrd_jax.analysis.run import Run
 from xrd_jax.commands import report_intervals, tables
 from xrd_jax.config.schema import Config
 from xrd_jax.estimators.baselines import advice, evaluate, extrapolation_lines
+from xrd_jax.estimators.program import bounded_lines
+from xrd_jax.estimators.saved import describe_choice
 from xrd_jax.figures import run as run_figures
 from xrd_jax.figures import style
 from xrd_jax.files import write_bytes, write_csv, write_json, write_npz
@@ -59,7 +61,8 @@ def report(run: Run, full: PatternSeries, prepared: Prepared, wall: dict[str, fl
     if calibrated is not None:
         metrics["intervals"] = calibrated.evaluation
     write_csv(run.path / "predictions.csv", _prediction_rows(run, prepared, summary, calibrated))
-    _write_vaw(run, prepared.series, summary)
+    if run.map_axis.size:
+        _write_vaw(run, prepared.series, summary)
     figures = [
         file
         for name, figure in _figures(run, full, prepared, summary, calibrated)
@@ -71,7 +74,7 @@ def report(run: Run, full: PatternSeries, prepared: Prepared, wall: dict[str, fl
         table += "\n" + tables.markdown(report_intervals.table_rows(run.specs, calibrated.evaluation))
     remarks = [
         *tables.verdicts(run.specs, metrics),
-        *advice(metrics["baselines"], run.specs, prepared.train.size),
+        *_advice(run, prepared, metrics, summary),
         *extrapolation_lines(metrics["baselines"], prepared.test.size),
     ]
     write_bytes(run.path / "table.md", (table + "".join(f"\n{line}\n" for line in remarks)).encode())
@@ -91,11 +94,22 @@ def _metrics(run: Run, prepared: Prepared, summary: Summary) -> dict[str, Any]:
         "seeds": config.seed_list(),
         "n_train": int(prepared.train.size),
         "n_test": int(test.size),
+        **(
+            {} if run.choice is None else {"estimator": {"asked": config.train.estimator} | describe_choice(run.choice)}
+        ),
         "targets": {spec.name: _test_scores(spec, prepared, summary) for spec in run.specs},
         "baseline_3nn": baselines(series, run.specs, config),
         "baselines": evaluate(prepared, config.prepare, run.specs),
-        "vaw_windows": window_summary(series, run.axis, summary.curves),
+        "vaw_windows": window_summary(series, run.axis, summary.curves) if run.map_axis.size else {},
     }
+
+
+def _advice(run: Run, prepared: Prepared, metrics: dict[str, Any], summary: Summary) -> list[str]:
+    """Return what a careful analyst would report beside a network, or how often an estimator extrapolates."""
+    if run.choice is None:
+        return advice(metrics["baselines"], run.specs, prepared.train.size)
+    outputs = {name: values[0, prepared.test] for name, values in summary.outputs.items()}
+    return bounded_lines(run.choice, outputs)
 
 
 def _test_scores(spec: TargetSpec, prepared: Prepared, summary: Summary) -> dict[str, Any]:
@@ -183,6 +197,13 @@ def _figures(
     outputs = {name: values[:, summary.map_indices] for name, values in summary.outputs.items()}
     distributions = {name: values[summary.map_indices] for name, values in summary.distributions.items()}
     yield "fig3_predictions", run_figures.predictions(shown, test, outputs, run.specs, distributions)
+    if run.map_axis.size:
+        yield from _vaw_figures(run, shown, summary)
+    if calibrated is not None:
+        yield "intervals", report_intervals.draw_intervals(run.specs, calibrated)
+
+
+def _vaw_figures(run: Run, shown: PatternSeries, summary: Summary) -> Iterator[tuple[str, Any]]:
     sessions = [(i, name) for i, name in enumerate(shown.session_names) if (shown.session == i).any()]
     for number, (session, name) in enumerate(sessions, 4):  # the paper's figures of maps begin with 4
         yield f"fig{number}_vaw_{_file_name(name)}", run_figures.vaw_maps(shown, summary.vaw, session)
@@ -191,8 +212,6 @@ def _figures(
         for window, scores in shares_over_seeds(shown, run.axis, summary.overall()).items()
     }
     yield "mean_vaw", run_figures.mean_vaw(shown, summary.vaw, shares)
-    if calibrated is not None:
-        yield "intervals", report_intervals.draw_intervals(run.specs, calibrated)
 
 
 def _file_name(name: str) -> str:

@@ -1,6 +1,7 @@
 """What a report says of trust: intervals and whether they hold, and how far patterns are from the training."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from xrd_jax.analysis.collect import Summary
 from xrd_jax.analysis.metrics import ensemble_values
 from xrd_jax.analysis.run import Run
 from xrd_jax.figures import calibration as calibration_figures
+from xrd_jax.figures import style
 from xrd_jax.preprocessing.prepare import Prepared
 from xrd_jax.preprocessing.targets import TargetSpec
 
@@ -72,7 +74,13 @@ def draw_intervals(specs: Sequence[TargetSpec], calibrated: Calibrated) -> Any:
     return calibration_figures.intervals(calibrated.evaluation, specs, drawn, intervals.LEVEL)
 
 
-def draw_novelty(run: Run, prepared: Prepared, reference: novelty.Reference) -> Any:
+def save_novelty(run: Run, prepared: Prepared) -> list[Path]:
+    """Write what new patterns are compared with, now that the data are at hand, and its figure; return its files."""
+    reference = novelty.save(run, prepared)
+    return style.save(_draw_novelty(run, prepared, reference), run.path / "figures", "novelty")
+
+
+def _draw_novelty(run: Run, prepared: Prepared, reference: novelty.Reference) -> Any:
     """Return the figure of distances and residuals of training, calibration and test patterns."""
     parts = {"training": prepared.train, "calibration": prepared.calibration, "test": prepared.test}
     kinds = {}

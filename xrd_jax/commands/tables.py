@@ -39,7 +39,7 @@ def table_rows(
     """Return Table I's rows: header, this run, the same on other splits, nearest neighbours on both, and the paper."""
     count, estimator = len(metrics["seeds"]), metrics.get("estimator")
     seeds = f"{count} seed{'s' if count > 1 else ''}"
-    name = f"{metrics['name']}, {LABELS[estimator['name']] if estimator else seeds}"
+    name = f"{metrics['name']}, {LABELS[estimator['estimator']] if estimator else seeds}"
     rows = [["", "split", "resize", *error_headings(specs)]]
     for label, run in [(name, metrics), *((f"the same, in {run['path']}", run) for run in other_runs)]:
         scores = [run["targets"][s.name]["mae" if s.kind == "regression" else "accuracy"] for s in specs]
@@ -65,7 +65,7 @@ def _plain_cells(specs: Sequence[TargetSpec], targets: Mapping[str, Mapping[str,
 def verdicts(specs: Sequence[TargetSpec], metrics: dict[str, Any]) -> list[str]:
     """Return a line for every target that the network, or the estimator, predicts no better than a constant does."""
     constant, lines = metrics.get("baselines", {}).get("median", {}), []
-    who = LABELS[metrics["estimator"]["name"]] if "estimator" in metrics else "the network"
+    who = LABELS[metrics["estimator"]["estimator"]] if "estimator" in metrics else "the network"
     for spec in specs:
         kind, sign = ("mae", 1.0) if spec.kind == "regression" else ("accuracy", -1.0)
         ours, guess = metrics["targets"][spec.name][kind]["mean"], constant.get(spec.name, {}).get(kind)

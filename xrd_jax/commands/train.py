@@ -8,13 +8,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from xrd_jax.analysis import novelty
 from xrd_jax.analysis.run import Run
+from xrd_jax.commands.estimate import fit_and_report
 from xrd_jax.commands.report import Report, report
-from xrd_jax.commands.report_intervals import draw_novelty
+from xrd_jax.commands.report_intervals import save_novelty
 from xrd_jax.commands.tensorboard_watch import TensorBoardWatch
 from xrd_jax.config.schema import Config
-from xrd_jax.figures import style
 from xrd_jax.preprocessing.prepare import Prepared, prepare
 from xrd_jax.runtime import distributed
 from xrd_jax.runtime.console import Console
@@ -28,7 +27,7 @@ def fit(
     series: PatternSeries, config: Config, workdir: str | os.PathLike[str] | None = None, overwrite: bool = False,
     progress: bool = True, say: Callable[[str], None] = lambda line: None,
 ) -> Run:  # fmt: skip
-    """Train on a series, write the run directory with report and figures, and open it.
+    """Train networks, or fit `config.train.estimator`, write the run directory with report and figures, and open it.
 
     Interrupted at any instant and called again, it continues from the last checkpoint and ends bit-identical.
 
@@ -56,6 +55,8 @@ def train_and_report(
     Args:
       started: when the work began, on the clock of `time.perf_counter`.
     """
+    if config.train.estimator != "network":
+        return fit_and_report(series, config, workdir, overwrite, console, started)
     prepared = prepare(series, config.prepare, config.split_seed)
     path = Path(workdir or Path("runs") / config.name)
     if distributed.is_primary():
@@ -92,8 +93,7 @@ def _train_as_primary(
         result = report(run, series, prepared, wall, fitted.patterns_per_s)
         for note in result.metrics.get("intervals", {}).get("notes", []):
             console.echo(note)
-        reference = novelty.save(run, prepared)  # now that the data are at hand: later they may have gone
-        result.figures.extend(style.save(draw_novelty(run, prepared, reference), path / "figures", "novelty"))
+        result.figures.extend(save_novelty(run, prepared))
         monitor.write_final(result, fitted.specs)
         if monitor.is_cut:
             console.echo("the disk was full for a time: the curves in TensorBoard are cut; the run itself is whole")

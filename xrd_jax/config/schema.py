@@ -120,9 +120,12 @@ class ModelConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """Optimisation.
+    """What is trained, and how.
 
     Attributes:
+      estimator: 'network', or a simpler model instead, which everything below does not concern: 'pls' (partial least
+        squares), 'ridge', 'gp' (a Gaussian process), 'trees', or 'auto', the one that cross-validation inside the
+        training patterns takes. It chooses `prepare.scale` as well.
       epochs, batch_size, learning_rate: learning_rate is the peak of the schedule.
       schedule: 'onecycle' (linear warm-up over `warmup` of all steps, then cosine to zero) or 'constant'.
       weight_decay: for the optimiser 'adamw'.
@@ -149,6 +152,7 @@ class TrainConfig:
         (`prepare.calibration`); never by the test set.
     """
 
+    estimator: Literal["network", "pls", "ridge", "gp", "trees", "auto"] = "network"
     epochs: int = 60
     batch_size: int = 64
     learning_rate: float = 1e-3

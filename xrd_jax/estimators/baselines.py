@@ -11,7 +11,7 @@ from xrd_jax.config.schema import PrepareConfig
 from xrd_jax.estimators import likelihood
 from xrd_jax.estimators.cross_validation import Candidate, candidates, fit
 from xrd_jax.estimators.inputs import BLAS_THREADS, Problem, make_problem, scalings, thinned
-from xrd_jax.estimators.methods import training_on
+from xrd_jax.estimators.methods import plain, training_on
 from xrd_jax.estimators.nearest import nearest_training_patterns
 from xrd_jax.estimators.predictor import extrapolation_line
 from xrd_jax.preprocessing.prepare import Prepared
@@ -25,6 +25,7 @@ LABELS = {
     "pls": "partial least squares",
     "ridge": "ridge regression",
     "gp": "Gaussian process",
+    "trees": "extremely randomised trees",
     "likelihood": "likelihood of the training patterns",
 }
 FEW_PATTERNS = 500  # up to here linear models and Gaussian processes were level with networks or ahead on measured data
@@ -164,15 +165,10 @@ def _chosen(
             predicted[candidate.estimator][target.name] = predictor.predict(inputs)
             far = predictor.count_extrapolated(inputs)
             share = candidate.targets[target.name].error
-            remark = {"scaling": scale, "setting": _plain(setting), "inside_training": share}
+            remark = {"scaling": scale, "setting": plain(setting), "inside_training": share}
             remark |= {"extrapolated": far} if far else {}
             remarks[candidate.estimator][target.name] = remark
     return predicted, remarks
-
-
-def _plain(setting: Any) -> Any:
-    """Return a setting as JSON takes it."""
-    return setting._asdict() if hasattr(setting, "_asdict") else setting
 
 
 def _best(validated: Sequence[Candidate], estimator: str, target: str) -> Candidate:

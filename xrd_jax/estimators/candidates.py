@@ -10,11 +10,11 @@ from threadpoolctl import threadpool_limits
 from xrd_jax.config.schema import PrepareConfig
 from xrd_jax.estimators.cross_validation import Candidate, candidates, fit
 from xrd_jax.estimators.inputs import BLAS_THREADS, make_problem, scalings
-from xrd_jax.estimators.methods import METHODS, training_on
+from xrd_jax.estimators.methods import METHODS, plain, training_on
 from xrd_jax.estimators.predictor import Predictor
 from xrd_jax.preprocessing.prepare import Prepared, prepare_inputs
 from xrd_jax.preprocessing.targets import TargetSpec
-from xrd_jax.preprocessing.transform import fit_statistics
+from xrd_jax.preprocessing.transform import Statistics, fit_statistics
 from xrd_jax.runtime.console import SILENT, Console
 
 # Standard errors of a difference below which two estimators are as good. A whole one is too generous with five folds:
@@ -28,8 +28,8 @@ class Choice:
 
     Attributes:
       estimator: of `METHODS`.
-      prepared, config: the series with the statistics of the chosen scaling, and the configuration with it: whoever
-        predicts prepares inputs with these.
+      scaling, statistics: `prepare.scale` that was chosen, and what preparation learnt with it: whoever predicts
+        prepares inputs with these.
       predictors: target -> what predicts it.
       settings: target -> the setting of its estimator.
       errors: estimator -> scaling -> mean over targets of the errors in cross-validation, as shares of the error of the
@@ -38,16 +38,12 @@ class Choice:
     """
 
     estimator: str
-    prepared: Prepared
-    config: PrepareConfig
+    scaling: str
+    statistics: Statistics
     predictors: Mapping[str, Predictor]
     settings: Mapping[str, Any]
     errors: Mapping[str, Mapping[str, float]]
     reason: str
-
-    @property
-    def scaling(self) -> str:
-        return self.config.scale
 
 
 def choose(
@@ -76,12 +72,13 @@ def choose(
         statistics = fit_statistics(prepared.series, prepared.train, config)
         prepared = dataclasses.replace(prepared, statistics=statistics)
         training = training_on(np.asarray(prepare_inputs(prepared, config, problem.indices), np.float64))
-        settings = {name: validation.setting for name, validation in best.targets.items()}
-        predictors = {t.name: fit(training, t, best.estimator, settings[t.name]) for t in problem.targets}
+        chosen = {name: validation.setting for name, validation in best.targets.items()}
+        predictors = {t.name: fit(training, t, best.estimator, chosen[t.name]) for t in problem.targets}
     errors: dict[str, dict[str, float]] = {name: {} for name in names}
     for candidate in validated:
         errors[candidate.estimator][candidate.scaling] = candidate.error
-    choice = Choice(best.estimator, prepared, config, predictors, settings, errors, _reason(best, validated))
+    settings, reason = {name: plain(setting) for name, setting in chosen.items()}, _reason(best, validated)
+    choice = Choice(best.estimator, best.scaling, statistics, predictors, settings, errors, reason)
     console.echo(choice.reason)
     return choice
 

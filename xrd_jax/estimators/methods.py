@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from xrd_jax.estimators import gaussian_process, linear, trees
 from xrd_jax.estimators.decomposition import Decomposition, decompose, small_basis
-from xrd_jax.estimators.predictor import GaussianProcess, Linear, Trees
+from xrd_jax.estimators.predictor import Function, Linear
 
 
 class Training(NamedTuple):
@@ -34,7 +34,12 @@ class Method(NamedTuple):
 
     settings: Callable[[Training, Sequence[np.ndarray]], Sequence[Sequence[Any]]]
     path: Callable[[Training, np.ndarray, np.ndarray, Sequence[Any]], Float[np.ndarray, "P B out"]]
-    fit: Callable[[Training, np.ndarray, Any], Linear | GaussianProcess | Trees]
+    fit: Callable[[Training, np.ndarray, Any], Function]
+
+
+def plain(setting: Any) -> Any:
+    """Return a setting as JSON takes it."""
+    return setting._asdict() if hasattr(setting, "_asdict") else setting
 
 
 def _ridge_path(

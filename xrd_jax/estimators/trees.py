@@ -37,4 +37,4 @@ def _arrays(forest: ExtraTreesClassifier | ExtraTreesRegressor, columns: np.ndar
         left[number, nodes], right[number, nodes] = part.children_left, part.children_right
         threshold[number, nodes] = part.threshold
         value[number, nodes, columns] = part.value[:, 0, :].T
-    return Trees(feature, threshold, left, right, value)
+    return Trees(feature, threshold, left, right, value, max(part.max_depth for part in parts))

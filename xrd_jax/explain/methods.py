@@ -49,7 +49,10 @@ COSTLY_METHODS = (
 
 
 def available_methods(run: Run) -> tuple[str, ...]:
-    """Return the methods that the network allows: without attention, none of its maps."""
+    """Return the methods that the network allows: without attention, none of its maps; of trees no gradients."""
+    if run.choice is not None:
+        no_layers = tuple(name for name in METHODS if name not in HIDDEN_LAYER_METHODS)
+        return ("occlusion",) if run.choice.estimator == "trees" else no_layers
     attention = run.config.model.attention
     methods = tuple(name for name in METHODS if not (attention == "off" and name in ATTENTION_METHODS))
     return (INPUT_ATTENTION, *methods) if attention == "faithful" else methods
@@ -67,5 +70,8 @@ def checked_methods(run: Run, methods: Sequence[str]) -> tuple[str, ...]:
             raise UserError(f"method '{name}' is not known; use some of {', '.join(every)}")
     available, attention = available_methods(run), run.config.model.attention
     if refused := ", ".join(name for name in methods if name not in (*available, *CONTROLS)):
-        raise UserError(f"{refused}: this network has none (model.attention={attention}); use {', '.join(available)}")
+        what = f"this network has none (model.attention={attention})"
+        if run.choice is not None:
+            what = f"{run.choice.estimator} has none, because it has no {'gradients' if len(available) == 1 else 'layers'}"
+        raise UserError(f"{refused}: {what}; use {', '.join(available)}")
     return tuple(name for name in every if name in methods)

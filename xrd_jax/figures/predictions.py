@@ -24,26 +24,27 @@ MAX_TARGETS = 3  # more panels would be too narrow to read
 
 @style.styled
 def predictions(run: Run, reference: novelty.Reference | None, predicted: Predictions) -> Figure:
-    """Draw patterns (a), mean VAW (b), predictions of up to three targets and the distance, times upwards."""
+    """Draw patterns, mean VAW where there is attention, predictions of up to three targets and the distance, upwards."""
     batch, specs = predicted.batch, run.specs[:MAX_TARGETS]
     time, seconds, time_label = _time_axis(predicted)
     figure = Figure((style.WIDTH, 4.7), layout="constrained")
-    ratios = [2.2, 2.2, *[1.0] * (len(specs) + (reference is not None))]
+    images = 1 + bool(run.map_axis.size)
+    ratios = [*[2.2] * images, *[1.0] * (len(specs) + (reference is not None))]
     row = list(figure.subplots(1, len(ratios), sharey=True, width_ratios=ratios))
     patterns = panels.TimeMap(
         time[predicted.shown_indices], np.asarray(run.statistics.axis, np.float64), predicted.shown
     )
-    maps = panels.TimeMap(time[predicted.map_indices], run.axis, predicted.maps)
+    maps = panels.TimeMap(time[predicted.map_indices], run.map_axis, predicted.maps)
     axis_label = AXIS_LABELS[reference.axis.kind] if reference else "Position"
     labels = ("Intensity", panels.vaw_label(run.config.seeds), axis_label)
-    panels.draw_patterns_and_vaw(row, patterns, maps, seconds, labels)
-    for axes in row[:2]:
+    panels.draw_patterns_and_vaw(row[:images], patterns, maps, seconds, labels)
+    for axes in row[:images]:
         axes.locator_params(axis="x", nbins=5)
     row[0].set_ylabel(time_label)
     if batch.time is None:
         row[0].yaxis.set_major_locator(MaxNLocator(integer=True))
     is_unusual = predicted.is_unusual
-    for axes, spec in zip(row[2:], specs, strict=False):
+    for axes, spec in zip(row[images:], specs, strict=False):
         _draw_target(axes, spec, predicted.outputs[spec.name], time / seconds, is_unusual)
     if reference is not None:
         _draw_distance(row[-1], predicted.distance, time / seconds, is_unusual)
