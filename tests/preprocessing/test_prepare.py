@@ -16,6 +16,7 @@ from xrd_jax.config import row_ranges
 from xrd_jax.config.schema import PrepareConfig
 from xrd_jax.errors import UserError
 from xrd_jax.preprocessing import filters, splits
+from xrd_jax.preprocessing.noise import input_variance
 from xrd_jax.preprocessing.prepare import apply_window, prepare, prepare_inputs
 from xrd_jax.preprocessing.resize import resize_matrix
 from xrd_jax.preprocessing.splits import split
@@ -269,3 +270,33 @@ def test_baselines_are_subtracted_and_gradients_pass(series):
     np.testing.assert_allclose(transform(statistics, config, x[1:2]), flat[1:2], atol=1e-3)
     gradient = jax.grad(lambda patterns: transform(statistics, config, patterns).sum())(x)
     np.testing.assert_allclose(gradient, 1.0)
+
+
+def test_parts_are_held_out_in_turn(series):
+    """k folds, and k stretches of time of each session, cover the series without overlap; a block has no gap."""
+    for kind in ("fold", "leave_block"):
+        config = PrepareConfig(split=kind, blocks=5)
+        changes = splits.repeated(series, config, 0, 9)
+        assert [change["prepare.part"] for change in changes] == [0, 1, 2, 3, 4]
+        tests = [split(series, dataclasses.replace(config, part=part), seed=1)[1] for part in range(5)]
+        np.testing.assert_array_equal(np.sort(np.concatenate(tests)), np.arange(len(series)))
+        holes = np.diff(tests[1]).max()
+        assert holes > 1 if kind == "fold" else np.count_nonzero(np.diff(tests[1]) > 1) == 1  # between two sessions
+    with pytest.raises(UserError, match=r"prepare\.part=5 of prepare\.blocks=5"):
+        split(series, dataclasses.replace(config, part=5), seed=0)
+
+
+@pytest.mark.parametrize("scale", ["total", "sqrt", "pattern", "dataset", "snv", "none"])
+@pytest.mark.parametrize("scale_at", ["input", "output"])
+def test_a_closed_shutter_gives_numbers(series, scale, scale_at):
+    intensity = series.intensity.astype(np.float32)
+    intensity[[3, 4, 100]] = 0.0
+    config = PrepareConfig(channels=32, scale=scale, scale_at=scale_at)
+    dark = dataclasses.replace(series, intensity=intensity)
+    prepared = prepare(dark, config)
+    inputs = np.asarray(prepare_inputs(prepared, config, np.arange(len(series))))
+    assert np.isfinite(inputs).all()
+    counts = jnp.asarray(intensity[:8])
+    assert np.isfinite(np.asarray(input_variance(prepared.statistics, config, counts))).all()
+    nothing = prepare(dataclasses.replace(series, intensity=0 * intensity), config)
+    assert np.isfinite(np.asarray(prepare_inputs(nothing, config, np.arange(4)))).all()

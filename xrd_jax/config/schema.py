@@ -7,6 +7,7 @@ import dataclasses
 from typing import Literal
 
 from xrd_jax.config.cell import PRESETS, Cell
+from xrd_jax.config.limits import check_limits
 
 CASE_TARGETS = {1: ("voltage",), 2: ("voltage", "mode"), 3: ("voltage", "mode", "rate")}
 
@@ -31,9 +32,12 @@ class PrepareConfig:
       savgol, savgol_order, derivative: channels of a Savitzky–Golay filter (0: none), order of its polynomial, and
         which derivative of that is taken (0, 1 or 2).
       split: 'random', 'cycle' (one cycle of each session held out), 'block' (contiguous blocks), 'half_cycle' (one
-        charge or discharge of each session held out), 'session' (one position, cell or rate held out) or 'rows' (those
-        that `train_rows` and `test_rows` name).
-      train_fraction, blocks: share of training patterns of 'random' and 'block'; blocks per session of 'block'.
+        charge or discharge of each session held out), 'session' (one position, cell or rate held out), 'fold' (one of
+        `blocks` random parts held out), 'leave_block' (one of `blocks` stretches of time of each session held out) or
+        'rows' (those that `train_rows` and `test_rows` name).
+      train_fraction, blocks: share of training patterns of 'random' and 'block'; blocks per session of 'block' and
+        'leave_block', parts of 'fold'.
+      part: which part 'fold' and 'leave_block' hold out, from 0; negative from the end.
       cycle, half_cycle: which cycle or half cycle is held out; 0 is the first of a session, -1 the last.
       session: name of the session that 'session' holds out; '' is the last.
       train_rows, test_rows: patterns of the series for 'rows', such as '0-171, 180'; rows in neither are not used.
@@ -54,9 +58,10 @@ class PrepareConfig:
     savgol: int = 0
     savgol_order: int = 2
     derivative: int = 0
-    split: Literal["random", "cycle", "block", "half_cycle", "session", "rows"] = "random"
+    split: Literal["random", "cycle", "block", "half_cycle", "session", "fold", "leave_block", "rows"] = "random"
     train_fraction: float = 0.5
     blocks: int = 20
+    part: int = -1
     cycle: int = -1
     half_cycle: int = -1
     session: str = ""
@@ -64,6 +69,9 @@ class PrepareConfig:
     test_rows: str = ""
     calibration: float = 0.0
     shuffle_labels: bool = False
+
+    def __post_init__(self):
+        check_limits("prepare", self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +124,9 @@ class ModelConfig:
     precision: Literal["float32", "bfloat16"] = "float32"
     regression: Literal["value", "histogram"] = "value"
     bins: int = 64
+
+    def __post_init__(self):
+        check_limits("model", self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,6 +191,9 @@ class TrainConfig:
     log_test: int = 5
     checkpoint: Literal["last", "best"] = "last"
 
+    def __post_init__(self):
+        check_limits("train", self)
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -207,6 +221,9 @@ class Config:
     prepare: PrepareConfig = PrepareConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
+
+    def __post_init__(self):
+        check_limits("", self)
 
     def seed_list(self) -> list[int]:
         return list(range(self.seed, self.seed + self.seeds))

@@ -1,4 +1,4 @@
-"""Splits into training and test patterns: by chance, block, cycle, half cycle or session, or as named by rows."""
+"""Splits into training and test patterns: by chance, block, part, cycle, half cycle or session, or by rows."""
 
 from typing import Any
 
@@ -46,6 +46,8 @@ def _training_mask(series: PatternSeries, config: PrepareConfig, seed: int) -> B
         return _all_but_one(series, half_cycle_numbers(series), config.half_cycle, "half_cycle")
     if config.split == "session":
         return series.session != _held_out_session(series, config.session)
+    if config.split in ("fold", "leave_block"):
+        return _all_but_one_part(series, config, seed)
     is_train = np.zeros(len(series), bool)
     if config.split == "random":
         order = np.random.default_rng([seed, 0x5B117]).permutation(len(series))
@@ -57,6 +59,22 @@ def _training_mask(series: PatternSeries, config: PrepareConfig, seed: int) -> B
         order = np.random.default_rng([seed, session, 0xB10C]).permutation(len(blocks))
         for number in order[: round(len(blocks) * config.train_fraction)]:
             is_train[blocks[number]] = True
+    return is_train
+
+
+def _all_but_one_part(series: PatternSeries, config: PrepareConfig, seed: int) -> Bool[np.ndarray, " T"]:
+    """Return False for one of `blocks` parts: of all patterns in any order, or of every session in that of time."""
+    parts, part = config.blocks, config.part
+    if parts < 2 or not -parts <= part < parts:
+        raise UserError(f"split={config.split}: prepare.part={part} of prepare.blocks={parts}; take at least 2 blocks, "
+                        "and a part from 0 to one less")  # fmt: skip
+    is_train = np.ones(len(series), bool)
+    if config.split == "fold":
+        order = np.random.default_rng([seed, 0xF01D]).permutation(len(series))
+        is_train[np.array_split(order, parts)[part]] = False
+        return is_train
+    for session in np.unique(series.session):
+        is_train[np.array_split(np.flatnonzero(series.session == session), parts)[part]] = False
     return is_train
 
 
@@ -155,7 +173,7 @@ def hold_out_groups(
 
 def calibration_block(series: PatternSeries, config: PrepareConfig) -> int:
     """Return the length of blocks for calibration: that of the test blocks where blocks of time are held out."""
-    if config.split != "block":
+    if config.split not in ("block", "leave_block"):
         return CALIBRATION_BLOCK
     sessions = max(1, np.unique(series.session).size)
     return max(CALIBRATION_BLOCK, len(series) // (sessions * config.blocks))
@@ -200,7 +218,12 @@ def repeated(series: PatternSeries, config: PrepareConfig, split_seed: int, repe
     if config.split in ("random", "block"):
         return [{"split_seed": split_seed + number} for number in range(repeats)]
     if config.split == "rows":
-        raise UserError("--repeats: split=rows is always the same; use random, block, cycle, half_cycle or session")
+        raise UserError(
+            "--repeats: split=rows is always the same; use random, block, fold, leave_block, cycle, half_cycle or "
+            "session"
+        )
+    if config.split in ("fold", "leave_block"):
+        return [{"prepare.part": number} for number in range(min(repeats, config.blocks))]
     if config.split == "session":
         names = [name for i, name in enumerate(series.session_names) if (series.session == i).any()]
         return [{"prepare.session": name} for name in names[:repeats]]

@@ -543,3 +543,86 @@ def test_the_shipped_operando_file_gives_the_series_it_always_gave():
     capacity = series.targets["capacity"].values
     assert series.targets["half_cycle"].classes == ("1 charge", "2 discharge", "3 charge") and capacity.max() > 1.0
     assert series.targets["soc"].values.min() < 0.01 and series.targets["soc"].values.max() > 0.99
+
+
+ALTERNATING = """
+version = 2
+[axis]
+kind = "q"
+unit = "1/angstrom"
+KEEP
+[[session]]
+name = "cell"
+patterns = "*.xy"
+place = 'pos(\\d)'
+number = 'scan_(\\d+)'
+[session.time]
+step = 10.0
+exposure = 0.0
+first = 0.0
+[targets.voltage]
+table = "t.csv"
+column = "voltage"
+[split]
+kind = "column"
+table = "t.csv"
+column = "Set"
+"""
+
+
+@pytest.fixture
+def alternating(tmp_path, at_home):
+    """Forty patterns of two places in turn, on q without a wavelength, and a table that says what each is for."""
+    rows = ["file,voltage,Set"]
+    for number in range(40):
+        name = f"pos{number % 2 + 1}_scan_{number // 2:02d}.xy"
+        text = "\n".join(f"{x:.4f} {y}" for x, y in zip(AXIS, intensity(number, 3), strict=True))
+        (tmp_path / name).write_text(text + "\n")
+        rows.append(f"{name},{3 + number / 100},{('Train', 'Train', 'Validate', 'Test')[number // 2 % 4]}")
+    (tmp_path / "t.csv").write_text("\n".join(rows) + "\n")
+    return tmp_path
+
+
+def read_alternating(folder, keep="", **changes):
+    text = ALTERNATING.replace("KEEP", keep)
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    (folder / "e.toml").write_text(text)
+    return read_experiment(folder / "e.toml")
+
+
+def test_places_in_the_names_of_files_are_sessions(alternating):
+    series = read_alternating(alternating).series
+    assert series.session_names == ("cell 1", "cell 2") and series.axis.wavelength is None
+    np.testing.assert_array_equal(np.bincount(series.session), [20, 20])
+    np.testing.assert_allclose(series.time[:20], series.time[20:])
+    np.testing.assert_allclose(series.targets["voltage"].values[:20], 3 + np.arange(0, 40, 2) / 100)
+    with pytest.raises(UserError, match=r"place = 'spot\(\\d\)' finds nothing in pos1_scan_00.xy"):
+        read_alternating(alternating, **{"'pos(": "'spot("})
+
+
+def test_a_column_says_what_is_held_out(alternating):
+    experiment = read_alternating(alternating)
+    overrides = experiment.overrides
+    assert overrides["prepare.split"] == "rows"
+    config = PrepareConfig(**{key.partition(".")[2]: value for key, value in overrides.items()})
+    train, test = split(experiment.series, config, 0)
+    step = np.arange(40) % 20 % 4
+    np.testing.assert_array_equal(train, np.flatnonzero(step < 2))
+    np.testing.assert_array_equal(test, np.flatnonzero(step == 3))
+    assert any("10 patterns of column Set are neither learnt from nor tested: Validate" in line
+               for line in experiment.report)  # fmt: skip
+    both = read_alternating(alternating, **{'column = "Set"': 'column = "Set"\ntrain = "Train, Validate"'})
+    assert len(split(both.series, PrepareConfig(**{
+        key.partition(".")[2]: value for key, value in both.overrides.items()
+    }), 0)[0]) == 30  # fmt: skip
+    with pytest.raises(UserError, match='it holds Test, Train, Validate: write such as test = "Test"'):
+        read_alternating(alternating, **{'column = "Set"': 'column = "Set"\ntest = "none"'})
+
+
+def test_a_range_of_the_axis_is_kept(alternating):
+    series = read_alternating(alternating, "keep = [5.04, 5.10]").series
+    np.testing.assert_allclose(series.axis.values, AXIS[(AXIS > 5.035) & (AXIS < 5.105)])
+    assert series.intensity.shape == (40, series.axis.values.size)
+    with pytest.raises(UserError, match=r"keep = \[9, 10\] leaves 0 channels"):
+        read_alternating(alternating, "keep = [9.0, 10.0]")

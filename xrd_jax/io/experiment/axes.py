@@ -10,7 +10,7 @@ from xrd_jax.io.experiment.schema import ExperimentFile, MaskTable
 from xrd_jax.io.experiment.stack import Stack, same_axis
 from xrd_jax.io.patterns.pattern import KALPHA_MEAN
 from xrd_jax.series import lazy
-from xrd_jax.series.axis import DIFFRACTION_KINDS, Axis, bridges, inside
+from xrd_jax.series.axis import Axis, bridges, inside
 
 WAVELENGTH_TOLERANCE = 0.01  # Kα1 and the mean of both Kα lines differ by less; more is another source
 
@@ -30,7 +30,7 @@ def session_axis(experiment: ExperimentFile, stack: Stack, messages: list[str]) 
     if table.first is not None and table.last is not None:
         values = np.linspace(table.first * table.scale, table.last * table.scale, values.size)
     wavelength = table.wavelength or stack.wavelength
-    if wavelength is None and kind in DIFFRACTION_KINDS:
+    if wavelength is None and kind == "two_theta":  # q and d mean the same at any
         raise UserError(f"{place} wavelength is missing; give it in Å, such as wavelength = 1.5406: none is assumed")
     if kind == "two_theta" and not -180 <= values[0] < values[-1] <= 180:
         raise UserError(f"{name}: positions {values[0]:g} to {values[-1]:g} are no 2θ in degrees; mend [axis]")
@@ -73,6 +73,19 @@ def refuse_windows_off_axis(experiment: ExperimentFile, axis: Axis) -> None:
         if high < first or low > last:
             window = f"{experiment.place('windows')} {name} = [{low:g}, {high:g}]"
             raise UserError(f"{window} lies off the axis, which runs from {first:g} to {last:g}; mend it")
+
+
+def apply_keep(
+    keep: tuple[float, float] | None, axis: Axis, intensity: np.ndarray | lazy.LazyRows
+) -> tuple[Axis, np.ndarray | lazy.LazyRows]:
+    """Return the axis and the intensities [T, N] within the range that is analysed."""
+    if keep is None:
+        return axis, intensity
+    channels = np.flatnonzero(inside(axis.values, [keep]))
+    if channels.size < 2:
+        raise UserError(f"[axis] keep = [{keep[0]:g}, {keep[1]:g}] leaves {channels.size} channels of "
+                        f"{axis.values[0]:g} to {axis.values[-1]:g}; mend it")  # fmt: skip
+    return dataclasses.replace(axis, values=axis.values[channels]), lazy.columns(intensity, channels)
 
 
 def apply_mask(

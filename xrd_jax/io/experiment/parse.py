@@ -52,9 +52,12 @@ def _refuse_other_versions(tables: Mapping[str, Any], path: Path) -> None:
 def _in_axis_units(experiment: ExperimentFile) -> ExperimentFile:
     """Return the experiment with masks, windows and reflections in the unit of `AXIS_UNITS`."""
     scale = experiment.axis.scale
+    low, high = experiment.axis.keep or (0.0, 0.0)
+    keep = None if experiment.axis.keep is None else (low * scale, high * scale)
     masks = tuple((low * scale, high * scale) for low, high in experiment.mask.channels)
     return dataclasses.replace(
         experiment,
+        axis=dataclasses.replace(experiment.axis, keep=keep),
         mask=dataclasses.replace(experiment.mask, channels=masks),
         windows={name: (low * scale, high * scale) for name, (low, high) in experiment.windows.items()},
         reflections={name: scale * position for name, position in experiment.reflections.items()},

@@ -10,7 +10,7 @@ import numpy as np
 
 from xrd_jax.config import row_ranges
 from xrd_jax.errors import UserError
-from xrd_jax.io.experiment import axes, paths, stack, targets, validate
+from xrd_jax.io.experiment import axes, paths, places, split_column, stack, targets, validate
 from xrd_jax.io.experiment.parse import parse_experiment_file
 from xrd_jax.io.experiment.read_session import SessionData, read_session
 from xrd_jax.io.experiment.schema import ExperimentFile
@@ -44,6 +44,7 @@ def read_experiment(
     """
     experiment = parse_experiment_file(Path(path))
     folder = paths.data_folder(experiment, data_root)
+    experiment = places.part_sessions(experiment, folder)
     report: list[str] = []
     sessions = []
     for session in experiment.sessions:
@@ -52,14 +53,15 @@ def read_experiment(
         opening = f"{session.name}: " if len(experiment.sessions) > 1 else ""
         report += [opening + message for message in messages]
     series = _merge_sessions(experiment, sessions, report)
-    return Experiment(series, report, _overrides(experiment, sessions))
+    return Experiment(series, report, _overrides(experiment, sessions, folder, report))
 
 
 def _merge_sessions(experiment: ExperimentFile, sessions: Sequence[SessionData], report: list[str]) -> PatternSeries:
     names = tuple(str(session.name) for session in experiment.sessions)
     kept = [lazy.subset(session.aligned.stack.intensity, session.keep) for session in sessions]
     axis = axes.common_axis(experiment, [session.axis for session in sessions])
-    axis, intensity = axes.apply_mask(experiment.mask, axis, stack.concatenate(kept, names))
+    axis, intensity = axes.apply_keep(experiment.axis.keep, axis, stack.concatenate(kept, names))
+    axis, intensity = axes.apply_mask(experiment.mask, axis, intensity)
     merged = {}
     for name, target in experiment.targets.items():
         parts = [session.values[name][session.keep] for session in sessions]
@@ -84,11 +86,16 @@ def _merge_sessions(experiment: ExperimentFile, sessions: Sequence[SessionData],
     )
 
 
-def _overrides(experiment: ExperimentFile, sessions: Sequence[SessionData]) -> dict[str, Any]:
+def _overrides(
+    experiment: ExperimentFile, sessions: Sequence[SessionData], folder: Path, report: list[str]
+) -> dict[str, Any]:
     """Return [split] and [set]; rows of [split], which count patterns as they are listed, become rows of the series."""
     settings = validate.split_settings(experiment.split)
-    if settings and {"split", "prepare.split"} & set(experiment.settings):
+    if experiment.split.kind is not None and {"split", "prepare.split"} & set(experiment.settings):
         raise UserError(f"{experiment.path}: [split] kind and [set] split both choose the split; remove one")
+    if experiment.split.kind == "column":
+        aligned, kept = [s.aligned for s in sessions], [s.keep for s in sessions]
+        settings = split_column.rows(experiment, aligned, kept, folder, report)
     if experiment.split.kind == "rows":
         begin = np.cumsum([0, *(session.listed_count for session in sessions)])
         listed = [first + session.listed_rows[session.keep] for first, session in zip(begin, sessions, strict=False)]

@@ -36,6 +36,7 @@ class AxisTable:
     wavelength: float | None = None  # of the radiation, Å
     first: float | None = None  # ends of evenly spaced channels in `unit`, for files that hold no positions
     last: float | None = None
+    keep: tuple[float, float] | None = None  # range of the axis that is analysed, ends included; None for all of it
 
     @property
     def scale(self) -> float:
@@ -105,6 +106,9 @@ class SessionTable:
     columns: str | tuple[str | int, ...] = ""
     dataset: str = ""  # path of the intensities [T, N] in an HDF5 file; '' follows its default plot
     number: re.Pattern[str] | None = None  # finds the number of a pattern in the name of its file
+    # Finds in the name of a file which session it belongs to, such as 'pos(\\d+)' where positions alternate: this table
+    # then stands for as many sessions as there are places, all else alike.
+    place: re.Pattern[str] | None = None
     counts: bool = False
     allow_negative: bool = False
     exclude: tuple[str | int, ...] = ()  # names or numbers of patterns to leave out
@@ -112,6 +116,8 @@ class SessionTable:
     time: TimeTable | None = None
     cycler: CyclerTable | None = None
     label: str = dataclasses.field(default="", metadata=NOT_A_KEY)  # what messages call it, such as 'session 2'
+    # Its patterns, where they were listed one by one.
+    described: str = dataclasses.field(default="", metadata=NOT_A_KEY)
 
     @property
     def globs(self) -> tuple[str, ...]:
@@ -119,7 +125,7 @@ class SessionTable:
 
     @property
     def source(self) -> str:
-        return self.stack or ", ".join(self.globs)
+        return self.described or self.stack or ", ".join(self.globs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,13 +146,19 @@ class TargetTable:
 class SplitTable:
     """[split]: which patterns are held out; which keys go with which kind is in `validate.SPLIT_KEYS`."""
 
-    kind: Literal["random", "cycle", "block", "rows", "half_cycle"] | None = None
+    kind: (
+        Literal["random", "cycle", "block", "rows", "half_cycle", "session", "fold", "leave_block", "column"] | None
+    ) = None
     train_fraction: float | None = None
     blocks: int | None = None
     seed: int | None = None
     leave_out: int | None = None
     train: str | None = None
     test: str | None = None
+    part: int | None = None
+    session: str | None = None
+    column: str | None = None  # that says of every pattern what it is for, and a csv that holds it
+    table: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

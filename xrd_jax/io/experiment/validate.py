@@ -24,11 +24,16 @@ SPLIT_KEYS: dict[str, tuple[str, ...]] = {
     "block": ("train_fraction", "blocks", "seed"),
     "cycle": (),
     "half_cycle": ("leave_out",),
+    "session": ("session",),
+    "fold": ("blocks", "part", "seed"),
+    "leave_block": ("blocks", "part"),
     "rows": ("train", "test"),
+    "column": ("column", "table", "train", "test"),
 }
 SPLIT_FIELDS = {
     "train_fraction": "prepare.train_fraction", "blocks": "prepare.blocks", "seed": "split_seed",
     "leave_out": "prepare.half_cycle", "train": "prepare.train_rows", "test": "prepare.test_rows",
+    "part": "prepare.part", "session": "prepare.session", "column": "", "table": "",
 }  # fmt: skip
 
 
@@ -57,6 +62,8 @@ def _check_axis(axis: schema.AxisTable, place: str) -> None:
             raise UserError(f"{place} unit is missing; add one of {', '.join(units)}")
         if axis.unit is not None and axis.unit not in units:
             raise UserError(f"{place} unit '{axis.unit}' is not known for {axis.kind}{suggest(axis.unit, units)}")
+    if axis.keep is not None:
+        _check_window(place, "keep", axis.keep)
     if axis.first is not None or axis.last is not None:
         _check_window(place, "first and last", (axis.first, axis.last))
     if axis.wavelength is not None and not 0.01 <= axis.wavelength <= 20:
@@ -100,6 +107,8 @@ def _check_session(session: schema.SessionTable, place: str) -> None:
     if session.columns and isinstance(session.columns, str) != bool(session.stack):
         raise UserError(f'{place} columns is a glob such as "I_*" for a stack, and for pattern files a list of two or '
                         'three headings or places from 1, such as ["2theta", "counts"] or [2, 3]; mend it')  # fmt: skip
+    if session.place is not None and session.stack:
+        raise UserError(f"{place} place is found in the names of pattern files, and a stack has none; remove it")
     if session.counts and session.allow_negative:
         raise UserError(f"{place} counts = true and allow_negative = true exclude each other; photon counts are ≥ 0")
     if session.c_rate is not None and session.c_rate <= 0:
@@ -176,6 +185,8 @@ def _check_split(split: schema.SplitTable, experiment: schema.ExperimentFile) ->
     for key in keys:
         if key not in SPLIT_KEYS[split.kind]:
             raise UserError(f'{place} {key} does not go with kind = "{split.kind}"; remove it')
+    if split.kind == "column" and split.column is None:
+        raise UserError(f'{place} column is missing; name the one that says "train" or "test" of every pattern')
     for key in ("train", "test"):
         if split.kind == "rows" and getattr(split, key) is None:
             raise UserError(f'{place} {key} is missing; add it, such as {key} = "0-171"')
@@ -189,7 +200,7 @@ def _given_keys(split: schema.SplitTable) -> list[str]:
 
 def split_settings(split: schema.SplitTable) -> dict[str, Any]:
     """Return the fields of the configuration that [split] stands for, such as {'prepare.split': 'block'}."""
-    if split.kind is None:
+    if split.kind in (None, "column"):  # the values of a column are not known here
         return {}
     settings: dict[str, Any] = {"prepare.split": split.kind}
     if split.kind == "half_cycle":

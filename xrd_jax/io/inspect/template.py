@@ -13,7 +13,7 @@ from xrd_jax.io.inspect.findings import Session
 from xrd_jax.io.inspect.survey import PatternGroup, Survey, SurveyedFile
 from xrd_jax.io.inspect.template_session import quoted, session_table
 from xrd_jax.io.patterns.pattern import KALPHA_MEAN
-from xrd_jax.series.axis import AXIS_UNITS, DIFFRACTION_KINDS
+from xrd_jax.series.axis import AXIS_UNITS
 
 
 def experiment_file(survey: Survey, sessions: Sequence[Session], title: str) -> str | None:
@@ -93,7 +93,7 @@ def _axis(group: PatternGroup) -> Iterator[str]:
     else:
         yield f'kind = "{first.kind}"             # as the files state'
         yield f'unit = "{AXIS_UNITS[first.kind]}"'
-    if first.kind in (None, *DIFFRACTION_KINDS):
+    if first.kind in (None, "two_theta"):  # q and d mean the same at any
         if first.wavelength is not None:
             yield f"wavelength = {first.wavelength:.6g}       # Å, as the files state"
         else:
