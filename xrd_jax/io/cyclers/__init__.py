@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from xrd_jax.errors import UserError, suggest
-from xrd_jax.io.cyclers import biologic, delimited, gamry, neware, spreadsheet, unsupported
+from xrd_jax.io.cyclers import biologic, delimited, gamry, neware, neware_text, potentiostats, spreadsheet, unsupported
 from xrd_jax.io.cyclers.log import CyclerLog
 from xrd_jax.io.parsing import plugins, text
 from xrd_jax.io.parsing.plugins import Reader
@@ -35,6 +35,8 @@ READERS = (
     Reader("biologic-mpt", lambda head, _: biologic.is_mpt(head), biologic.read),
     unsupported.MPR,
     Reader("gamry-dta", lambda head, _: head.lstrip(b"\xef\xbb\xbf").startswith(b"EXPLAIN"), gamry.read),
+    Reader("versastat-par", _starts_with(b"<Application>"), potentiostats.read_par),
+    Reader("chi", _contains(b"Instrument Model:", b"Data Source:"), potentiostats.read_chi),
     Reader("neware-nda", lambda head, _: head.startswith(b"NEWARE"), neware.read),
     Reader("neware-ndax", neware.is_ndax, neware.read),
     unsupported.RES,
@@ -44,8 +46,10 @@ READERS = (
     Reader("novonix", _contains(b"[Summary]", b"Novonix"), delimited.read),
     Reader("maccor", _starts_with(b"Today's Date", b"Today''s Date", b"Rec#", b"Rec\t", b"Rec,"), _read_maccor),
     Reader("pec", _contains(b"TestRegime Name:"), delimited.read),
+    Reader("neware-levels", neware_text.is_in_levels, neware_text.read),
     Reader("neware-csv", _contains(b"DataPoint", b"Step Type"), delimited.read),
     Reader("bdf-csv", _contains(b"Test Time / s", b"Voltage / V", b"Current / A"), delimited.read),
+    Reader("nova", _contains(b"WE(1).Potential (V)"), delimited.read),
     Reader("arbin-csv", _contains(b"Test", b"Time", b"Cycle", b"Index", b"Charge", b"dV/dt"), delimited.read),
     Reader("csv", delimited.is_log, delimited.read),
 )
@@ -83,7 +87,8 @@ def read_cycler(path: str | Path, format: str | None = None) -> CyclerLog:
     for reader in readers:
         if reader.name == format or (format is None and reader.recognises(head, path)):
             return _read_checked(reader.read, path, reader.name)
-    raise UserError(f"{path}: not a cycler log in a format known here ({', '.join(names)}); export it in one of them")
+    remedy = 'export it in one of them, or name its columns (or their places): columns = { time = "1", voltage = "2" }'
+    raise UserError(f"{path}: not a cycler log in a format known here ({', '.join(names)}); {remedy}")
 
 
 def read_table(path: str | Path, columns: Mapping[str, str], units: Mapping[str, str] | None = None) -> CyclerLog:

@@ -40,7 +40,10 @@ def log_time(table: Table, path: Path, stated: Stated) -> LogTime:
     """
     notes: list[str] = []
     separator = "" if table.dates is None else str(table.dates["separator"][0])
-    clock, elapsed = _clocks(table, timestamps.settled_order(stated.dates, separator) or stated.order, notes)
+    settled = timestamps.settled_order(stated.dates, separator)
+    clock, elapsed = _clocks(table, settled or stated.order, notes)
+    if clock is not None and settled is not None:
+        clock = dataclasses.replace(clock, example="")
     if clock is None and elapsed is None:
         reason = "no column of times is known here" if table.dates is None else "the dates fit no calendar"
         raise UserError(f"{path}: {reason}; export times in seconds, or name their column: columns = {{ time = … }}")
@@ -101,7 +104,7 @@ def _is_time_of_day(table: Table, elapsed: np.ndarray) -> bool:
     """Return True where a column 'Time' of h:mm:ss goes with a column of days."""
     column = table.roles.get("time")
     is_clock = "time" in table.duration_roles and column is not None and split_unit(column.name)[0] in ("time", "t")
-    return is_clock and elapsed[0] > _MIN_TIME_OF_DAY
+    return is_clock and bool(elapsed[0] > _MIN_TIME_OF_DAY)
 
 
 def _elapsed(table: Table, notes: list[str]) -> np.ndarray | None:

@@ -40,6 +40,8 @@ def mid_exposures(
         path = paths.resolve(folder, time.table, f"{place} table")
         stamps = time_table.read_time_table(path, stack.names, pattern_numbers(session, stack))
         stack = dataclasses.replace(stack, timestamps=stamps)
+        if all(stamp.end is not None or stamp.exposure is not None for stamp in stamps):
+            time = dataclasses.replace(time, exposure=None)  # what a row says goes before what holds for all
     if time.files or time.table is not None:
         return _from_stamps(time, stack, log_start if has_log else None, has_log, place, messages)
     assert time.exposure is not None
