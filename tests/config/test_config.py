@@ -53,3 +53,15 @@ def test_every_ablation_variant_is_a_valid_difference():
     for variants in ABLATIONS.values():
         configs = [override(case3.config(), assignments) for assignments in variants.values()]
         assert len({json.dumps(to_dict(config), sort_keys=True) for config in configs}) == len(configs)
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "train.checkpoint_every=0", "prepare.blocks=0", "model.dropout=1", "model.norm_momentum=2", "train.warmup=nan",
+        "train.learning_rate=-1", "train.log_maps=-1", "split_seed=-1", "seed=2147483648", "model.depth=0",
+    ],
+)  # fmt: skip
+def test_numbers_that_cannot_be_are_refused_where_they_are_given(assignment):
+    with pytest.raises(UserError, match=r"must lie between .* and "):
+        override(Config(), [assignment])

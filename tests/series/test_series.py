@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from tests.support.series import make_series
 from xrd_jax.errors import UserError
 from xrd_jax.series.axis import Axis
 from xrd_jax.series.record import PatternSeries
@@ -78,3 +79,38 @@ def test_other_files_are_refused(tmp_path):
         PatternSeries.load(tmp_path / "text.h5")
     with pytest.raises(UserError, match="no such file"):
         PatternSeries.load(tmp_path / "none.h5")
+
+
+@pytest.mark.parametrize(
+    ("field", "index", "value", "message"),
+    [
+        ("time", 5, np.nan, "pattern 5 has no time"),
+        ("intensity", 5, np.inf, "pattern 5 holds NaN, infinite"),
+        ("intensity", 5, 1e31, "pattern 5 holds NaN, infinite"),
+        ("session", 5, 2, "session has values from 0 to 2"),
+        ("cycle", 5, -1, "cycle has values from -1"),
+        ("voltage", 5, np.nan, "pattern 5 has the value nan, not a finite number"),
+        ("voltage", 5, -np.inf, "pattern 5 has the value -inf, not a finite number"),
+        ("mode", 5, -1, "pattern 5 has the value -1, not the index of a class, 0 to 3"),
+        ("mode", 5, 4, "pattern 5 has the value 4, not the index of a class"),
+        ("mode", 5, np.nan, "pattern 5 has the value nan, not the index"),
+        ("mode", 5, 1.5, "pattern 5 has the value 1.5, not the index"),
+    ],
+)
+def test_what_is_no_number_is_refused_at_the_door(field, index, value, message):
+    series = make_series(frames=20)
+    source = series.targets[field].values if field in series.targets else getattr(series, field)
+    is_whole = isinstance(value, int)
+    values = source.astype(np.int64 if is_whole else np.float64)
+    values[(index, 0) if values.ndim == 2 else index] = value
+    record = series.targets.get(field, series)
+    with pytest.raises(UserError, match=message):
+        dataclasses.replace(record, **{"values" if record is not series else field: values})
+
+
+def test_an_axis_is_finite_and_a_wavelength_positive():
+    with pytest.raises(UserError, match="strictly increasing"):
+        Axis(np.array([1.0, 2.0, np.inf]))
+    for wavelength in (0.0, -1.0, np.nan, np.inf):
+        with pytest.raises(UserError, match="give a positive number"):
+            Axis(np.array([1.0, 2.0]), "two_theta", wavelength)

@@ -5,7 +5,7 @@ from jaxtyping import Array, Float
 
 from xrd_jax.config.schema import PrepareConfig
 from xrd_jax.preprocessing import filters
-from xrd_jax.preprocessing.transform import Statistics
+from xrd_jax.preprocessing.transform import Statistics, darkest_sum
 
 
 def input_variance(statistics: Statistics, prepare: PrepareConfig, counts: Float[Array, "B N"]) -> Float[Array, "B L"]:
@@ -31,12 +31,17 @@ def _scaling_slope(statistics: Statistics, prepare: PrepareConfig, x: Float[Arra
     if prepare.scale == "none":
         return jnp.ones_like(x)
     if prepare.scale == "pattern":
-        level = 1.0 / jnp.maximum(x.max(axis=1, keepdims=True) - x.min(axis=1, keepdims=True), tiny)
+        level = _inverse(x.max(axis=1, keepdims=True) - x.min(axis=1, keepdims=True))
     elif prepare.scale == "snv":
-        level = 1.0 / jnp.maximum(x.std(axis=1, keepdims=True), tiny)
+        level = _inverse(x.std(axis=1, keepdims=True))
     else:
-        level = 1.0 / jnp.maximum(x.sum(axis=1, keepdims=True), tiny)
+        level = 1.0 / jnp.maximum(x.sum(axis=1, keepdims=True), darkest_sum(statistics))
     if prepare.scale == "sqrt":  # d/dn of 2 √(n f + 3/8) is f / √(n f + 3/8)
         factor = level * statistics.total
         return factor / jnp.sqrt(jnp.maximum(x * factor, 0.0) + 0.375)
     return jnp.broadcast_to(level, x.shape)
+
+
+def _inverse(level: Float[Array, "B one"]) -> Float[Array, "B one"]:
+    """Return 1 / level; 0 of a pattern without any, which has no signal either."""
+    return jnp.where(level > 0, 1.0 / jnp.where(level > 0, level, 1.0), 0.0)

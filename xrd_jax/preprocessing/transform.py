@@ -9,11 +9,15 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from xrd_jax.config.schema import PrepareConfig
+from xrd_jax.errors import UserError
 from xrd_jax.preprocessing import filters
 from xrd_jax.preprocessing.resize import resize_matrix
 from xrd_jax.series import lazy
 from xrd_jax.series.axis import bridges, inside
 from xrd_jax.series.record import PatternSeries
+
+DARK = 1e-6  # share of the mean sum of the training patterns below which flux is not cancelled
+MAX_SNV = 1e15  # intensity whose square float32 still holds, summed over all channels
 
 
 class Statistics(NamedTuple):
@@ -52,6 +56,8 @@ def fit_statistics(series: PatternSeries, train: np.ndarray, config: PrepareConf
         window, order = config.savgol, config.savgol_order
         matrix = filters.savgol_matrix(series.axis.values, window, order, config.derivative) @ matrix
     low, high, total = _levels(series, train)
+    if config.scale == "snv" and max(-low, high) > MAX_SNV:
+        raise UserError(f"prepare.scale=snv: squares of intensities as large as {high:.1e} overflow; divide them first")
     fields = {"axis": series.axis.values, "matrix": matrix, "centres": centres, "low": low, "high": high}
     is_filled = inside(series.axis.values, series.axis.masked)
     fields["filled"] = np.stack(bridges(series.axis.values, is_filled), axis=1)
@@ -132,10 +138,15 @@ def _scale(statistics: Statistics, config: PrepareConfig, x: Float[Array, "B C"]
         return (x - low) / jnp.maximum(high - low, tiny)
     if config.scale == "dataset":
         return (x - statistics.low) / jnp.maximum(statistics.high - statistics.low, tiny)
-    level = x * (statistics.total / jnp.maximum(x.sum(axis=-1, keepdims=True), tiny))
+    level = x * (statistics.total / jnp.maximum(x.sum(axis=-1, keepdims=True), darkest_sum(statistics)))
     if config.scale == "total":
-        return level / statistics.total
+        return level / jnp.where(statistics.total == 0, 1, statistics.total)
     return 2.0 * jnp.sqrt(jnp.maximum(level, 0.0) + 0.375)
+
+
+def darkest_sum(statistics: Statistics) -> Float[Array, ""]:
+    """Return the least sum that a pattern is divided by: that of a closed shutter stays dark instead of NaN."""
+    return jnp.maximum(DARK * statistics.total, float(jnp.finfo(jnp.float32).tiny))
 
 
 @functools.partial(jax.jit, static_argnums=0)

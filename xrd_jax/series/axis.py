@@ -41,8 +41,11 @@ class Axis:
         object.__setattr__(self, "values", values)
         if self.kind not in AXIS_UNITS:
             raise UserError(f"axis kind '{self.kind}' is not known; use one of {', '.join(AXIS_UNITS)}")
-        if values.ndim != 1 or values.size < 2 or not np.all(np.diff(values) > 0):
+        is_rising = values.ndim == 1 and values.size >= 2 and np.isfinite(values).all() and (np.diff(values) > 0).all()
+        if not is_rising:
             raise UserError("the axis must be one-dimensional and strictly increasing, with at least two channels")
+        if self.wavelength is not None and not 0 < self.wavelength < np.inf:
+            raise UserError(f"the wavelength is {self.wavelength} Å; give a positive number")
 
     @property
     def unit(self) -> str:
@@ -65,9 +68,20 @@ class Target:
     def __post_init__(self):
         if self.kind not in ("regression", "classification"):
             raise UserError(f"target kind '{self.kind}' is not known; use 'regression' or 'classification'")
+        values, classes = np.asarray(self.values), tuple(self.classes)
+        if values.dtype.kind not in "biuf":
+            raise UserError(f"values of a target are numbers, not {values.dtype}; give classes by their index")
+        is_bad = ~np.isfinite(values)
+        if self.kind == "classification":
+            is_bad |= (values < 0) | (values >= len(classes)) | (values != np.round(values))
+        if is_bad.any():
+            index, allowed = int(np.argmax(is_bad)), "a finite number"
+            if self.kind == "classification":
+                allowed = f"the index of a class, 0 to {len(classes) - 1}"
+            raise UserError(f"pattern {index} has the value {values[index]}, not {allowed}; leave the pattern out")
         dtype = np.float64 if self.kind == "regression" else np.int32
-        object.__setattr__(self, "values", np.asarray(self.values, dtype))
-        object.__setattr__(self, "classes", tuple(self.classes))
+        object.__setattr__(self, "values", values.astype(dtype))
+        object.__setattr__(self, "classes", classes)
 
 
 def bragg_positions(d: np.ndarray | float, axis: Axis) -> np.ndarray:

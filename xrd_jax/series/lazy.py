@@ -19,6 +19,7 @@ from xrd_jax.errors import UserError
 MAX_BYTES_IN_MEMORY = 256 << 20
 MAX_GAP_ROWS = 64  # rows that lie closer are read together with what is between them
 MAX_READ_ROWS = 4096  # rows that one read spans, which bounds its memory
+MAX_INTENSITY = 1e30  # float32 still holds the sum of a pattern
 # Patterns per block where nothing else decides: a few MB, enough to make the cost of a call vanish.
 PATTERNS_PER_BLOCK = 1024
 Result = TypeVar("Result")
@@ -143,13 +144,17 @@ def columns(intensity: np.ndarray | LazyRows, channels: np.ndarray) -> np.ndarra
 
 def require_finite(values: np.ndarray, indices: np.ndarray, prefix: str = "") -> None:
     """Raise UserError when a row of `values` [B, N], pattern `indices[i]`, is not finite; in bounded memory."""
-    if values.dtype.kind != "f":
+    if values.dtype.kind in "biu":
         return
+    if values.dtype.kind != "f":
+        raise UserError(f"{prefix}intensities must be numbers, not {values.dtype}")
+    limit = min(MAX_INTENSITY, float(np.finfo(values.dtype).max))
     for begin in range(0, len(values), MAX_READ_ROWS):
-        is_finite = np.isfinite(values[begin : begin + MAX_READ_ROWS]).all(axis=1)
-        if not is_finite.all():
-            index = int(indices[begin + int(np.argmin(is_finite))])
-            raise UserError(f"{prefix}pattern {index} holds NaN or infinite intensities; mask or repair it first")
+        is_usable = (np.abs(values[begin : begin + MAX_READ_ROWS]) <= limit).all(axis=1)
+        if not is_usable.all():
+            index = int(indices[begin + int(np.argmin(is_usable))])
+            reason = f"holds NaN, infinite intensities or such above {MAX_INTENSITY:g}; mask or repair it first"
+            raise UserError(f"{prefix}pattern {index} {reason}")
 
 
 def read_blocks(

@@ -39,7 +39,10 @@ class PatternSeries:
         if intensity.ndim != 2 or intensity.shape[1] != self.axis.values.size:
             raise UserError(f"intensity {intensity.shape} does not fit an axis of {self.axis.values.size} channels")
         labels = {"time": np.asarray(self.time, np.float64)}
-        labels |= {name: np.asarray(getattr(self, name), np.int32) for name in ("cycle", "session")}
+        for name, count in (("cycle", 2**31), ("session", len(self.session_names))):
+            labels[name] = _whole_numbers(np.asarray(getattr(self, name)), name, count)
+        if not np.isfinite(labels["time"]).all():
+            raise UserError(f"pattern {np.argmin(np.isfinite(labels['time']))} has no time; leave the pattern out")
         for name, values in {"intensity": intensity, **labels}.items():
             object.__setattr__(self, name, values)
         labels |= {f"target '{name}'": target.values for name, target in self.targets.items()}
@@ -96,6 +99,14 @@ class PatternSeries:
           UserError: the file is not HDF5 or was not written by `save`.
         """
         return cls(**hdf5.read(path, limit_bytes))
+
+
+def _whole_numbers(values: np.ndarray, name: str, count: int) -> np.ndarray:
+    if values.dtype.kind not in "iu":
+        raise UserError(f"{name} must be whole numbers, not {values.dtype}")
+    if values.size and not 0 <= values.min() <= values.max() < count:
+        raise UserError(f"{name} has values from {values.min()} to {values.max()}; they count from 0 to {count - 1}")
+    return values.astype(np.int32)
 
 
 def session_indices(series: PatternSeries, session: int) -> Int[np.ndarray, " patterns"]:
