@@ -95,6 +95,8 @@ class ModelConfig:
       pooling: 'flatten' or 'mean' over angle bins before the output layers.
       init: weight initialisation of the convolutions.
       dense: width of two dense layers from the whole pattern to the outputs, beside stack and attention; 0: none.
+      likelihood: share, in the outputs' log-probabilities, of the likelihood of the training patterns (counts only, with
+        regression=histogram); the rest is the network's. 0: the network alone.
       dropout: rate before the output layers.
       precision: 'float32', or 'bfloat16' for the products of convolutions and attention; parameters, sums, softmax,
         output layers and losses stay float32.
@@ -120,6 +122,7 @@ class ModelConfig:
     pooling: Literal["flatten", "mean"] = "flatten"
     init: Literal["he_normal", "glorot_uniform", "lecun_normal"] = "he_normal"
     dense: int = 0
+    likelihood: float = 0.0
     dropout: float = 0.0
     precision: Literal["float32", "bfloat16"] = "float32"
     regression: Literal["value", "histogram"] = "value"
@@ -150,6 +153,8 @@ class TrainConfig:
       augment: 'none', or 'redraw': every pattern is replaced by a fresh Poisson draw around the average of its
         neighbouring training frames (counts only).
       redraw_frames: standard deviation of that average, in frames; 0: no average. What moves within it is blurred.
+      redraw_rank: principal components of the training patterns that the average keeps, each of which then follows a
+        local quadratic in time (`redraw_frames` may be twice as many); 0: every channel for itself.
       redraw_shift, redraw_flux: standard deviations of an extra zero shift (axis units) and relative flux.
       steps_per_call: optimisation steps per compiled call; 1 is fastest on a CPU, where a backward convolution inside
         `lax.scan` is some twenty times slower.
@@ -181,6 +186,7 @@ class TrainConfig:
     own_weight: float = 0.3
     augment: Literal["none", "redraw"] = "none"
     redraw_frames: float = 3.0
+    redraw_rank: int = 0
     redraw_shift: float = 0.0
     redraw_flux: float = 0.0
     steps_per_call: int = 1

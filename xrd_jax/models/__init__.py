@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -20,13 +20,14 @@ class Model:
     """A network as pure functions.
 
     Attributes:
-      init: key -> variables {'params': …, 'batch_stats': …}.
+      init: (key, templates) -> variables {'params': …, 'batch_stats': …}; the templates are those of
+        `template_likelihood`, None where the network has no such part.
       apply: (variables, x [B, L]) -> (outputs {target: [B, K]}, intermediates with 'attention' [B, L, L]).
       apply_train: (variables, x, dropout key) -> (outputs, intermediates, new batch_stats).
       receptive_offset: input channels by which a query of the attention is centred to the right of its index.
     """
 
-    init: Callable[[PRNGKeyArray], Variables]
+    init: Callable[[PRNGKeyArray, Mapping[str, Any] | None], Variables]
     apply: Callable[[Variables, Array], tuple[dict[str, Array], dict[str, Any]]]
     apply_train: Callable[[Variables, Array, PRNGKeyArray], tuple[dict[str, Array], dict[str, Any], Variables]]
     receptive_offset: float
@@ -55,10 +56,12 @@ def build(
         raise UserError(f"model.heads={config.heads}: must divide model.width={config.width}")
     if config.stride < 1 or length % config.stride:
         raise UserError(f"model.stride={config.stride}: must divide the {length} channels (prepare.channels)")
+    if not 0.0 <= config.likelihood <= 1.0:
+        raise UserError(f"model.likelihood={config.likelihood}: a share lies between 0 and 1")
     network = Network(config, outputs, batch_axis)
 
-    def init(key: PRNGKeyArray) -> Variables:
-        variables = Network(config, outputs).init(key, jnp.zeros((2, length)), train=False)
+    def init(key: PRNGKeyArray, templates: Mapping[str, Any] | None = None) -> Variables:
+        variables = Network(config, outputs).init(key, jnp.zeros((2, length)), train=False, templates=templates)
         return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
 
     def apply(variables: Variables, x: Float[Array, "B L"]) -> tuple[dict[str, Array], dict[str, Any]]:

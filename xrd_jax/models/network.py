@@ -1,5 +1,6 @@
 """The network of the paper: a stack of 1-D convolutions, attention between two of its layers, one output per target."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -11,6 +12,7 @@ from xrd_jax.config.schema import ModelConfig
 from xrd_jax.models.attention import Attention
 from xrd_jax.models.convolution import Convolution
 from xrd_jax.models.input_attention import InputAttention
+from xrd_jax.models.template_likelihood import TemplateLikelihood
 
 
 class ConvStack(nn.Module):
@@ -100,8 +102,13 @@ class Network(nn.Module):
     batch_axis: str | None = None
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B L"], train: bool = False) -> tuple[dict[str, Array], dict[str, Any]]:
+    def __call__(
+        self, x: Float[Array, "B L"], train: bool = False, templates: Mapping[str, Array] | None = None
+    ) -> tuple[dict[str, Array], dict[str, Any]]:
         """Return the outputs {target: [B, K]} and the intermediates by name.
+
+        With `likelihood` the outputs are weighted means of log-probabilities, its own and those of the training
+        patterns. It takes no part in training: a training pattern is its own template.
 
         These are 'attention' [B, L, L], 'max_over_keys' [B, L] of it, and 'query', 'key', 'combined' [B, L, D]; with a
         stride, blocks of channels have one position in the last three, and equal values in the others. With faithful
@@ -132,4 +139,8 @@ class Network(nn.Module):
         for name, size in self.outputs:
             features = jnp.concatenate([flat, attended[name]], axis=1) if attended else flat
             heads[name] = nn.Dense(size, name=f"head_{name}")(features)
+        if config.likelihood and (not train or self.is_initializing()):
+            known = TemplateLikelihood(self.outputs, name="likelihood")(x, templates)
+            share = config.likelihood
+            heads = {name: (1 - share) * nn.log_softmax(heads[name]) + share * known[name] for name in heads}
         return heads, intermediates

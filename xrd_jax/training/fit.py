@@ -161,10 +161,10 @@ def _seed_groups(config: Config, prepared: Prepared) -> tuple[Model, tuple[Targe
     model, specs = make_model(config, prepared)
     trained = make_model(config, prepared, sharding.BATCH)[0] if batch_devices > 1 else model
     step_config = make_step_config(trained, specs, config.prepare, config.train, patterns, batch_devices)
+    data = training_data(config, prepared, specs)
     if config.model.likelihood:
         templates = make_templates(prepared, config.prepare, config.train, specs)
-        step_config = step_config._replace(templates=templates)
-    data = training_data(config, prepared, specs)
+        data = data._replace(templates={name: jnp.asarray(values) for name, values in templates.items()})
     max_seeds = sharding.max_seeds_per_device(
         config.train.seeds_per_call, devices, config.model, length, step_config.batch
     )

@@ -48,7 +48,8 @@ class SeedGroups:
         return restored
 
     def _restore(self, checkpoints: Checkpoints, best: bool = False) -> tuple[list[State], int, list[str]] | None:
-        initialise = over_seeds(lambda seed: init_state(self.step_config, seed), len(self._seeds), shared=0)
+        templates = next(iter(self._data.values())).templates
+        initialise = over_seeds(lambda seed: init_state(self.step_config, seed, templates), len(self._seeds), shared=0)
         layout = sharding.state_sharding(len(self._seeds), self.groups[0].mesh)
         restored = checkpoints.restore(jax.eval_shape(initialise, self._seeds), layout, best)
         if restored is None:
@@ -60,8 +61,11 @@ class SeedGroups:
         """Return the states of all groups before their first step."""
         seeds, states = np.asarray(self._seeds), []
         for group in self.groups:
-            program = self._program("init", group, lambda seed: init_state(self.step_config, seed))
-            states.append(program(sharding.device_put(seeds[group.rows()], group.mesh, sharding.P(sharding.SEED))))
+            program = self._program(
+                "init", group, lambda seed, data: init_state(self.step_config, seed, data.templates), shared=1
+            )
+            rows = sharding.device_put(seeds[group.rows()], group.mesh, sharding.P(sharding.SEED))
+            states.append(program(rows, self._data[group.mesh]))
         return states
 
     def order(self, group: sharding.Group, state: State) -> Array:
@@ -85,11 +89,13 @@ class SeedGroups:
         """Return how many patterns all seeds together see in so many steps."""
         return steps * self.step_config.batch * len(self._seeds)
 
-    def _program(self, name: str, group: sharding.Group, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _program(
+        self, name: str, group: sharding.Group, function: Callable[..., Any], shared: int = 0
+    ) -> Callable[..., Any]:
         key = name, group.per_device, group.mesh
         if key not in self._programs:
-            stacked = over_seeds(function, group.per_device, shared=0, unroll=jax.default_backend() == "cpu")
-            self._programs[key] = sharding.shard_jit(stacked, group.mesh, shared=0)
+            stacked = over_seeds(function, group.per_device, shared, unroll=jax.default_backend() == "cpu")
+            self._programs[key] = sharding.shard_jit(stacked, group.mesh, shared)
         return self._programs[key]
 
     def merged(self, states: list[State]) -> State:

@@ -1,6 +1,6 @@
 """One seed, one optimisation step: a pure function of a state and the data; many seeds are one vmap."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -42,12 +42,14 @@ class TrainingData(NamedTuple):
       slopes: [n, N] derivative of the expected counts along the axis; [0] without redrawing.
       statistics: of the preparation, used by redrawing.
       targets: name -> [n].
+      templates: of the training patterns, for a model with `likelihood`.
     """
 
     patterns: Array
     slopes: Array
     statistics: Statistics
     targets: dict[str, Array]
+    templates: dict[str, Array] | None = None
 
 
 class StepConfig(NamedTuple):
@@ -106,9 +108,9 @@ def make_step_config(
     return StepConfig(model, specs, prepare, train, batch, steps_per_epoch, schedule, optimiser, batch_devices)
 
 
-def init_state(step_config: StepConfig, seed: Int[Array, ""]) -> State:
-    """Return the state of one seed before its first step."""
-    variables = step_config.model.init(jax.random.fold_in(jax.random.key(seed), INIT))
+def init_state(step_config: StepConfig, seed: Int[Array, ""], templates: Mapping[str, Array] | None = None) -> State:
+    """Return the state of one seed before its first step; `templates` as in `TrainingData`."""
+    variables = step_config.model.init(jax.random.fold_in(jax.random.key(seed), INIT), templates)
     opt_state = step_config.optimiser.init(variables["params"])
     return State(variables["params"], variables["batch_stats"], opt_state, jnp.int32(0), jnp.int32(seed))
 
