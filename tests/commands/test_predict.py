@@ -115,8 +115,12 @@ def test_a_series_with_targets_is_judged_by_them(tmp_path):
     assert [len(predicted.batch) for predicted in batches] == [120, 120]  # a session each
     rows = runs.read_predictions(tmp_path / "out")
     np.testing.assert_allclose([float(row["voltage"]) for row in rows], series.targets["voltage"].values, rtol=1e-5)
-    errors = np.abs(run.predict(series)["voltage"][:, :120] - series.targets["voltage"].values[:120]).mean()
-    assert any("data.h5, 1C: voltage" in line and f"MAE {errors:.4g} V" in line for line in messages)
+    prepared = prepare.prepare(series, run.config.prepare, run.config.split_seed)
+    errors = np.abs(run.predict(series)["voltage"] - series.targets["voltage"].values)
+    test, train = (rows[rows < 120] for rows in (prepared.test, prepared.train))
+    held_out = f"MAE {errors[:, test].mean():.4g} V over {test.size} patterns that were not trained on"
+    seen = f"MAE {errors[:, train].mean():.4g} V over {train.size} patterns that were trained on"
+    assert any("data.h5, 1C: voltage" in line and f"{held_out}; {seen}" in line for line in messages)
 
 
 def test_distances_know_the_training_from_the_rest():

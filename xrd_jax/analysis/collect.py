@@ -84,6 +84,7 @@ class Predictions:
       distributions: target learnt as a distribution -> [T, K], mean over seeds.
       distance: [T] to the nearest training pattern; above 1 a pattern is unusual. NaN where the run has no reference.
       residual: [T] of what training patterns share; above 1 a pattern is unusual. NaN where it is not known.
+      was_trained_on: [T] patterns that training or calibration saw; None where that is not known.
       map_indices: [M] patterns whose maps `maps` [M, L] are kept: registered VAW, mean over seeds.
       curves: [S, L] registered VAW of every seed, mean over all patterns.
       shown_indices: [D] patterns whose intensities `shown` [D, N] are kept for the figure, on the run's axis.
@@ -94,6 +95,7 @@ class Predictions:
     distributions: dict[str, np.ndarray]
     distance: np.ndarray
     residual: np.ndarray
+    was_trained_on: np.ndarray | None
     map_indices: np.ndarray
     maps: np.ndarray
     curves: np.ndarray
@@ -112,6 +114,8 @@ def collect(run: Run, reference: novelty.Reference | None, batch: new_data.Batch
     map_indices, shown_indices = evenly_spaced(total, MAX_MAPS), evenly_spaced(total, MAX_SHOWN)
     outputs, distributions = run.empty_outputs(total), run.empty_distributions(total)
     distance, residual = np.full(total, np.nan), np.full(total, np.nan)
+    is_known = reference is not None and reference.trained_on is not None
+    was_trained_on = np.zeros(total, bool) if is_known else None
     curves = np.zeros((run.config.seeds, run.map_axis.size))
     maps = np.empty((map_indices.size, run.map_axis.size), np.float32)
     shown = np.empty((shown_indices.size, fit.trained.size), np.float32)
@@ -126,13 +130,15 @@ def collect(run: Run, reference: novelty.Reference | None, batch: new_data.Batch
         if reference is not None:
             distance[begin:end] = reference.distances(run, patterns)
             residual[begin:end] = reference.residuals(patterns)
+            if was_trained_on is not None:
+                was_trained_on[begin:end] = reference.was_trained_on(patterns)
         registered = predicted.vaw.registered()
         curves += registered.sum(axis=1)
         first, last = np.searchsorted(map_indices, (begin, end))
         maps[first:last] = registered[:, map_indices[first:last] - begin].mean(axis=0)
         first, last = np.searchsorted(shown_indices, (begin, end))
         shown[first:last] = patterns[shown_indices[first:last] - begin]
-    novelties, kept = (distance, residual), (map_indices, maps, curves / total, shown_indices, shown)
+    novelties, kept = (distance, residual, was_trained_on), (map_indices, maps, curves / total, shown_indices, shown)
     return Predictions(batch, outputs, distributions, *novelties, *kept)
 
 

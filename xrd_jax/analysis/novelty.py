@@ -23,7 +23,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, Num
+from jaxtyping import Array, Bool, Float, Num, UInt64
 
 from xrd_jax import datasets, files
 from xrd_jax.analysis import blocks, low_rank
@@ -35,7 +35,8 @@ from xrd_jax.preprocessing.prepare import Prepared, prepare
 from xrd_jax.preprocessing.splits import contiguous_groups
 from xrd_jax.preprocessing.transform import Statistics, transform
 from xrd_jax.runtime.console import Console
-from xrd_jax.series.axis import Axis
+from xrd_jax.series import lazy
+from xrd_jax.series.axis import Axis, inside
 from xrd_jax.training.workdir import directory_identity, read_config
 
 FILE = "reference.npz"
@@ -59,6 +60,8 @@ class Reference:
       model: principal components of the training patterns; None in a reference that is older than they are.
       limits: residual and score distance that 1 % of the calibration patterns exceed, or of the test patterns where
         there are none.
+      trained_on: [K] sorted `pattern_hashes` of the patterns that training and calibration saw; None in a reference
+        that is older than they are.
     """
 
     patterns: np.ndarray
@@ -67,6 +70,7 @@ class Reference:
     examples: np.ndarray
     model: low_rank.LowRank | None = None
     limits: tuple[float, float] = (np.nan, np.nan)
+    trained_on: np.ndarray | None = None
 
     def distances(self, run: Run, patterns: Num[np.ndarray, "B N"]) -> Float[np.ndarray, " B"]:
         """Return the distance of patterns to the nearest training pattern, in units of the threshold.
@@ -87,11 +91,23 @@ class Reference:
         """Return how far from their middle patterns lie within what training patterns explain (T²), as `residuals`."""
         return self._measured(patterns, 1)
 
+    def was_trained_on(self, patterns: Num[np.ndarray, "B N"]) -> Bool[np.ndarray, " B"] | None:
+        """Return which patterns training or calibration saw, by their intensities; None where it is not known."""
+        return None if self.trained_on is None else np.isin(pattern_hashes(patterns, self.axis), self.trained_on)
+
     def _measured(self, patterns: np.ndarray, number: int) -> np.ndarray:
         if self.model is None:
             return np.full(len(patterns), np.nan)
         parts = [patterns[begin : begin + MAX_PATTERNS] for begin in range(0, len(patterns), MAX_PATTERNS)]
         return np.concatenate([self.model.measure(part)[number] for part in parts]) / self.limits[number]
+
+
+def pattern_hashes(patterns: Num[np.ndarray, "B N"], axis: Axis) -> UInt64[np.ndarray, " B"]:
+    """Return a number for each pattern that tells it from others, by all channels that are not masked."""
+    is_shown = ~inside(axis.values, axis.masked)
+    words = (np.ascontiguousarray(patterns[:, is_shown], np.float32) + np.float32(0.0)).view(np.uint32)
+    weights = np.random.default_rng(0).integers(1, 2**63, words.shape[1], np.uint64)
+    return words.astype(np.uint64) @ weights
 
 
 def is_unusual(distance: Float[np.ndarray, " B"], residual: Float[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
@@ -114,6 +130,9 @@ def save(run: Run, prepared: Prepared) -> Reference:
     examples = np.asarray(intensity[_thinned(prepared.test, MAX_EXAMPLES)], np.float32)
     axis = prepared.series.axis
     model, limits = _fit_low_rank(prepared)
+    seen = np.concatenate([prepared.train, prepared.calibration])
+    hashes = [pattern_hashes(block, axis) for _, block in lazy.read_blocks(intensity, rows=seen)]
+    trained_on = np.unique(np.concatenate(hashes))
     files.write_npz(
         run.path / FILE,
         patterns=patterns,
@@ -125,9 +144,10 @@ def save(run: Run, prepared: Prepared) -> Reference:
         examples=examples,
         identity=directory_identity(run.path),
         limits=np.asarray(limits),
+        trained_on=trained_on,
         **{f"model_{name}": getattr(model, name) for name in MODEL_FIELDS},
     )
-    return Reference(patterns, threshold, axis, examples, model, limits)
+    return Reference(patterns, threshold, axis, examples, model, limits, trained_on)
 
 
 def _fit_low_rank(prepared: Prepared) -> tuple[low_rank.LowRank, tuple[float, float]]:
@@ -175,6 +195,8 @@ def read_reference(run: Run) -> Reference | None:
         masked = tuple((low, high) for low, high in file["masked"].tolist()) if "masked" in file else ()
         axis = Axis(file["axis"], str(file["kind"]), None if np.isnan(wavelength) else wavelength, masked)
         reference = Reference(file["patterns"], float(file["threshold"]), axis, file["examples"])
+        if "trained_on" in file:
+            reference = dataclasses.replace(reference, trained_on=file["trained_on"])
         if "limits" not in file:
             return reference
         fields = {name: file[f"model_{name}"] for name in MODEL_FIELDS}

@@ -124,9 +124,25 @@ def _prediction_text(spec: TargetSpec, predicted: Predictions) -> str:
     measured = _measured(spec, predicted.batch)
     if measured is None:
         return text
+    return f"{text}; against the measured: {_error_text(spec, values, measured, predicted.was_trained_on)}"
+
+
+def _error_text(spec: TargetSpec, values: np.ndarray, measured: np.ndarray, was_trained_on: np.ndarray | None) -> str:
+    """Return the error of patterns that training did not see, and apart from it that of those that it saw."""
     kind, label = ("mae", "MAE") if spec.kind == "regression" else ("accuracy", "accuracy")
-    score = scores(spec, values, measured)[kind]["mean"]
-    return f"{text}; against the measured: {label} {score:.4g} {spec.unit}".rstrip()
+
+    def error(rows: np.ndarray) -> str:
+        return f"{label} {scores(spec, values[:, rows], measured[rows])[kind]['mean']:.4g} {spec.unit}".rstrip()
+
+    if was_trained_on is None:
+        return f"{error(np.ones(len(measured), bool))} (which of them were trained on is not known)"
+    seen = int(np.count_nonzero(was_trained_on))
+    if not seen:
+        return error(~was_trained_on)
+    trained = f"{error(was_trained_on)} over {seen} patterns that were trained on, which says nothing of new ones"
+    if seen == len(measured):
+        return trained
+    return f"{error(~was_trained_on)} over {len(measured) - seen} patterns that were not trained on; {trained}"
 
 
 def _measured(spec: TargetSpec, batch: new_data.Batch) -> np.ndarray | None:
