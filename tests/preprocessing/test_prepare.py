@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import tracemalloc
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.interpolate
 import scipy.signal
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +20,7 @@ from xrd_jax.errors import UserError
 from xrd_jax.preprocessing import filters, splits
 from xrd_jax.preprocessing.noise import input_variance
 from xrd_jax.preprocessing.prepare import apply_window, prepare, prepare_inputs
-from xrd_jax.preprocessing.resize import resize_matrix
+from xrd_jax.preprocessing.resize import resize_matrix, spline_matrix
 from xrd_jax.preprocessing.splits import split
 from xrd_jax.preprocessing.targets import target_specs
 from xrd_jax.preprocessing.transform import fit_statistics, transform
@@ -300,3 +302,24 @@ def test_a_closed_shutter_gives_numbers(series, scale, scale_at):
     assert np.isfinite(np.asarray(input_variance(prepared.statistics, config, counts))).all()
     nothing = prepare(dataclasses.replace(series, intensity=0 * intensity), config)
     assert np.isfinite(np.asarray(prepare_inputs(nothing, config, np.arange(4)))).all()
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 6, 40])
+def test_the_spline_is_the_not_a_knot_spline(count):
+    random = np.random.default_rng(count)
+    axis, values = np.cumsum(random.uniform(0.1, 1.0, count)), random.normal(size=count)
+    centres = np.linspace(axis[0], axis[-1], 2 * count)
+    expected = scipy.interpolate.CubicSpline(axis, values)(centres)
+    np.testing.assert_allclose(values @ spline_matrix(axis, centres), expected, atol=1e-10)
+
+
+def test_memory_grows_with_the_channels_and_not_with_their_square():
+    axis = np.linspace(0.0, 90.0, 20_000)
+    tracemalloc.start()
+    matrix, _ = resize_matrix(axis, PrepareConfig(channels=64))
+    smooth = filters.savgol_matrix(axis, 5, 2, 0) @ matrix
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert smooth.shape == (20_000, 64) and peak < 300e6 < 8 * axis.size**2
+    with pytest.raises(UserError, match="20000 channels are more than"):
+        resize_matrix(axis, PrepareConfig(resize="none"))

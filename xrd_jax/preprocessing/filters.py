@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from scipy.sparse import csc_array
 
 from xrd_jax.config.schema import PrepareConfig
 from xrd_jax.errors import UserError
@@ -35,8 +36,8 @@ def check_filters(config: PrepareConfig, channels: int) -> None:
         _import_pybaselines()
 
 
-def savgol_matrix(axis: Float[np.ndarray, " N"], window: int, order: int, derivative: int) -> Float[np.ndarray, "N N"]:
-    """Return the Savitzky–Golay filter as a matrix: a pattern times it is the smoothed pattern or its derivative.
+def savgol_matrix(axis: Float[np.ndarray, " N"], window: int, order: int, derivative: int) -> csc_array:
+    """Return the Savitzky–Golay filter as a sparse matrix [N, N]: a pattern times it is smoothed, or its derivative.
 
     Around each channel a polynomial is fitted by least squares to the `window` nearest channels, where they are on the
     axis, so that it may be uneven; the first and last half windows take the polynomial of the window at the end.
@@ -46,15 +47,16 @@ def savgol_matrix(axis: Float[np.ndarray, " N"], window: int, order: int, deriva
       derivative: 0 smooths; 1 and 2 differentiate, per axis unit.
     """
     count = axis.size
-    matrix = np.zeros((count, count))
+    values, rows = np.empty((count, window)), np.empty((count, window), np.int32)
     factor = (1.0, 1.0, 2.0)[derivative]
     for channel in range(count):
         first = min(max(channel - window // 2, 0), count - window)
         offsets = axis[first : first + window] - axis[channel]
         unit = np.abs(offsets).max()
         fit = np.linalg.pinv(np.vander(offsets / unit, order + 1, increasing=True))
-        matrix[first : first + window, channel] = fit[derivative] * factor / unit**derivative
-    return matrix
+        rows[channel] = np.arange(first, first + window)
+        values[channel] = fit[derivative] * factor / unit**derivative
+    return csc_array((values.ravel(), rows.ravel(), np.arange(count + 1) * window), shape=(count, count))
 
 
 def subtract_baseline(intensity: Float[Array, "B N"], method: str) -> Float[Array, "B N"]:
