@@ -12,7 +12,7 @@ from xrd_jax.analysis.resample import AxisFit, fit_axis
 from xrd_jax.commands.watch_folder import WatchedFile, WatchedFolder
 from xrd_jax.errors import UserError
 from xrd_jax.io.patterns.pattern import Pattern
-from xrd_jax.io.reading.many_files import read_file
+from xrd_jax.io.reading.many_files import read_guarded
 from xrd_jax.io.reading.pattern_cache import UNCACHED_SUFFIXES
 from xrd_jax.series.axis import Axis
 
@@ -69,7 +69,7 @@ class FrameReader:
         if file.read_state is None and is_self_contained and self._sizes.get(name) == str(file.state[1]):
             return [], ""
         started = time.perf_counter()
-        scans = read_file(file.path, allow_negative=True)
+        scans = read_guarded(file.path, allow_negative=True)
         if isinstance(scans, UserError):
             return [], str(scans)
         if file.has_changed():

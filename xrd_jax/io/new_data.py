@@ -12,7 +12,7 @@ from xrd_jax.io.experiment.read import read_experiment
 from xrd_jax.io.experiment.stack import same_axis
 from xrd_jax.io.inspect.survey import survey_files
 from xrd_jax.io.patterns.pattern import Pattern
-from xrd_jax.io.reading import many_files
+from xrd_jax.io.reading import guard, many_files
 from xrd_jax.series.axis import Target
 from xrd_jax.series.lazy import LazyRows
 from xrd_jax.series.record import PatternSeries
@@ -61,6 +61,7 @@ def read(path: str | Path, data_root: str | None = None, cache: bool = True, pro
         return NewData(tuple(_from_series(path.name, experiment.series)), tuple(experiment.report))
     if path.suffix.lower() in (".h5", ".hdf5", ".nxs") and path.is_file():
         try:
+            guard.check(path)
             return NewData(tuple(_from_series(path.name, PatternSeries.load(path))))
         except UserError:
             pass  # HDF5 of another make
@@ -69,7 +70,7 @@ def read(path: str | Path, data_root: str | None = None, cache: bool = True, pro
 
 def _read_member(path: Path) -> NewData:
     """Read one member of a file that holds several, 'file::member'."""
-    scans = many_files.read_file(path, allow_negative=True)
+    scans = many_files.read_guarded(path, allow_negative=True)
     if isinstance(scans, UserError):
         raise scans
     if any(not same_axis(scans[0].axis, scan.axis) for scan in scans[1:]):

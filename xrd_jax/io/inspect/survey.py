@@ -17,7 +17,7 @@ from xrd_jax.io.experiment.stack import Stack, same_axis, scan_names
 from xrd_jax.io.inspect import name_patterns
 from xrd_jax.io.parsing import hdf5, text
 from xrd_jax.io.patterns.pattern import Pattern
-from xrd_jax.io.reading import many_files
+from xrd_jax.io.reading import guard, many_files
 
 MAX_FILES = 200_000  # a folder with more is a mistake in the path
 
@@ -89,6 +89,7 @@ def survey_files(root: Path, cache: bool = False, progress: bool = False) -> Sur
     candidates: list[Path] = []
     for path in list(_list_files(root)):
         try:
+            guard.check(path)
             if (reader := cyclers.reader_of(path)) is None:
                 candidates.append(path)
             else:

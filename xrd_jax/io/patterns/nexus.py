@@ -15,9 +15,10 @@ from xrd_jax.errors import UserError
 from xrd_jax.io.parsing import hdf5
 from xrd_jax.io.parsing.dates import parse_datetime, seconds_between
 from xrd_jax.io.patterns.nexus_signal import Signal, find_signal, read_positions, unit_of
-from xrd_jax.io.patterns.pattern import Pattern, make_pattern, parse_positive, strip_texts
+from xrd_jax.io.patterns.pattern import Scan, UnfinishedScan, make_pattern, parse_positive, strip_texts
 from xrd_jax.series.axis import ANGSTROM_PER_UNIT
 
+_ROWS_AT_ONCE = 64
 _MAX_EXTRA_BYTES = 100 * 2**20  # that the scans may take beyond four times the file
 _WAVELENGTHS = (
     "instrument/monochromator/wavelength", "instrument/beam/incident_wavelength", "instrument/crystal/wavelength",
@@ -26,7 +27,7 @@ _WAVELENGTHS = (
 _DESCRIPTION = ("title", "definition", "sample/name", "instrument/name", "instrument/source/k_alpha_one")
 
 
-def read(path: Path, allow_negative: bool) -> Iterator[Pattern]:
+def read(path: Path, allow_negative: bool) -> Iterator[Scan]:
     """Read every scan of the signal that the file, or the path after `::`, names; `rows` reads longer stacks."""
     with hdf5.open_file(path) as file:
         signal = find_signal(file, path)
@@ -52,31 +53,44 @@ def rows(path: str | Path, size: int = 256) -> Iterator[tuple[np.ndarray, np.nda
             yield axis, np.asarray(data[start : start + size])
 
 
-def _read_scans(path: Path, signal: Signal, allow_negative: bool) -> Iterator[Pattern]:
+def _read_scans(path: Path, signal: Signal, allow_negative: bool) -> Iterator[Scan]:
     axis, kind, notes = read_positions(signal, path)
     source = f"{path}: {signal.data.name}"
-    intensity = np.asarray(signal.data[()], np.float64)
-    errors = None if signal.errors is None else np.asarray(signal.errors[()], np.float64)
     start, end = (parse_datetime(hdf5.read_text(signal.entry, key, path)) for key in ("start_time", "end_time"))
     metadata = {"signal": signal.data.name}
     if signal.axis is not None:
         metadata |= {"axis": signal.axis.name, "axis unit": unit_of(signal.axis)}
     metadata = strip_texts(metadata | {key: hdf5.read_text(signal.entry, key, path) for key in _DESCRIPTION})
     facts: dict[str, Any] = {"kind": kind, "wavelength": read_wavelength(signal.entry, path), "notes": notes}
-    if intensity.ndim == 1:
+    if signal.data.ndim == 1:
         facts |= {"start_time": start, "end_time": end, "exposure": seconds_between(start, end), "metadata": metadata}
+        intensity = np.asarray(signal.data[()], np.float64)
+        errors = None if signal.errors is None else np.asarray(signal.errors[()], np.float64)
         yield make_pattern(source, axis, intensity, allow_negative, errors, **facts)
         return
     # The times of an entry are those of the whole stack; what names each row goes into the metadata.
     metadata |= {key: str(time) for key, time in (("start_time", start), ("end_time", end)) if time is not None}
     row_axis = signal.row_axis if signal.row_axis is not None and signal.row_axis.ndim == 1 else None
-    for i, row in enumerate(intensity):
-        row_errors = None if errors is None else errors[i]
+    for i, row, row_errors in _read_rows(signal):
+        if np.isnan(row).all():
+            yield UnfinishedScan(f"row {i + 1} was not written yet")
+            continue
         facts["metadata"] = metadata
         if row_axis is not None and i < row_axis.size:
             value = f"{row_axis[i]} {unit_of(row_axis)}"
             facts["metadata"] = metadata | {row_axis.name.rpartition("/")[2]: value.strip()}
         yield make_pattern(f"{source} row {i + 1}", axis, row, allow_negative, row_errors, **facts)
+
+
+def _read_rows(signal: Signal) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
+    """Number, intensities [N] and errors [N] of each row, a few read at a time."""
+    for start in range(0, signal.data.shape[0], _ROWS_AT_ONCE):
+        block = np.asarray(signal.data[start : start + _ROWS_AT_ONCE], np.float64)
+        errors = None
+        if signal.errors is not None:
+            errors = np.asarray(signal.errors[start : start + _ROWS_AT_ONCE], np.float64)
+        for i, row in enumerate(block):
+            yield start + i, row, None if errors is None else errors[i]
 
 
 def read_wavelength(entry: h5py.Group, path: Path) -> float | None:

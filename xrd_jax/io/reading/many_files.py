@@ -3,10 +3,10 @@
 import contextlib
 import dataclasses
 import json
-import os
 import subprocess
 import sys
 import threading
+import time
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,15 +19,15 @@ from xrd_jax.errors import UserError
 from xrd_jax.io import patterns
 from xrd_jax.io.patterns.columns import ColumnNames
 from xrd_jax.io.patterns.pattern import Pattern
-from xrd_jax.io.reading import pattern_cache, worker
+from xrd_jax.io.reading import guard, pattern_cache, worker
 from xrd_jax.runtime.process import cores
 
 ReadResult = tuple[Pattern, ...] | UserError
 Options = dict[str, Any]  # keyword arguments of `patterns.read_scans`
 MIN_PARALLEL_FILES = 200  # below this, starting processes and looking into a cache takes longer than reading
 MIN_FILES_PER_WORKER = 50
+_WATCH_S = 1.0  # between looks for a worker that hangs
 NAMES_AHEAD = 8  # names sent to a worker ahead of its replies: they must fit into a pipe
-_PACKAGE_ROOT = Path(__file__).resolve().parents[3]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +73,7 @@ class BatchReader:
         finally:
             pool.stop()
         for i, result in enumerate(pool.results):  # a worker that has died sends nothing; what it left is read here
-            yield i, read_file(files[i], **options) if result is None else result
+            yield i, read_guarded(files[i], **options) if result is None else result
 
 
 def read_file(file: Path, allow_negative: bool, columns: ColumnNames = ()) -> ReadResult:
@@ -84,6 +84,15 @@ def read_file(file: Path, allow_negative: bool, columns: ColumnNames = ()) -> Re
         return error
     except Exception as error:
         return _fault_error(file, f"{type(error).__name__}: {error}")
+
+
+def read_guarded(file: Path, allow_negative: bool, columns: ColumnNames = ()) -> ReadResult:
+    """Return what `read_file` does, after a binary file has been tried in a process with limits."""
+    try:
+        guard.check(file)
+    except UserError as error:
+        return error
+    return read_file(file, allow_negative, columns)
 
 
 def _fault_error(file: Path, fault: str) -> UserError:
@@ -114,22 +123,28 @@ class _WorkerPool:
         self._files, self._options, self._advance = files, options, advance
         self._next, self._lock = 0, threading.Lock()
         self._workers: list[subprocess.Popen[bytes]] = []
+        self._deadlines: dict[subprocess.Popen[bytes], tuple[int, float]] = {}  # file being read, and until when
 
     def run(self, count: int) -> None:
-        path = os.pathsep.join(filter(None, [str(_PACKAGE_ROOT), os.environ.get("PYTHONPATH")]))
-        # One thread each, and the plain allocator: the parent's is tuned for training.
-        settings = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "GLIBC_TUNABLES": ""}
         for _ in range(count):
             # A session of its own, because an interrupt is for this process, which stops its workers.
             self._workers.append(subprocess.Popen(
                 [sys.executable, "-m", "xrd_jax.io.reading.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL, env=os.environ | settings, start_new_session=True,
+                stderr=subprocess.DEVNULL, env=worker.environment(), start_new_session=True,
             ))  # fmt: skip
         threads = [threading.Thread(target=self._talk, args=(process,), daemon=True) for process in self._workers]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
+        while any(thread.is_alive() for thread in threads):
+            threads[0].join(timeout=_WATCH_S)
+            threads = [thread for thread in threads if thread.is_alive()]
+            self._stop_those_that_hang()
+
+    def _stop_those_that_hang(self) -> None:
+        for process, (i, deadline) in list(self._deadlines.items()):
+            if time.monotonic() > deadline and self.results[i] is None:
+                self.results[i] = guard.hang_error(self._files[i])
+                process.kill()
 
     def stop(self) -> None:
         for process in self._workers:
@@ -145,10 +160,12 @@ class _WorkerPool:
                 process.stdin.writelines(json.dumps(str(self._files[i])).encode() + b"\n" for i in indices)
                 process.stdin.flush()
                 for i in indices:
+                    self._deadlines[process] = i, time.monotonic() + guard.time_limit(self._files[i])
                     try:
                         self.results[i] = replies.next()
                     except RuntimeError as fault:
                         self.results[i] = _fault_error(self._files[i], str(fault))
+                self._deadlines.pop(process, None)
                 with self._lock:
                     self._advance(len(indices))
 

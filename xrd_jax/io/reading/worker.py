@@ -8,11 +8,13 @@ standard output, for each file: a line of JSON, then the numbers that it announc
 that equals the one before it is not sent again.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,10 +22,50 @@ import numpy as np
 
 from xrd_jax.errors import UserError
 from xrd_jax.io import patterns
+from xrd_jax.io.parsing.hdf5 import split_inner_path
+from xrd_jax.io.parsing.text import read_head
+from xrd_jax.io.patterns import frames
 from xrd_jax.io.patterns.pattern import Pattern
 
+try:
+    import resource
+except ImportError:  # Windows has no such limits; the time is limited there too
+    resource = None  # type: ignore[assignment]
+
+EXTRA_BYTES = 200 * 2**20  # beyond four times the file
+FRAME_BYTES = 3 * 2**30  # the look-up table of a detector's geometry, which its frames share
+EXTRA_BYTES = 200 * 2**20  # that reading a file may take beyond four times its size
+FRAME_BYTES = 3 * 2**30  # the look-up table of a detector's geometry, which its frames share
+TEXT_SUFFIXES = (".xy", ".xye", ".dat", ".csv", ".txt", ".chi")  # whose readers take little more than the file
 _DATES = ("start_time", "end_time")
+_PACKAGE_ROOT = Path(__file__).resolve().parents[3]
 _ARRAYS = ("axis", "intensity", "errors")
+
+
+def environment() -> dict[str, str]:
+    """Return the variables of a process that reads: this package, one thread, and the plain allocator."""
+    path = os.pathsep.join(filter(None, [str(_PACKAGE_ROOT), os.environ.get("PYTHONPATH")]))
+    # The parent's allocator is tuned for training.
+    settings = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "GLIBC_TUNABLES": ""}
+    return os.environ | settings
+
+
+@contextlib.contextmanager
+def limited_memory(path: Path) -> Iterator[None]:
+    """Limit what this process may allocate while it reads a file; a library that asks for more raises `MemoryError`."""
+    file, _ = split_inner_path(path)
+    if resource is None or not file.is_file() or not Path("/proc/self/status").exists():
+        yield
+        return
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    held = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmData")) * 1024
+    extra = FRAME_BYTES if frames.recognises(read_head(file), file) else EXTRA_BYTES
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (held + 4 * file.stat().st_size + extra, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
 def facts_to_json(pattern: Pattern) -> dict[str, Any]:
@@ -49,7 +91,9 @@ def serve(source: BinaryIO, sink: BinaryIO) -> None:
     axis = np.zeros(0)
     for line in source:
         try:
-            scans = patterns.read_scans(Path(json.loads(line)), **options)
+            path = Path(json.loads(line))
+            with contextlib.nullcontext() if path.suffix.lower() in TEXT_SUFFIXES else limited_memory(path):
+                scans = patterns.read_scans(path, **options)
         except UserError as error:
             _send(sink, {"error": str(error)}, [])
         except Exception as error:  # a fault in a reader concerns one file, not the other ten thousand
