@@ -176,7 +176,7 @@ def train(cases: Cases, console: Console) -> None:
         config = for_measured_data(base_config(cases))
         series, messages, settings = datasets.load_for(config, FLAGS.cache, console.progress and is_reporting())
         if not series.is_counts:
-            settings = {"train.augment": "none", **settings}
+            settings = {"train.augment": "none", "model.likelihood": 0.0, **settings}
         config = apply_flags(datasets.apply_settings(config, settings))
     else:
         series, messages, _ = datasets.load_for(config)

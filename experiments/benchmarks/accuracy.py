@@ -28,7 +28,7 @@ from xrd_jax.commands.tables import markdown
 ROOT = Path(__file__).resolve().parents[2]
 CELLS = ("1-random-spline", "2-random-spline", "3-random-spline", "3-random-bin", "3-cycle-bin")
 
-_CELLS = flags.DEFINE_list("cells", list(CELLS), "case-split-resize, comma separated.")
+_CELLS = flags.DEFINE_list("cells", list(CELLS), "case-split-resize[-preset of the cell], comma separated.")
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds, comma separated.")
 _SIMULATIONS = flags.DEFINE_list("simulations", ["0"], "Seeds of the simulated cell, comma separated.")
 _RECIPE = flags.DEFINE_string("recipe", "paper", "paper or best.")
@@ -38,12 +38,13 @@ _JSON = flags.DEFINE_string("json", "", "Where to write the results; runs/accura
 
 def measure(cell: str, simulation: str, seed: str) -> dict[str, Any]:
     """Return metrics.json of one run, with 'total_s': its wall time from command to prompt."""
-    case, split, resize = cell.split("-")
+    case, split, resize, *preset = cell.split("-")
     workdir = Path(_RUNS.value) / cell / (f"seed{seed}" if simulation == "0" else f"cell{simulation}-seed{seed}")
     time_file = workdir / "total_s"
     if not time_file.exists():
         command = [f"--case={case}", f"--split={split}", f"--resize={resize}", f"--seed={seed}", f"--workdir={workdir}"]
         command += [f"--recipe={_RECIPE.value}", f"--set=cell.seed={simulation}"]
+        command += [f"--cell={name}" for name in preset]
         started = time.perf_counter()
         subprocess.run([sys.executable, str(ROOT / "launch.py"), *command], check=True)
         time_file.write_text(f"{time.perf_counter() - started:.1f}")
@@ -59,7 +60,8 @@ def summary(cell: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
         result[name] = {"median": statistics.median(values), "per_seed": values}
     totals = [run["total_s"] for run in runs]
     result["total_s"] = {"median": statistics.median(totals), "per_seed": totals}
-    result["baseline_3nn"] = runs[0]["baseline_3nn"]
+    for key in ("knn", "likelihood"):
+        result[key] = _median_baseline([run["baselines"][key] for run in runs])
     result["vaw"] = {
         session: {
             window: {
@@ -70,6 +72,17 @@ def summary(cell: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
         for session, windows in runs[0]["vaw_windows"].items()
     }
     return result
+
+
+def _median_baseline(scores: list[dict[str, Any]]) -> dict[str, float]:
+    kinds = {name: "mae" if "mae" in score else "accuracy" for name, score in scores[0].items()}
+    return {name: statistics.median([score[name][kind] for score in scores]) for name, kind in kinds.items()}
+
+
+def _scores_text(scores: dict[str, float]) -> str:
+    """Return 'mV / mode / rate', with a dash for what a case does not have."""
+    rest = [f"{100 * scores[name]:.1f}" if name in scores else "–" for name in ("mode", "rate")]
+    return " / ".join([f"{1e3 * scores['voltage']:.1f}", *rest])
 
 
 def _mean_and_std(values: list[float]) -> dict[str, float]:
@@ -83,15 +96,13 @@ def _text(value: dict[str, float], seeds: int) -> str:
 def accuracy_table(results: list[dict[str, Any]]) -> str:
     """Return medians of errors and wall time, with 3 nearest neighbours beside them, as Markdown."""
     rows = [["case", "split, resize", "runs", "voltage MAE (mV)", "mode (%)", "rate (%)", "wall time (s)",
-             "3-NN: mV / mode / rate"]]  # fmt: skip
+             "3-NN: mV / mode / rate", "likelihood: the same"]]  # fmt: skip
     for result in results:
-        case, split, resize = result["cell"].split("-")
-        baseline = result["baseline_3nn"][split]
-        row = [case, f"{split}, {resize}", str(len(result["seeds"])), f"{1e3 * result['voltage']['median']:.1f}"]
+        case, split, *others = result["cell"].split("-")
+        row = [case, ", ".join([split, *others]), str(len(result["seeds"])), f"{1e3 * result['voltage']['median']:.1f}"]
         row += [f"{100 * result[n]['median']:.1f}" if n in result else "–" for n in ("mode", "rate")]
-        accuracies = [f"{100 * baseline[n]['accuracy']:.1f}" if n in baseline else "–" for n in ("mode", "rate")]
-        neighbours = " / ".join([f"{1e3 * baseline['voltage']['mae']:.1f}", *accuracies])
-        rows.append([*row, f"{result['total_s']['median']:.0f}", neighbours])
+        neighbours, likelihood = (_scores_text(result[key]) for key in ("knn", "likelihood"))
+        rows.append([*row, f"{result['total_s']['median']:.0f}", neighbours, likelihood])
     return markdown(rows)
 
 

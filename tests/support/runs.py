@@ -19,6 +19,7 @@ from tests.support.series import make_series
 from xrd_jax.analysis.run import Run
 from xrd_jax.config.schema import Config, ModelConfig, PrepareConfig, TrainConfig
 from xrd_jax.preprocessing.prepare import prepare
+from xrd_jax.preprocessing.templates import make_templates
 from xrd_jax.series.record import PatternSeries
 from xrd_jax.training import step, workdir
 from xrd_jax.training.checkpoint import Checkpoints
@@ -83,7 +84,9 @@ def untrained(data: PatternSeries, config: Config) -> Run:
     def perturb(leaf):
         return np.asarray(leaf) + random.uniform(0.0, 0.3, leaf.shape).astype(np.float32)
 
-    variables = jax.jit(jax.vmap(model.init))(jax.random.split(jax.random.key(1), config.seeds))
+    known = make_templates(prepared, config.prepare, config.train, specs) if config.model.likelihood else None
+    initialise = jax.jit(jax.vmap(model.init, in_axes=(0, None)))
+    variables = initialise(jax.random.split(jax.random.key(1), config.seeds), known)
     variables = {name: jax.tree.map(perturb, part) for name, part in variables.items()}
     return Run(Path("memory"), config, specs, prepared.statistics, model, variables)
 

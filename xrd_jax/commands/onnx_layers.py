@@ -10,6 +10,7 @@ import numpy as np
 from xrd_jax.commands.onnx_nodes import Graph
 from xrd_jax.config.schema import ModelConfig
 from xrd_jax.models import input_attention
+from xrd_jax.models.template_likelihood import FLOOR
 from xrd_jax.preprocessing.targets import TargetSpec
 
 EPSILON, LAYER_EPSILON = 1e-5, 1e-6  # of Flax's batch and layer normalisation
@@ -33,16 +34,40 @@ def network(
     outputs = {}
     if config.dense:
         flat = graph.add("Concat", flat, _dense_layers(graph, params["dense"], x), axis=1)
+    known = _likelihood(graph, variables["batch_stats"]["likelihood"], x) if config.likelihood else ""
     for spec, target_features in zip(specs, gathered, strict=True):
         head = params[f"head_{spec.name}"]
         features = graph.add("Concat", flat, target_features, axis=1) if target_features else flat
         y = graph.add("Gemm", features, graph.constant(head["kernel"]), graph.constant(head["bias"]))
+        if config.likelihood:
+            labels = variables["batch_stats"]["likelihood"][f"labels_{spec.name}"]
+            y = _weighed(graph, config.likelihood, y, graph.add("MatMul", known, graph.constant(labels)))
         if spec.kind == "regression" and not spec.is_distribution:  # as `TargetSpec.to_physical`
             y = graph.add("Mul", graph.reshape(y, [-1]), graph.constant(spec.deviation))
             outputs[spec.name] = graph.add("Add", y, graph.constant(spec.mean))
         else:
             outputs[spec.name] = graph.add("Softmax", y, axis=-1)
     return outputs
+
+
+def _likelihood(graph: Graph, templates: Any, x: str) -> str:
+    """[b, L] -> [b, M], the probability of every template; `models.template_likelihood.posterior`."""
+    patterns, tangents = (np.asarray(templates[name], np.float64) for name in ("patterns", "tangents"))
+    x = graph.add("Mul", x, graph.constant(templates["inverse_noise"]))
+    offset = graph.constant(-(patterns * tangents).sum(axis=1))
+    along = graph.add("Gemm", x, graph.constant(tangents.T), offset)
+    freedom = 1.0 + (tangents**2).sum(axis=1)
+    constant = graph.constant(-0.5 * ((patterns**2).sum(axis=1) + np.log(freedom)))
+    logs = graph.add("Gemm", x, graph.constant(patterns.T), constant)
+    gained = graph.add("Mul", graph.add("Mul", along, along), graph.constant(0.5 / freedom))
+    return graph.add("Softmax", graph.add("Add", logs, gained), axis=1)
+
+
+def _weighed(graph: Graph, share: float, y: str, known: str) -> str:
+    """Return the weighted mean of log-probabilities: the network's own and those of the templates."""
+    floor = graph.add("Log", graph.add("Add", known, graph.constant(FLOOR)))
+    own = graph.add("Mul", graph.add("LogSoftmax", y, axis=-1), graph.constant(1.0 - share))
+    return graph.add("Add", own, graph.add("Mul", floor, graph.constant(share)))
 
 
 def _dense_layers(graph: Graph, params: Any, x: str) -> str:

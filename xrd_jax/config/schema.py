@@ -95,8 +95,8 @@ class ModelConfig:
       pooling: 'flatten' or 'mean' over angle bins before the output layers.
       init: weight initialisation of the convolutions.
       dense: width of two dense layers from the whole pattern to the outputs, beside stack and attention; 0: none.
-      likelihood: share, in the outputs' log-probabilities, of the likelihood of the training patterns (counts only, with
-        regression=histogram); the rest is the network's. 0: the network alone.
+      likelihood: share, in the outputs' log-probabilities, of the likelihood of the training patterns (counts only,
+        with regression=histogram); the rest is the network's. 0: the network alone.
       dropout: rate before the output layers.
       precision: 'float32', or 'bfloat16' for the products of convolutions and attention; parameters, sums, softmax,
         output layers and losses stay float32.

@@ -44,9 +44,18 @@ class _BlockInputs(NamedTuple):
 
 
 def untrained(run: Run) -> Run:
-    """Return the same networks before their first step: a map that they share owes nothing to what was learnt."""
+    """Return the same networks before their first step: a map that they share owes nothing to what was learnt.
+
+    Where the likelihood of the training patterns is weighed in, every template gets the mean of all labels.
+    """
     keys = jnp.stack([jax.random.fold_in(jax.random.key(seed), step.INIT) for seed in run.config.seed_list()])
-    return dataclasses.replace(run, variables=jax.jit(jax.vmap(run.model.init))(keys))
+    templates = run.variables["batch_stats"].get("likelihood")
+    if templates is not None:
+        templates = {
+            name: jnp.broadcast_to(values.mean(axis=1, keepdims=True), values.shape) if "labels" in name else values
+            for name, values in templates.items()
+        }
+    return dataclasses.replace(run, variables=jax.jit(jax.vmap(run.model.init))(keys, templates))
 
 
 def offset_of_method(run: Run, method: str) -> float:
