@@ -166,7 +166,7 @@ class ExperimentFile:
     """A whole experiment file; masks, windows and reflections are in the unit of `AXIS_UNITS` once it is checked."""
 
     version: int
-    targets: dict[str, TargetTable]
+    targets: dict[str, TargetTable] = dataclasses.field(default_factory=dict)
     title: str | None = None
     axis: AxisTable = AxisTable()
     mask: MaskTable = MaskTable()
