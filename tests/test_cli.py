@@ -43,6 +43,7 @@ def test_ablations_are_listed():
         (["--split=time"], "use one of random, cycle, block"),
         (["--cell=nmc9"], "the presets are default"),
         (["--mode=sing"], "train"),
+        (["--estimator=svm"], "network|pls|ridge|gp|trees|auto"),
         (["--seeds=0"], "at least 1"),
         (["--ablation=atention"], "the ablations are"),
         (["case=3"], "flags start with --"),
