@@ -67,7 +67,8 @@ def examine(survey: Survey, group: PatternGroup) -> Session:
     if log is not None and times.on_log_clock:
         is_matched = clock.match_to_log(log.time, times.time, DEFAULT_TOLERANCE).is_matched
         unmatched = [names[i] for i in np.flatnonzero(~is_matched)]
-        best = alignment.best_match(times.time, alignment.moving_centroids(group.axis, intensity), log)
+        centroids = alignment.moving_centroids(group.axis, intensity)
+        best = alignment.best_match(times.time, centroids, log, clocks_agree=times.kind == "absolute")
         centroid, offset = best or (None, None)
     originals: dict[bytes, str] = {}
     first_alike = [originals.setdefault(hashlib.sha256(row.tobytes()).digest(), name)

@@ -61,9 +61,10 @@ def describe_offset(centroid: Centroid, offset: Offset) -> str:
     low, high = centroid.window
     opening = f"What moves most lies between {low:.4g} and {high:.4g}; it follows the {offset.against}"
     if not offset.is_suggested:
-        return f"{opening} with |r| = {as_is}. No offset is suggested: none stands out (the best |r| is {best})."
+        doubt = offset.confidence or "none stands out"
+        return f"{opening} with |r| = {as_is}. No offset is suggested: {doubt} (the best |r| is {best})."
     shift = f"{abs(offset.seconds):.0f} s {'later' if offset.seconds >= 0 else 'earlier'}"
-    agreement = f"(|r| = {best}; as they are {as_is})"
+    agreement = f"(|r| = {best}; as they are {as_is}; {offset.confidence})"
     return f"{opening} best with the patterns {shift} {agreement}. This offset is a suggestion and was not applied."
 
 
