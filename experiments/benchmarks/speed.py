@@ -9,7 +9,7 @@ the device, Adam with a one-cycle schedule. Every contestant is a process of its
 (`contest`), so that ratios are of the same moments; `--quick` leaves out torch.compile and takes fewer turns. PyTorch
 trains many seeds one after the other, so that its rate per pattern for eight seeds is that for one. The share of the
 matrix-product peak counts 82 MFLOP per training pattern over the rate of 4096 × 4096 products, a contestant too.
-`forms` trains with both forms of `models.convolution` side by side.
+`best` is the network of `--recipe=best`. `forms` trains with both forms of `models.convolution` side by side.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ _QUICK = flags.DEFINE_bool("quick", False, "Under a minute on two idle cores: fe
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Turns of every contestant.")
 _PRECISION = flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "Of the products.")
 _JSON = flags.DEFINE_string("json", "", "Where to write the results.")
-_PARTS = flags.DEFINE_list("parts", ["train", "seeds", "predict", "rest"], "What to measure; there is forms as well.")
+_PARTS = flags.DEFINE_list(
+    "parts", ["train", "seeds", "predict", "rest"], "What to measure; there are forms and best as well."
+)
 _SEEDS = flags.DEFINE_integer("seeds", 8, "Networks of the contest of many seeds.")
 _WORKER = flags.DEFINE_string("worker", "", "Used by the benchmark itself: the contestant of this process.")
 
@@ -55,8 +57,9 @@ def torch_worker(name: str, compiled: bool) -> Callable[[int], object]:
     tensors = {
         k: torch.from_numpy(v).to(device, torch.float32 if k == "voltage" else torch.int64) for k, v in targets.items()
     }
-    if name == "train":
-        return torch_reference.trainer(data, tensors, BATCH, 5000, compiled, _PRECISION.value)
+    if name in ("train", "train_best"):
+        is_best = name == "train_best"
+        return torch_reference.trainer(data, tensors, BATCH, 5000, compiled, _PRECISION.value, is_best)
     return torch_reference.predictor(data, CHUNK, name == "predict_vaw", compiled, _PRECISION.value)
 
 
@@ -70,8 +73,9 @@ def worker(name: str) -> None:
 
     if kind == "matmul":
         contest.serve(speed_jax.matmul(_PRECISION.value))
-    elif part == "train":
-        contest.serve(speed_jax.trainer(_PRECISION.value, int(rest[0]), *rest[1:]))
+    elif part in ("train", "train_best"):
+        settings = speed_jax.case3(_PRECISION.value, is_best=part == "train_best")
+        contest.serve(speed_jax.trainer(settings, int(rest[0]), *rest[1:]))
     else:
         contest.serve(speed_jax.predictor(_PRECISION.value, part == "predict_vaw", CHUNK))
 
@@ -79,7 +83,7 @@ def worker(name: str) -> None:
 def contestants(part: str, seeds: int = 1) -> dict[str, contest.Contestant]:
     """Return this project and the variants of PyTorch at one part of the work."""
     peers = TORCH[:1] if _QUICK.value else TORCH
-    suffix = f":{seeds}" if part == "train" else ""
+    suffix = f":{seeds}" if part in ("train", "train_best") else ""
     entries = {"jax": contest.Contestant(command(f"jax:{part}{suffix}"), allocator_environment())}
     if part == "train" and seeds == 1:
         entries["matmul"] = contest.Contestant(command("matmul:product"), allocator_environment())
@@ -165,6 +169,8 @@ def main(argv: Sequence[str]) -> None:
     if "train" in _PARTS.value:
         results["train_1seed"] = measure("train", BATCH, 6)
         results |= {k: results["train_1seed"].pop(k) for k in ("matmul_gflops", "share_of_matmul_peak")}
+    if "best" in _PARTS.value:
+        results["train_best"] = measure("train_best", BATCH, 24)
     if "seeds" in _PARTS.value:
         results[f"train_{_SEEDS.value}seeds"] = measure("train", BATCH, 2, _SEEDS.value)
     if "predict" in _PARTS.value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 from experiments.case3 import config
 from xrd_jax.analysis.run import Run
 from xrd_jax.config.overrides import override
+from xrd_jax.config.recipes import recipe_fields
 from xrd_jax.config.schema import Config
 from xrd_jax.models import build, convolution
 from xrd_jax.preprocessing.targets import TargetSpec
@@ -26,11 +28,22 @@ PATTERNS, CHANNELS, BATCH = 4096, 256, 64
 SIZE = 4096  # rows of the matrices of the product that speed is measured by
 
 
-def case3(precision: str) -> tuple[Config, tuple[TargetSpec, ...], np.ndarray, dict[str, np.ndarray]]:
-    """Return the configuration of case 3 for 256-channel patterns, its targets, and random data of their shape."""
-    overrides = ["train.augment=none", "prepare.resize=none", f"model.precision={precision}"]
+Settings = tuple[Config, tuple[TargetSpec, ...], np.ndarray, dict[str, np.ndarray]]
+
+
+def case3(precision: str, is_best: bool = False) -> Settings:
+    """Return the configuration of case 3 for 256-channel patterns, its targets, and random data of their shape.
+
+    Args:
+      is_best: with the network of `--recipe=best`; the likelihood of the patterns takes no part in training.
+    """
+    overrides = recipe_fields("best", "cycle") if is_best else []
+    overrides += ["train.augment=none", "prepare.resize=none", f"model.precision={precision}", "model.likelihood=0"]
+    voltage = TargetSpec("voltage", "regression", "V", 1, (), 3.8, 0.1)
+    if is_best:
+        voltage = dataclasses.replace(voltage, size=64, low=-3.2, high=3.2)
     specs = (
-        TargetSpec("voltage", "regression", "V", 1, (), 3.8, 0.1),
+        voltage,
         TargetSpec("mode", "classification", "", 4, ("a", "b", "c", "d"), 0.0, 1.0),
         TargetSpec("rate", "classification", "", 2, ("a", "b"), 0.0, 1.0),
     )
@@ -44,17 +57,18 @@ def case3(precision: str) -> tuple[Config, tuple[TargetSpec, ...], np.ndarray, d
     return override(config(), overrides), specs, patterns, targets
 
 
-def trainer(precision: str, seeds: int, form: str = "") -> Callable[[int], None]:
+def trainer(contest: Settings, seeds: int, form: str = "") -> Callable[[int], None]:
     """Return a function that takes n steps of `seeds` networks, with the groups, devices and programs of `fit`.
 
     Args:
+      contest: what `case3` gives.
       form: 'direct' or 'as_product' of `models.convolution`; what it chooses for the device if empty.
     """
     devices.emulate(process.cores())
     compilation.full_float32()
     if form:
         convolution.direct = convolution.as_product = getattr(convolution, form)
-    settings, specs, patterns, targets = case3(precision)
+    settings, specs, patterns, targets = contest
     grid = sharding.device_grid(seeds, settings.train.batch_devices, BATCH)  # [seed, batch]
     outputs = tuple((s.name, s.size) for s in specs)
     model = build(settings.model, CHANNELS, outputs, sharding.BATCH if grid.shape[1] > 1 else None)
