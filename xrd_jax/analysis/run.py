@@ -24,6 +24,7 @@ from xrd_jax.estimators.candidates import Choice
 from xrd_jax.models import Model, Variables, build
 from xrd_jax.preprocessing.prepare import Prepared
 from xrd_jax.preprocessing.targets import TargetSpec
+from xrd_jax.preprocessing.templates import blank_templates
 from xrd_jax.preprocessing.transform import Statistics
 from xrd_jax.runtime import compilation
 from xrd_jax.series import lazy
@@ -65,9 +66,11 @@ def open_run(path: str | os.PathLike[str]) -> Run:
 def _open_networks(
     path: Path, config: Config, specs: tuple[TargetSpec, ...], statistics: Statistics, n_train: int
 ) -> Run:
-    model = build(config.model, statistics.matrix.shape[1], tuple((s.name, s.size) for s in specs))
+    length, outputs = statistics.matrix.shape[1], tuple((s.name, s.size) for s in specs)
+    model = build(config.model, length, outputs)
     step_config = make_step_config(model, specs, config.prepare, config.train, n_train)
-    initialise = over_seeds(lambda seed: init_state(step_config, seed), config.seeds, shared=0)
+    blank = blank_templates(length, outputs, n_train) if config.model.likelihood else None
+    initialise = over_seeds(lambda seed: init_state(step_config, seed, blank), config.seeds, shared=0)
     checkpoints = Checkpoints(path / "checkpoints")
     try:
         abstract = jax.eval_shape(initialise, jnp.asarray(config.seed_list(), jnp.int32))
