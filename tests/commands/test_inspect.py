@@ -14,10 +14,12 @@ import pytest
 from tests.support.experiment_files import cycler_columns, real_data_folder, write_log
 from tests.support.paths import ROOT, real_file
 from xrd_jax.commands.inspect import inspect
+from xrd_jax.config.schema import PrepareConfig
 from xrd_jax.errors import UserError
 from xrd_jax.io.cyclers.log import CyclerLog
 from xrd_jax.io.experiment import paths, read
 from xrd_jax.io.inspect import alignment, findings, name_patterns
+from xrd_jax.preprocessing.splits import split
 from xrd_jax.runtime.console import Console
 
 AXIS = 10 + np.arange(120) * 0.05
@@ -225,13 +227,13 @@ def test_the_command(folder, tmp_path):
     assert done.returncode == 2 and done.stderr.startswith("error: none: no such file") and done.stderr.count("\n") == 1
 
 
-def write_dated(folder, names, starts, axis=AXIS):
+def write_dated(folder, names, starts, axis=AXIS, heading="2theta counts"):
     """Write patterns that state when they began, every one another."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = patterns_with_peak(12 + np.linspace(0, 2, len(names)))
     for name, start, row in zip(names, starts, rows, strict=True):
         text = "\n".join(f"{x:.3f} {y}" for x, y in zip(axis, row, strict=True))
-        (folder / name).write_text(f"# Time at start = {start.item():%Y-%m-%d %H:%M:%S}\n# 2theta counts\n{text}\n")
+        (folder / name).write_text(f"# Time at start = {start.item():%Y-%m-%d %H:%M:%S}\n# {heading}\n{text}\n")
 
 
 START = np.datetime64("2024-02-28T10:27:30")
@@ -252,3 +254,41 @@ def test_logs_in_sibling_folders_are_found(tmp_path, monkeypatch, root):
     (tmp_path / "out" / "mended.toml").write_text(needed)
     series = read.read_experiment(tmp_path / "out" / "mended.toml").series
     assert len(series) == 24 and np.ptp(series.targets["voltage"].values) > 0.1
+
+
+def test_what_is_understood_trains_as_it_is_written(tmp_path, monkeypatch):
+    """Places that alternate become sessions; a target that is the same in every pattern becomes a comment."""
+    monkeypatch.setenv("XRD_JAX_CACHE", "off")
+    names = [f"op{1 + number // 20}_pos{1 + number % 2}_{'a' if number < 20 else 'b'}_{number:03d}.xy"
+             for number in range(40)]  # fmt: skip
+    starts = START + (2500 * np.arange(40)).astype("timedelta64[ms]")  # within the first half of the charge
+    write_dated(tmp_path / "data" / "XAS", names, starts, 7000 + AXIS * 10, "energy(eV) mu")
+    (tmp_path / "data" / "EC").mkdir()
+    write_log(tmp_path / "data" / "EC", cycler_columns())
+    run_inspect(tmp_path / "data", tmp_path)
+    text = (tmp_path / "out" / "experiment.toml").read_text()
+    assert "NEEDED" not in text.partition("version")[2] and "# [targets.mode]" in text
+    experiment = read.read_experiment(tmp_path / "out" / "experiment.toml")
+    assert experiment.series.session_names == ("XAS 1", "XAS 2") and len(experiment.series) == 40
+    assert "voltage" in experiment.series.targets and "mode" not in experiment.series.targets
+    split(experiment.series, PrepareConfig(), 0)
+
+
+def test_places_in_names_return_again_and_again():
+    names = [f"s_pos{1 + number // 2 % 3}_{number:03d}" for number in range(60)]
+    assert name_patterns.place_pattern(names) == r"pos(\d+)"
+    assert name_patterns.place_pattern([f"op{1 + number // 20}_{number:03d}" for number in range(60)]) is None
+
+
+def test_a_real_experiment_in_two_folders_reads_as_it_is_suggested(tmp_path, monkeypatch):
+    """458 spectra of two places in turn, two logs one after the other, and nothing to be filled in."""
+    folder = real_file("perex/SOURCE.txt").parent
+    monkeypatch.setenv("XRD_JAX_CACHE", str(tmp_path / "cache"))
+    run_inspect(folder, tmp_path)
+    experiment = read.read_experiment(tmp_path / "out" / "experiment.toml", cache=True)
+    series, voltage = experiment.series, experiment.series.targets["voltage"].values
+    assert series.intensity.shape == (458, 1649) and series.axis.kind == "energy"
+    assert series.session_names == ("XAS 1", "XAS 2")
+    assert voltage.min() == pytest.approx(3.02, abs=0.05) and voltage.max() == pytest.approx(4.301, abs=0.002)
+    is_charge = series.targets["mode"].values < 2
+    assert is_charge.sum() == pytest.approx(271, abs=3)

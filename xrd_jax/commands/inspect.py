@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,8 @@ def _inspect_files(path: Path, workdir: Path, cache: bool, console: Console) -> 
     for name, figure in inspection.survey_figures(sessions, survey.stacks[:MAX_LISTED]):
         written += style.save(figure, workdir / "figures", name)
     if (text := experiment_file(survey, sessions, path.resolve().stem)) is not None:
-        written.append(_write_experiment_file(workdir / EXPERIMENT_FILE, text, console))
+        file = _write_experiment_file(workdir / EXPERIMENT_FILE, text, console)
+        written.append(_tried(file, cache, console))
     console.echo(
         f"figures and experiment file: {workdir}" if written else "No patterns were read: nothing to learn from."
     )
@@ -106,6 +108,26 @@ def _write_experiment_file(path: Path, text: str, console: Console) -> Path:
         console.echo(f"{path} is there already and was left as it is; the new one is {free_path.name}.")
     write_bytes(free_path, text.encode())
     return free_path
+
+
+def _tried(file: Path, cache: bool, console: Console) -> Path:
+    """Read an experiment file that leaves nothing open; a target that these patterns do not allow becomes a comment."""
+    text = file.read_text(encoding="utf-8")
+    while "# NEEDED" not in text:
+        try:
+            read_experiment(file, cache=cache)
+        except UserError as error:
+            table = re.search(r"\[targets\.(\w+)\]", str(error))
+            if table is None or not (lines := re.search(rf"(?m)^\[targets\.{table[1]}\]\n(?:.+\n)*", text)):
+                console.echo(f"Problem: {error}")
+                break
+            reason = str(error).partition("] ")[2].split(":")[0]
+            commented = "".join(f"# {line}\n" for line in lines[0].splitlines())
+            text = text.replace(lines[0], f"# Not of use here: {reason}\n{commented}")
+            write_bytes(file, text.encode())
+            continue
+        break
+    return file
 
 
 def _inspect_experiment(

@@ -1,11 +1,14 @@
 """What names have in common: the number that counts files, the stem of the columns of a spectrum."""
 
 import collections
+import itertools
 import re
 from collections.abc import Sequence
 
 from xrd_jax.io.experiment import stack_csv
 
+MAX_PLACES, MIN_OF_A_PLACE = 12, 8  # places that a series may go through in turn, and patterns of each
+RETURNS, CHANGE_SHARE = 3, 0.1  # how often each is left, and changes per pattern: what comes once is no place
 MIN_STACK_COLUMNS = 8  # columns named alike that make a csv a stack
 
 
@@ -26,6 +29,23 @@ def number_pattern(names: Sequence[str]) -> str | None:
         matches = [re.search(pattern, name) for name in names]
         if all(match and match[1] == part[position] for match, part in zip(matches, parts, strict=True)):
             return pattern
+    return None
+
+
+def place_pattern(names: Sequence[str]) -> str | None:
+    """Return a regular expression for a number in names that returns again and again, such as pos1, pos2, pos1, …
+
+    Args:
+      names: in the order of time.
+    """
+    words = [dict(re.findall(r"([A-Za-z]+)(\d+)(?!\d)", name)) for name in names]
+    for word in words[0] if words else ():
+        values = [found.get(word) for found in words]
+        counts = collections.Counter(values)
+        changes = sum(before != after for before, after in itertools.pairwise(values))
+        is_few = 2 <= len(counts) <= MAX_PLACES and None not in counts and min(counts.values()) >= MIN_OF_A_PLACE
+        if is_few and changes >= max(RETURNS * len(counts), CHANGE_SHARE * len(values)):
+            return rf"{word}(\d+)"
     return None
 
 

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from xrd_jax.io.inspect import name_patterns
 from xrd_jax.io.inspect.findings import Session
-from xrd_jax.io.inspect.survey import PatternGroup
 
 
 def session_table(session: Session, name: str) -> Iterator[str]:
     """Yield the lines of one session; what the files do not say is marked NEEDED."""
     yield "[[session]]"
     yield f"name = {quoted(name)}"
-    yield from _patterns(session.group)
+    yield from _patterns(session)
     values = session.group.intensity()
     is_counts = bool(np.all(values == np.round(values)) and values.min() >= 0)
     yield f"counts = {str(is_counts).lower()}" + ("               # whole numbers: photon counts?" if is_counts else "")
@@ -34,8 +34,9 @@ def session_table(session: Session, name: str) -> Iterator[str]:
     yield from _cycler(session)
 
 
-def _patterns(group: PatternGroup) -> Iterator[str]:
+def _patterns(session: Session) -> Iterator[str]:
     """Yield a glob for exactly these files if there is one, else their names."""
+    group = session.group
     folder = group.folder.resolve().as_posix() + "/"
     names = [file.path.name for file in group.files]
     suffix = group.files[0].path.suffix
@@ -50,6 +51,8 @@ def _patterns(group: PatternGroup) -> Iterator[str]:
         yield "]"
     if group.number is not None:
         yield f"number = '{group.number}'"
+    elif (place := name_patterns.place_pattern([group.names[i] for i in session.order.tolist()])) is not None:
+        yield f"place = '{place}'" + "          # positions that alternate, each a session"
 
 
 def _escape_glob(name: str) -> str:
