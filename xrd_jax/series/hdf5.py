@@ -11,9 +11,13 @@ import numpy as np
 
 from xrd_jax.errors import UserError
 from xrd_jax.series.axis import Axis, Target
+from xrd_jax.series.hdf5_members import check_text_length, find_member, open_contained
 from xrd_jax.series.lazy import MAX_BYTES_IN_MEMORY, LazyRows
 
 INTENSITY = "entry/data/intensity"
+MAX_COMPRESSION = 2000  # values need more than this share of their size; HDF5's compressors reach about 1000
+# What h5py, NumPy and the JSON of the labels raise for damage.
+DAMAGE = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
 
 
 def write(path: str | os.PathLike[str], fields: Mapping[str, Any], patterns: Iterable[np.ndarray], dtype: Any) -> None:
@@ -83,42 +87,83 @@ def read(path: str | os.PathLike[str], limit_bytes: int = MAX_BYTES_IN_MEMORY) -
     Raises:
       UserError: the file is not HDF5 or was not written by `write`.
     """
+    path = Path(path)
     try:
-        size = os.path.getsize(path)
-        with h5py.File(path, "r") as file:
-            entry, data = file["entry"], file["entry/data"]
-            kind = str(data.attrs["axes"][1])
-            notes = json.loads(entry["provenance"].asstr()[()])
-            intensity = data["intensity"]
-            masked = tuple((low, high) for low, high in notes.get("masked", ()))
-            wavelength = float(data["wavelength"][()]) if "wavelength" in data and kind != "wavelength" else None
-            return {
-                "intensity": intensity[()] if intensity.nbytes <= limit_bytes else LazyRows.open(path, INTENSITY),
-                "axis": Axis(_read_label(data[kind], size), kind, wavelength, masked),
-                "time": _read_label(data["time"], size),
-                "targets": {name: _read_target(item, size) for name, item in entry["targets"].items()},
-                "cycle": _read_label(entry["labels/cycle"], size),
-                "session": _read_label(entry["labels/session"], size),
-                "session_names": tuple(str(name) for name in entry["labels"].attrs["session_names"]),
-                "is_counts": str(intensity.attrs["units"]) == "counts",
-                "windows": {name: tuple(limits) for name, limits in notes["windows"].items()},
-                "reflections": notes["reflections"],
-                "provenance": notes["provenance"],
-                "timed": str(data["time"].attrs["units"]) == "s",
-            }
+        with open_contained(path) as file:
+            return _read_fields(_Members(file, path), path, limit_bytes)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (OSError, KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
+    except UserError as error:
+        raise error if str(path) in str(error) else UserError(f"{path}: {error}") from None
+    except DAMAGE as error:
         raise UserError(f"{path}: not a pattern series saved by xrd_jax ({error})") from None
 
 
-def _read_target(dataset: h5py.Dataset, file_bytes: int) -> Target:
-    classes = tuple(json.loads(dataset.attrs["classes"]))
-    return Target(_read_label(dataset, file_bytes), str(dataset.attrs["kind"]), str(dataset.attrs["units"]), classes)
+def _read_fields(members: "_Members", path: Path, limit_bytes: int) -> dict[str, Any]:
+    data = members.get("entry/data", h5py.Group)
+    kind = str(data.attrs["axes"][1])
+    notes = json.loads(members.text("entry/provenance"))
+    intensity = members.get(INTENSITY, h5py.Dataset)
+    if intensity.dtype.kind not in "iuf" or intensity.ndim != 2:
+        raise ValueError(f"patterns are numbers [pattern, channel], not {intensity.dtype} {intensity.shape}")
+    if intensity.id.get_storage_size() * MAX_COMPRESSION < intensity.nbytes:
+        raise ValueError(f"it announces {intensity.shape} values but stores next to none")
+    wavelength = None
+    if kind != "wavelength" and "wavelength" in data:
+        wavelength = float(members.numbers("entry/data/wavelength").reshape(()))
+    return {
+        "intensity": intensity[()] if intensity.nbytes <= limit_bytes else LazyRows.open(path, INTENSITY),
+        "axis": Axis(members.numbers(f"entry/data/{kind}"), kind, wavelength, _ranges(notes.get("masked", ()))),
+        "time": members.numbers("entry/data/time"),
+        "targets": {name: members.target(name) for name in members.get("entry/targets", h5py.Group)},
+        "cycle": members.numbers("entry/labels/cycle"),
+        "session": members.numbers("entry/labels/session"),
+        "session_names": tuple(map(str, members.get("entry/labels", h5py.Group).attrs["session_names"])),
+        "is_counts": str(intensity.attrs["units"]) == "counts",
+        "windows": dict(zip(notes["windows"], _ranges(notes["windows"].values()), strict=True)),
+        "reflections": {name: float(position) for name, position in notes["reflections"].items()},
+        "provenance": dict(notes["provenance"]),
+        "timed": str(members.get("entry/data/time", h5py.Dataset).attrs["units"]) == "s",
+    }
 
 
-def _read_label(dataset: h5py.Dataset, file_bytes: int) -> np.ndarray:
-    """Return a label as an array; `write` compresses none, so that one larger than the file is forged."""
-    if dataset.nbytes > file_bytes:
-        raise ValueError(f"{dataset.name} claims {dataset.nbytes} bytes in a file of {file_bytes}")
-    return dataset[()]
+def _ranges(pairs: Iterable[Any]) -> tuple[tuple[float, float], ...]:
+    return tuple((float(low), float(high)) for low, high in pairs)
+
+
+class _Members:
+    """What a file holds by its names, none of it outside the file or larger than the file can hold."""
+
+    def __init__(self, file: h5py.File, path: Path):
+        self._file, self._path, self._bytes = file, path, path.stat().st_size
+
+    def get(self, name: str, kind: type) -> Any:
+        member = find_member(self._file, name, self._path)
+        if not isinstance(member, kind):
+            raise KeyError(f"{name} is missing")
+        return member
+
+    def numbers(self, name: str) -> np.ndarray:
+        """Return a label; `write` compresses none, so that one larger than the file is forged."""
+        dataset = self.get(name, h5py.Dataset)
+        if dataset.dtype.kind not in "biuf":
+            raise ValueError(f"{name} holds {dataset.dtype}, not numbers")
+        if dataset.nbytes > self._bytes:
+            raise ValueError(f"{name} claims {dataset.nbytes} bytes in a file of {self._bytes}")
+        return np.asarray(dataset[()])
+
+    def text(self, name: str) -> str:
+        dataset = self.get(name, h5py.Dataset)
+        if dataset.shape != ():
+            raise ValueError(f"{name} is no text")
+        check_text_length(dataset)
+        return dataset.asstr()[()]
+
+    def target(self, name: str) -> Target:
+        dataset = self.get(f"entry/targets/{name}", h5py.Dataset)
+        values, attributes = self.numbers(f"entry/targets/{name}"), dataset.attrs
+        classes = tuple(map(str, json.loads(attributes["classes"])))
+        try:
+            return Target(values, str(attributes["kind"]), str(attributes["units"]), classes)
+        except UserError as error:
+            raise UserError(f"target '{name}': {error}") from None

@@ -98,7 +98,11 @@ class PatternSeries:
         Raises:
           UserError: the file is not HDF5 or was not written by `save`.
         """
-        return cls(**hdf5.read(path, limit_bytes))
+        fields = hdf5.read(path, limit_bytes)
+        try:
+            return cls(**fields)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
 
 
 def _whole_numbers(values: np.ndarray, name: str, count: int) -> np.ndarray:

@@ -11,10 +11,10 @@ from xrd_jax.io.parsing import hdf5
 from xrd_jax.io.patterns.nexus import read_wavelength
 from xrd_jax.io.patterns.nexus_signal import Signal, entry_of, read_positions
 from xrd_jax.series import lazy
+from xrd_jax.series.hdf5 import MAX_COMPRESSION
 
 # Kinds of numbers, as NumPy names them: of patterns, and of what lies beside them (true and false too).
 INTENSITY_KINDS, COLUMN_KINDS = "iuf", "iufb"
-MAX_COMPRESSION = 2000  # values need more than this share of their size; HDF5's compressors reach about 1000
 
 
 def read_stack(path: Path, dataset: str) -> Stack:

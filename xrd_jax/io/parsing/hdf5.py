@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import h5py
 import numpy as np
@@ -11,15 +11,12 @@ import numpy as np
 from xrd_jax.errors import UserError
 from xrd_jax.io.parsing.plugins import import_extra
 from xrd_jax.io.parsing.text import refusing
+from xrd_jax.series.hdf5_members import check_text_length, find_member, open_contained
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MARK = "::"
 _MAX_MEMBERS = 5000
-_MAX_LINK_DEPTH = 50
 _MAX_NAMES = _MAX_DEFAULTS = 8  # in a list of axes, of groups along @default
-_CHUNK_BYTES = 1 << 24
-_HEAP = b"GCOL\x01\x00\x00\x00"  # signature, version 1 and reserved bytes of a global heap collection
-_HEAP_HEADER = _OBJECT_HEADER = 16  # bytes
 # What h5py raises for damage.
 _DAMAGE = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
 
@@ -34,64 +31,15 @@ def split_inner_path(path: Path) -> tuple[Path, str]:
 def open_file(path: Path) -> Iterator[h5py.File]:
     """Open a file; whatever HDF5 stumbles over while it is open becomes a `UserError`."""
     file_path, _ = split_inner_path(path)
-    with refusing(f"{path}: damaged HDF5, or being written", "copy or export it again", _DAMAGE):
-        _check_heaps(file_path)
-        with h5py.File(file_path, "r", locking=False) as file:
-            yield file
-
-
-def _check_heaps(file: Path) -> None:
-    """Walk the heaps that hold texts: an object of no length in a damaged one makes the HDF5 library loop for ever.
-
-    A collection is a header of 16 bytes with its size, then objects of 16 bytes and their data rounded up to 8; object
-    0 is the free rest, its size included. HDF5 File Format Specification, version 3, III.E.
-    """
-    file_size = file.stat().st_size
-    with file.open("rb") as searched, file.open("rb") as stream:
-        for start in find_heaps(searched):
-            stream.seek(start + 8)
-            size, offset = int.from_bytes(stream.read(8), "little"), _HEAP_HEADER
-            if start + size > file_size or size < _HEAP_HEADER:
-                raise OSError("a heap of texts reaches beyond the file")
-            while offset + _OBJECT_HEADER <= size:
-                stream.seek(start + offset)
-                header = stream.read(_OBJECT_HEADER)
-                length = int.from_bytes(header[8:], "little")
-                is_free = header[:2] == b"\x00\x00"
-                step = length if is_free else _OBJECT_HEADER + (length + 7) // 8 * 8
-                if step < _OBJECT_HEADER or offset + step > size:
-                    raise OSError("a heap of texts is damaged")
-                offset += step
-
-
-def find_heaps(stream: BinaryIO, chunk_bytes: int = _CHUNK_BYTES) -> Iterator[int]:
-    """Yield where heaps begin, searched piece by piece, since the file may be larger than the memory."""
-    begin, rest = 0, b""
-    while chunk := stream.read(chunk_bytes):
-        data = rest + chunk
-        position = data.find(_HEAP)
-        while position >= 0:
-            yield begin + position
-            position = data.find(_HEAP, position + _HEAP_HEADER)
-        rest = data[-(len(_HEAP) - 1) :]
-        begin += len(data) - len(rest)
+    problem = f"{path}: damaged HDF5, or being written"
+    with refusing(problem, "copy or export it again", _DAMAGE), open_contained(file_path) as file:
+        yield file
 
 
 def get_member(group: h5py.Group, name: str, path: Path) -> Any:
     """Return a member, or None; `UserError` where it leads out of the file, or its filter is not installed."""
-    member: Any = group.file if name.startswith("/") else group
-    for part in filter(None, name.split("/")):
-        if not isinstance(member, h5py.Group) or (link := member.get(part, getlink=True)) is None:
-            return None
-        if isinstance(link, h5py.ExternalLink):
-            source = f"{member.name.rstrip('/')}/{part}"
-            raise UserError(f"{path}: {source} lies in another file ({link.filename[:60]}); name that file")
-        if isinstance(link, h5py.SoftLink) and link.path.count("/") > _MAX_LINK_DEPTH:
-            return None
-        member = member.get(part)
+    member = find_member(group, name, path)
     if isinstance(member, h5py.Dataset):
-        if member.external or member.is_virtual:
-            raise UserError(f"{path}: {member.name} keeps its values in other files; write them into one file")
         _register_filters(member, path)
     return member
 
@@ -149,14 +97,7 @@ def read_text(group: h5py.Group, name: str, path: Path) -> str:
     data = get_dataset(group, name, path)
     if data is None or data.size != 1:
         return ""
-    # A text of variable length is a length and an address; the library takes that much memory before it looks.
-    if h5py.check_string_dtype(data.dtype) is not None and data.dtype.kind == "O":
-        offset, file_size = data.id.get_offset(), Path(data.file.filename).stat().st_size
-        if offset is not None:
-            with open(data.file.filename, "rb") as stream:
-                stream.seek(offset)
-                if int.from_bytes(stream.read(4), "little") > file_size:
-                    raise OSError("a text longer than the file")
+    check_text_length(data)
     return to_text(data[()])
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,8 +22,10 @@ MAX_BYTES = 64 * 2**20
 
 @contextlib.contextmanager
 def opening(path: Path) -> Iterator[None]:
-    """Turn what the operating system says of a file into a `UserError`."""
+    """Turn what the operating system says of a file into a `UserError`; what is no file is not opened."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would let the reader wait for ever
+            raise UserError(f"{path}: is no file but a folder, pipe or device; name a file")
         yield
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; check the name and --data_root") from None

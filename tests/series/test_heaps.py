@@ -6,7 +6,7 @@ import tempfile
 
 import pytest
 
-from xrd_jax.io.parsing import hdf5
+from xrd_jax.series.hdf5_members import find_heaps
 
 
 @pytest.mark.parametrize("chunk_bytes", [8, 9, 13, 100])
@@ -18,4 +18,4 @@ def test_heaps_are_found_across_chunks(chunk_bytes):
     with tempfile.TemporaryFile() as stream:
         stream.write(data)
         stream.seek(0)
-        assert list(hdf5.find_heaps(stream, chunk_bytes)) == starts
+        assert list(find_heaps(stream, chunk_bytes)) == starts
