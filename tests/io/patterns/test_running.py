@@ -11,6 +11,7 @@ from xrd_jax.io import patterns
 
 SCANS = [(10.0, 0.02, np.arange(30) % 7 * 13 + i) for i in range(3)]
 RAS_END = -len("*RAS_INT_END\r\n*RAS_DATA_END\r\n")
+BOTH_LINES = (1.5406 + 0.5 * 1.54439) / 1.5
 CUT = "may be cut, or is still being written"
 
 
@@ -105,10 +106,10 @@ def test_a_spec_scan_takes_its_columns_by_heading_or_by_place(tmp_path):
 @pytest.mark.parametrize(
     ("header", "wavelength", "said"),
     [
-        ("Lambda1 1.5406\nLambda2 1.54439\n2Theta Intensity\n", (1.5406 + 0.5 * 1.54439) / 1.5, "2:1"),
+        ("Lambda1 1.5406\nLambda2 1.54439\n2Theta Intensity\n", BOTH_LINES, "2:1"),
         ("#lambda1: 1.5406\n#lambda2: 1.54439\n#I2: 0.46\n", (1.5406 + 0.46 * 1.54439) / 1.46, ""),
         ("K-Alpha1 wavelength,1.5406\nK-Alpha2 wavelength,1.54439\nRatio K-Alpha2/K-Alpha1,0\nx,y\n", 1.5406, ""),
-        ("K-Alpha1 wavelength [nm],0.15406\nK-Alpha2 wavelength [nm],0.154439\nAngle,Intensity\n", (1.5406 + 0.5 * 1.54439) / 1.5, "2:1"),
+        ("K-Alpha1 wavelength [nm],0.15406\nK-Alpha2 wavelength [nm],0.154439\nx,y\n", BOTH_LINES, "2:1"),
         ("Lambda1 0.5\nLambda2 0.9\n", None, "without a unit"),
         ("# Wave = 0.6199\n# Date = 2024-03-14 09:00:00 Dt = 60\n", None, "a wavelength of 0.6199 without a unit"),
         ("# Wave = 0.06199 nm\n", 0.6199, ""),

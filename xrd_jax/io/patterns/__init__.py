@@ -39,7 +39,7 @@ PLUGIN_GROUP = "xrd_jax.readers"
 MAX_SCANS = 20_000  # per file; longer series are stacks
 
 
-def read_zip(path: Path, allow_negative: bool) -> Iterable[Pattern]:
+def read_zip(path: Path, allow_negative: bool) -> Iterable[Scan]:
     """Read a .brml or .rasx archive, told apart by its members."""
     with open_zip(path) as archive:
         names = archive.namelist()

@@ -1,5 +1,6 @@
 """What a column heading or an axis name says about positions: kind and factor to the unit of the series."""
 
+import functools
 import math
 import re
 
@@ -39,6 +40,7 @@ _KINDS: dict[str, tuple[str, dict[str, float]]] = {
 }
 
 
+@functools.lru_cache(maxsize=512)  # files of a series have one heading
 def kind_of(label: str) -> tuple[str | None, float]:
     """Return the kind in `series.AXIS_UNITS` and the factor to its unit; (None, 1.0) where the label leaves doubt.
 

@@ -55,14 +55,13 @@ def parse_metadata(lines: Sequence[str], separator: str | None = None) -> dict[s
     metadata: dict[str, str] = {}
     lines = [line[:_MAX_LINE].strip() for line in lines[:_MAX_LINES]]
     forms = (_LISTED_PAIR, _PAIR) if separator == "," else (_PAIR, _LISTED_PAIR)
-    forms = (*forms, _NUMBERED_PAIR)
     for line in lines:
         bare = line.lstrip(MARKS)
         pairs: list[tuple[str, ...]] = _QUOTED_PAIR.findall(line)
         if not pairs and bare.count("=") > 1:
             pairs = _PAIRS_IN_LINE.findall(bare)
         if not pairs:
-            matches = (form.match(bare) for form in forms)
+            matches = (form.match(bare) for form in (*forms, _NUMBERED_PAIR))
             pairs = [match.groups() for match in matches if match][:1]
         metadata |= {key.strip(' \t"'): value.strip(' \t,;"') for key, value in pairs if value.strip()}
     anode = next((text for key, text in metadata.items() if _ANODE.match(key)), "")

@@ -127,7 +127,8 @@ def read_mdi(path: Path, allow_negative: bool) -> Iterator[Scan]:
 
 def read_asc(path: Path, allow_negative: bool) -> Iterator[Scan]:
     """Read the scans of an older Rigaku text: `*KEY = value` lines, then intensities parted by commas."""
-    text, keys, position = _read_text(path), {}, 0
+    text, position = _read_text(path), 0
+    keys: dict[str, str] = {}
     for number, block in enumerate(_ASC_SCAN.finditer(text), 1):
         keys |= {key: value.strip() for key, value in _ASC_PAIR.findall(text, position, block.start(1))}
         position = block.end()

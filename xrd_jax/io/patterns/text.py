@@ -113,6 +113,8 @@ def _split_blocks(table: Table, position: int, path: Path) -> tuple[list[slice],
     """Rows of each scan; a block that only repeats the first is dropped, since nothing is lost by it."""
     values, all_rows = table.values, [slice(0, len(table.values))]
     steps = np.diff(values[:, position])
+    if not table.words and ((steps > 0).all() or (steps < 0).all()):
+        return all_rows, ()
     restarts = np.flatnonzero(steps * np.sign(steps[0]) <= 0) + 1
     for row, (line, words) in table.words.items():
         if row not in restarts and row != len(values):
