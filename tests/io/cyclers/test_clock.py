@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import zoneinfo
 
@@ -13,7 +14,11 @@ from hypothesis import strategies as st
 from tests.support.cycler_files import charge_rest_discharge, write_table
 from xrd_jax.errors import UserError
 from xrd_jax.io import cyclers
+from xrd_jax.io.cyclers.assemble import cycler_log
+from xrd_jax.io.cyclers.columns import Column
+from xrd_jax.io.cyclers.header import Stated
 from xrd_jax.io.cyclers.row_clock import in_zone
+from xrd_jax.io.cyclers.table import Table
 from xrd_jax.io.parsing import dates, timestamps
 
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=60, database=None)
@@ -187,3 +192,20 @@ def test_any_date_of_the_file_tells_the_order_of_all(tmp_path, order, example):
     preamble = f"Exported on {example}\n{begun}"
     log = cyclers.read_cycler(write_table(tmp_path, names[:1] + names[2:], table[:1] + table[2:], preamble=preamble))
     assert log.start == BEGIN
+
+
+@pytest.mark.parametrize("damage", [np.inf, 1e300, -5.0])
+def test_dates_that_damage_made_are_no_clock(tmp_path, damage):
+    """A binary log with both clocks: the dates count if they can be dates, else the test's own time."""
+    elapsed = np.arange(30) * 60.0
+    time = 1.7e9 + elapsed + np.where(elapsed > 600, 3600.0, 0.0)
+    numbers = {"time_s": elapsed, "voltage_V": elapsed * 0 + 3, "current_A": elapsed * 0 + 0.1}
+    roles = {name.split("_")[0]: Column(0, name, 1.0, True) for name in numbers}
+    table = Table(numbers, roles, None, None, np.arange(30), clock=timestamps.Timestamps(time.copy(), True, None))
+    log = cycler_log(table, tmp_path, Stated(), [])
+    np.testing.assert_allclose(log.time, time - 1.7e9)
+    assert log.start == timestamps.EPOCH + datetime.timedelta(seconds=1.7e9) and "paused once" in log.notes[0]
+    time[7] = damage
+    log = cycler_log(dataclasses.replace(table, clock=timestamps.Timestamps(time, True, None)), tmp_path, Stated(), [])
+    np.testing.assert_allclose(log.time, elapsed)
+    assert log.start is None

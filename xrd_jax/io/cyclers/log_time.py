@@ -75,6 +75,8 @@ def log_time(table: Table, path: Path, stated: Stated) -> LogTime:
 def _clocks(table: Table, order: str | None, notes: list[str]) -> tuple[Timestamps | None, np.ndarray | None]:
     """Return the dates of the rows and the test's own time, as far as there are such."""
     clock = table.clock or _from_epoch(table, "unix_time")
+    if clock is not None and not timestamps.are_plausible(clock.seconds):
+        clock = None
     if clock is None and (clock := _from_epoch(table, "time")) is not None:
         notes.append(f"'{table.roles['time'].name}' counts from a date: it was read as UTC")
         return clock, None
@@ -94,10 +96,11 @@ def _from_epoch(table: Table, role: str) -> Timestamps | None:
         return None
     values = table.numbers[table.roles[role].name]
     first = dates.from_epoch(float(values[0]))
-    if first is None or dates.from_epoch(float(values[-1])) is None:
+    if first is None:
         return None
     scale = 10.0 ** round(np.log10(first / values[0]))
-    return Timestamps(values * scale + (first - values[0] * scale if scale == 1.0 else 0.0), True, 0)
+    seconds = values * scale + (first - values[0] * scale if scale == 1.0 else 0.0)  # 1904 is an offset, not a unit
+    return Timestamps(seconds, True, 0) if timestamps.are_plausible(seconds) else None
 
 
 def _is_time_of_day(table: Table, elapsed: np.ndarray) -> bool:

@@ -56,9 +56,9 @@ def _open_workbook(path: Path) -> Iterator[Any]:
     archives.check_zip(path, _MIN_BYTES, _MAX_RATIO)
     remedy = "export it again, or as csv"  # a damaged workbook may raise anything
     fault = refusing(f"{path}: the workbook is damaged", remedy, spared=(UserError, MemoryError))
-    with fault, warnings.catch_warnings():
+    with fault, warnings.catch_warnings(), path.open("rb") as file:
         warnings.simplefilter("ignore")  # about styles and extensions that hold no data
-        with contextlib.closing(openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)) as book:
+        with contextlib.closing(openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)) as book:
             yield book
 
 

@@ -81,6 +81,8 @@ def to_utc(
       dates: in the order in which they were taken, by which the hour is told that the end of summer time repeats.
       messages: a sentence on that hour is added to it.
     """
+    if early := next((date for date in dates if date is not None and not 1900 < date.year < 9999), None):
+        raise UserError(f"{place}: a date is in the year {early.year}; mend it")
     utc = [date if date is None or date.tzinfo is None else date.astimezone(datetime.UTC) for date in dates]
     indices = [i for i, date in enumerate(utc) if date is not None and date.tzinfo is None]
     if zone is None or not indices:

@@ -141,7 +141,8 @@ def _log(file: SurveyedFile, base: Path) -> Iterator[str]:
     span, current = _duration(np.ptp(log.time)), 1000 * log.current
     yield f"Cycler log {relative_path(file.path, base)} ({file.format}): {log.time.size} rows over {span}, {start}."
     voltage_range = f"Voltage {log.voltage.min():.4g} to {log.voltage.max():.4g} V"
-    yield f"  {voltage_range}, current {current.min():.4g} to {current.max():.4g} mA."
+    flow = "no current" if np.isnan(current).all() else f"current {current.min():.4g} to {current.max():.4g} mA"
+    yield f"  {voltage_range}, {flow}."
     yield f"  Columns: {', '.join(log.columns)}."
     yield f"  Half cycles: {_half_cycles(log)}."
     steps = np.diff(log.time)

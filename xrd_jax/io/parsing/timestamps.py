@@ -38,6 +38,11 @@ class Timestamps:
         return moment.replace(tzinfo=datetime.UTC).astimezone(zone)
 
 
+def are_plausible(seconds: Float[np.ndarray, " R"]) -> bool:
+    """Return whether all are moments of the years 1970 to 2096; what damage makes of a number is not."""
+    return bool(((seconds >= 0) & (seconds < _MAX_SECONDS)).all())
+
+
 def resolve(
     dates: Shaped[np.ndarray, " R"], elapsed: Float[np.ndarray, " R"] | None = None, order: str | None = None
 ) -> Timestamps | None:
