@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from xrd_jax.errors import UserError
+from xrd_jax.errors import UserError, printable
 
+_SURROGATES = "".join(map(chr, range(0xDC80, 0xDD00)))  # bytes of names that are no text in this system's encoding
 # What zipfile and NumPy raise for damage.
 DAMAGED_NPZ = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, KeyError, ValueError, RuntimeError,
                OverflowError, MemoryError)  # fmt: skip
@@ -94,10 +95,24 @@ def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
     write_parts(path, (csv_bytes([row]) for row in rows))
 
 
+def csv_cell(cell: object) -> object:
+    """Return a cell that no spreadsheet takes for a formula: text that would be one begins with an apostrophe."""
+    if not isinstance(cell, str):
+        return cell
+    if not cell.isprintable():
+        cell = printable(cell, kept=_SURROGATES)
+    if cell.startswith(("=", "+", "-", "@")):
+        try:
+            float(cell)
+        except ValueError:
+            return f"'{cell}"
+    return cell
+
+
 def csv_bytes(rows: Iterable[Sequence[object]]) -> bytes:
     """Return rows as csv; names that are no text in this system's encoding keep their bytes."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    csv.writer(text, lineterminator="\n").writerows([csv_cell(cell) for cell in row] for row in rows)
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 

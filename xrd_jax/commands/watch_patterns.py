@@ -11,6 +11,7 @@ import numpy as np
 from xrd_jax.analysis.resample import AxisFit, fit_axis
 from xrd_jax.commands.watch_folder import WatchedFile, WatchedFolder
 from xrd_jax.errors import UserError
+from xrd_jax.files import csv_cell
 from xrd_jax.io.patterns.pattern import Pattern
 from xrd_jax.io.reading.many_files import read_guarded
 from xrd_jax.io.reading.pattern_cache import UNCACHED_SUFFIXES
@@ -65,6 +66,7 @@ class FrameReader:
         name = self._folder.name(file)
         if any(character in name for character in "\r\n"):
             return [], f"{name!r}: has a line break in its name; rename it"
+        name = str(csv_cell(name))  # as it stands on record
         is_self_contained = file.path.suffix.lower() not in UNCACHED_SUFFIXES
         if file.read_state is None and is_self_contained and self._sizes.get(name) == str(file.state[1]):
             return [], ""

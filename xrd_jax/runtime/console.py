@@ -6,6 +6,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from xrd_jax.errors import printable
+
 
 @dataclasses.dataclass(frozen=True)
 class Console:
@@ -13,6 +15,10 @@ class Console:
 
     echo: Callable[[str], None] = lambda line: None  # takes one line
     progress: bool = False  # whether bars are drawn, on standard error
+
+    def __post_init__(self):
+        say = self.echo
+        object.__setattr__(self, "echo", lambda line: say(printable(line, kept="\n")))  # tables are texts of many lines
 
     def bar(self, items: Iterable[Any] | None = None, description: str = "", unit: str = "it", **options: Any) -> Any:
         """Return a progress bar: an iterator over `items`, or a context manager with `update(count)`.

@@ -5,10 +5,12 @@ import sys
 import threading
 from typing import NoReturn
 
+from xrd_jax.errors import printable
+
 
 def complain(line: str) -> int:
     """Print the one line of an error and return the exit code that goes with it."""
-    print(f"error: {line}", file=sys.stderr)
+    print(f"error: {printable(line)}", file=sys.stderr)
     return 2
 
 
