@@ -16,6 +16,7 @@ as the others, where no peak is: of 1 % of the strongest peak's height 1 / 25 / 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -121,6 +122,13 @@ def is_unusual(distance: Float[np.ndarray, " B"], residual: Float[np.ndarray, " 
 
 def save(run: Run, prepared: Prepared) -> Reference:
     """Make the reference of a run from its own data and write it into the run directory."""
+    reference = make(run, prepared)
+    _write(run, reference)
+    return reference
+
+
+def make(run: Run, prepared: Prepared) -> Reference:
+    """Make the reference of a run from its own data."""
     intensity = prepared.series.intensity
     patterns = _network_inputs(run, intensity[_thinned(prepared.train, MAX_PATTERNS)])
     distances = nearest_distances(_network_inputs(run, intensity[_thinned(prepared.test, MAX_PATTERNS)]), patterns)
@@ -133,21 +141,25 @@ def save(run: Run, prepared: Prepared) -> Reference:
     seen = np.concatenate([prepared.train, prepared.calibration])
     hashes = [pattern_hashes(block, axis) for _, block in lazy.read_blocks(intensity, rows=seen)]
     trained_on = np.unique(np.concatenate(hashes))
+    return Reference(patterns, threshold, axis, examples, model, limits, trained_on)
+
+
+def _write(run: Run, reference: Reference) -> None:
+    axis, model = reference.axis, reference.model
     files.write_npz(
         run.path / FILE,
-        patterns=patterns,
-        threshold=threshold,
+        patterns=reference.patterns,
+        threshold=reference.threshold,
         axis=axis.values,
         masked=np.asarray(axis.masked, np.float64).reshape(-1, 2),
         kind=axis.kind,
         wavelength=np.nan if axis.wavelength is None else axis.wavelength,
-        examples=examples,
+        examples=reference.examples,
         identity=directory_identity(run.path),
-        limits=np.asarray(limits),
-        trained_on=trained_on,
+        limits=np.asarray(reference.limits),
+        trained_on=reference.trained_on,
         **{f"model_{name}": getattr(model, name) for name in MODEL_FIELDS},
     )
-    return Reference(patterns, threshold, axis, examples, model, limits, trained_on)
 
 
 def _fit_low_rank(prepared: Prepared) -> tuple[low_rank.LowRank, tuple[float, float]]:
@@ -182,7 +194,10 @@ def load(run: Run, console: Console) -> Reference | None:
     except UserError as error:
         console.echo(f"No distance to the training patterns can be given: {str(error).rstrip('.')}.")
         return None
-    return save(run, prepared)
+    reference = make(run, prepared)
+    with contextlib.suppress(UserError):  # a run that may only be read gives the same without
+        _write(run, reference)
+    return reference
 
 
 def read_reference(run: Run) -> Reference | None:
