@@ -12,6 +12,7 @@ from xrd_jax.analysis.run import Run, open_run
 from xrd_jax.commands.train import train_and_report
 from xrd_jax.config.overrides import override
 from xrd_jax.errors import UserError
+from xrd_jax.explain.attribution import untrained
 from xrd_jax.models.template_likelihood import posterior
 from xrd_jax.preprocessing.prepare import prepare
 from xrd_jax.preprocessing.targets import target_specs
@@ -72,10 +73,11 @@ def test_a_network_with_it_is_trained_as_one_without_and_opens_again(series, con
     again = open_run(run.path)
     for name, values in run.predict_with_maps(series, maps=False).outputs.items():
         np.testing.assert_array_equal(again.predict_with_maps(series, maps=False).outputs[name], values)
-    _outputs_are_weighted_means(run, alone, series)
+    _outputs_are_weighted_means(run, alone)
+    _untrained_networks_know_no_labels(run)
 
 
-def _outputs_are_weighted_means(run: Run, alone: Run, series) -> None:
+def _outputs_are_weighted_means(run: Run, alone: Run) -> None:
     x = jax.random.normal(jax.random.key(0), (4, 32))
     first, plain = (jax.tree.map(lambda leaf: leaf[0], r.variables) for r in (run, alone))
     mixed, own = run.model.apply(first, x)[0], alone.model.apply(plain, x)[0]
@@ -84,6 +86,12 @@ def _outputs_are_weighted_means(run: Run, alone: Run, series) -> None:
     for name, output in mixed.items():
         known = jnp.log(weights @ stored[f"labels_{name}"] + 1e-5)
         np.testing.assert_allclose(output, 0.3 * jax.nn.log_softmax(own[name]) + 0.7 * known, rtol=1e-4, atol=1e-5)
+
+
+def _untrained_networks_know_no_labels(run: Run) -> None:
+    variables = jax.tree.map(lambda leaf: leaf[0], untrained(run).variables["batch_stats"]["likelihood"])
+    np.testing.assert_array_equal(variables["patterns"], run.variables["batch_stats"]["likelihood"]["patterns"][0])
+    assert np.ptp(np.asarray(variables["labels_mode"]), axis=0).max() == 0.0
 
 
 def test_it_is_for_counts_and_distributions(series, config):

@@ -49,13 +49,15 @@ def untrained(run: Run) -> Run:
     Where the likelihood of the training patterns is weighed in, every template gets the mean of all labels.
     """
     keys = jnp.stack([jax.random.fold_in(jax.random.key(seed), step.INIT) for seed in run.config.seed_list()])
-    templates = run.variables["batch_stats"].get("likelihood")
-    if templates is not None:
-        templates = {
-            name: jnp.broadcast_to(values.mean(axis=1, keepdims=True), values.shape) if "labels" in name else values
-            for name, values in templates.items()
-        }
-    return dataclasses.replace(run, variables=jax.jit(jax.vmap(run.model.init))(keys, templates))
+    initialise = jax.jit(jax.vmap(run.model.init))
+    templates = run.variables.get("batch_stats", {}).get("likelihood")
+    if templates is None:
+        return dataclasses.replace(run, variables=initialise(keys))
+    blank = {
+        name: jnp.broadcast_to(values.mean(axis=1, keepdims=True), values.shape) if "labels" in name else values
+        for name, values in templates.items()
+    }
+    return dataclasses.replace(run, variables=initialise(keys, blank))
 
 
 def offset_of_method(run: Run, method: str) -> float:
