@@ -162,7 +162,9 @@ def test_frames_need_one_calibration_that_fits(frame):
     [
         ("2th_deg", "two_theta", 1), ("2Theta", "two_theta", 1), ("2θ (°)", "two_theta", 1),
         ("two theta [deg]", "two_theta", 1), ("Pos. [°2Th.]", "two_theta", 1), ("tth", "two_theta", 1),
-        ("2th_rad", "two_theta", 57.29577951308232), ("theta", None, 1), ("angle", None, 1), ("q_A^-1", "q", 1),
+        ("2th_rad", "two_theta", 57.29577951308232),
+        ("2theta (mrad)", "two_theta", 0.05729577951308232), ("E (keV)", "energy", 1000), ("E", None, 1),
+        ("theta", None, 1), ("angle", None, 1), ("q_A^-1", "q", 1),
         ("q_nm^-1", "q", 0.1), ("Q (Å⁻¹)", "q", 1), ("q", None, 1), ("d (Å)", "d", 1),
         ("d-spacing [nm]", "d", 10), ("Energy (keV)", "energy", 1000), ("energy/eV", "energy", 1),
         ("energy", None, 1), ("energy (meV)", None, 1), ("Raman shift (cm-1)", "wavenumber", 1),

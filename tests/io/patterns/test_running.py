@@ -112,7 +112,7 @@ def test_a_spec_scan_takes_its_columns_by_heading_or_by_place(tmp_path):
         ("K-Alpha1 wavelength [nm],0.15406\nK-Alpha2 wavelength [nm],0.154439\nx,y\n", BOTH_LINES, "2:1"),
         ("Lambda1 0.5\nLambda2 0.9\n", None, "without a unit"),
         ("# Wave = 0.6199\n# Date = 2024-03-14 09:00:00 Dt = 60\n", None, "a wavelength of 0.6199 without a unit"),
-        ("# Wave = 0.06199 nm\n", 0.6199, ""),
+        ("# Wave = 0.06199 nm\n# Date = 2024-03-14 09:00:00 Dt = 60 s\n", 0.6199, ""),
     ],
 )  # fmt: skip
 def test_two_lines_of_a_tube_are_one_wavelength(tmp_path, header, wavelength, said):

@@ -31,7 +31,7 @@ _KINDS: dict[str, tuple[str, dict[str, float]]] = {
         {_INVERSE_NM: 0.1, _INVERSE_ANGSTROM: 1.0},
     ),
     "d": (r"(?<![a-z0-9])d(?![a-z0-9])|d[\s_-]*spacing", {r"nm\b": 10.0, _ANGSTROM: 1.0}),
-    "energy": ("energy", {"kev": 1000.0, r"(?<![mkg])ev\b": 1.0}),
+    "energy": (r"energy|^\W*e\W+k?ev\b", {"kev": 1000.0, r"(?<![mkg])ev\b": 1.0}),
     "wavenumber": (r"wave[\s_-]*numbers?|raman[\s_]*shift", {r"cm\s*\^?\s*\(?-1|1\s*/\s*cm": 1.0}),
     "wavelength": (r"wave[\s_-]*length|lambda|λ", {_NM: 1.0, _MICROMETRE: 1000.0, _ANGSTROM: 0.1}),
     "ppm": (r"(?<![a-z])ppm(?![a-z])", {"": 1.0}),
@@ -49,7 +49,8 @@ def kind_of(label: str) -> tuple[str | None, float]:
     text = label[:200].translate(_SUPERSCRIPTS).lower().translate(_SUPERSCRIPTS)
     spaced = text.replace("_", " ")
     if _TWO_THETA.search(text):
-        return "two_theta", math.degrees(1.0) if re.search(r"(?<![a-z])rad", spaced) else 1.0
+        radians = re.search(r"(?<![a-z])(m?)rad", spaced)
+        return "two_theta", math.degrees(1e-3 if radians[1] else 1.0) if radians else 1.0
     for kind, (name, units) in _KINDS.items():
         if re.search(name, spaced):
             for unit, factor in units.items():

@@ -35,7 +35,7 @@ _COMPANION = re.compile(
 )
 # Signals, the better first: processed ones, what a detector saw, and single beams.
 _SIGNALS = tuple(re.compile(f"(?i){words}") for words in (
-    r"norm|flat|^\W*x?mu\b|^\W*x?mu[\s_(]|^\W*[µμ]|absor[bp]|^\W*(abs|od)\b",
+    r"norm|flat|^\W*x?mu(trans|fluor)?(?![a-z0-9])|^\W*[µμ]|absor[bp]|^\W*(abs|od)\b",
     r"^\W*(i|y|f|fluo|tey|tfy|pfy|psd|roi|net|raw|obs|data|value)(?![a-z0-9])|^\W*[yi][\s_]?obs|intens|counts?(?!er)"
     r"|cps|signal|detector|^\W*det|yield|fluor|emission|reflect|impuls|z[äa]hl|forte|強度|强度",
     r"transmi|^\W*(i[\s_]?[12t]|i[\s_]?f|it[\s_]|itrans|ifluor|diode|pips|apd)",
@@ -96,11 +96,13 @@ def _split_labels(line: str, count: int, separator: str | None) -> list[tuple[li
     bare = line.lstrip(MARKS if not line.startswith('""') else "#")
     joined = re.sub(r"\s+(?=[(\[])", "_", bare.rstrip("*/ "))  # a unit in brackets belongs to the word before it
     ways = [(bare.split(mark), mark == separator or mark == "\t") for mark in ("\t", ";", ",") if mark in bare]
+    if "\t\t" in bare:
+        ways.append((re.split(r"\t+", bare), True))
     if not ways:
         ways = [(re.split(r"\s{2,}", bare.strip()), False), (joined.split(), False)]
     if line[:1] in ",;\t":  # an empty first heading
         ways.insert(0, (line.split(line[0]), True))
-    stripped = [([part.strip(" \t\"'") for part in parts], is_certain) for parts, is_certain in ways]
+    stripped = [([part.strip(" \t\"'#") for part in parts], is_certain) for parts, is_certain in ways]
     for parts, _ in stripped:
         if len(parts) == count + 1 and not parts[-1]:
             del parts[-1]
@@ -121,8 +123,8 @@ def _role_of(label: str) -> str:
         return ""
     kind = axes.kind_of(label)[0]
     if _UNCERTAINTY.search(label):
-        of_what = _UNCERTAINTY.sub("", label).strip(" _-()")
-        is_position = axes.kind_of(of_what)[0] or (of_what and _POSITION.search(of_what))
+        of_what = _UNCERTAINTY.sub("", label).strip(" _-")  # sigma_q is that of q, but err(q) that of I(q)
+        is_position = of_what[:1] != "(" and (axes.kind_of(of_what)[0] or (of_what and _POSITION.search(of_what)))
         return "companion" if is_position else "uncertainty"
     if kind is not None and kind != "channel":
         return "position"
@@ -174,7 +176,7 @@ def counts_rows(column: Float[np.ndarray, " R"]) -> bool:
 
 def _is_even(column: np.ndarray) -> bool:
     steps = np.diff(column)
-    return bool(steps[0] != 0 and np.allclose(steps, steps.mean(), rtol=0.02, atol=0) and abs(steps[0]) != 1)
+    return bool(steps[0] != 0 and np.allclose(steps, steps.mean(), rtol=0.02, atol=0))
 
 
 def _find_position(labels: Sequence[str], roles: Sequence[str], values: np.ndarray) -> int:

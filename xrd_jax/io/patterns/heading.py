@@ -43,7 +43,7 @@ _FILE_DATE = re.compile(r"(?i)file date and time$")  # how one maker's export ca
 _END = re.compile(r"(?i)^\W*(end|stop|finish)\w*[ _]?(date|time)?")
 _SINCE_START = re.compile(r"(?i)^\W*(elapsed[ _]?)?(time|seconds?)[ _](from|since)[ _](the[ _])?start\b")
 _NAMED_MONTH = re.compile(r"/(?=[A-Za-z]{3})|(?<=[A-Za-z]{3})/")  # 14/March/2024
-_EXPOSURE = re.compile(r"(?i)^(?!.*(step|point|frame)).*(exposure|count(ing)?[ _]?time|acquisition[ _]?time)")
+_EXPOSURE = re.compile(r"(?i)^dt$|^(?!.*(step|point|frame)).*(exposure|count(ing)?[ _]?time|acquisition[ _]?time)")
 _SECONDS = re.compile(r"(?i)^(s|sec|secs|seconds)\.?$")
 
 

@@ -46,7 +46,8 @@ def read(path: Path, allow_negative: bool) -> Iterator[Scan]:
             is_whole = status in ("Completed", "Finished")
             scan_notes = notes if is_whole else (*notes, f"its status is '{status[:40]}': it {CUT}")
             facts = {"wavelength": wavelength, "notes": scan_notes}
-            yield _read_scan(scan, f"{path}: scan {number}", allow_negative, facts, metadata)
+            pattern = _read_scan(scan, f"{path}: scan {number}", allow_negative, facts, metadata)
+            yield pattern if is_whole else UnfinishedScan(f"scan {number} is '{status[:40]}'", pattern)
 
 
 def _read_scan(
