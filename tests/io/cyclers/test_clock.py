@@ -61,11 +61,13 @@ def test_a_pause_is_in_the_dates_and_not_in_the_charge(tmp_path_factory, step, p
     ("name", "unit"),
     [("TestTime", 60.0), ("TestTime", 3600.0), ("Test Time (s)", 1e-3), ("Test Time (min)", 3600.0)],
 )
-def test_dates_tell_the_unit_of_the_test_time(tmp_path, name, unit):
-    time = np.arange(60) * 60.0
-    log = read(tmp_path, time / unit, later(time), name)
+@pytest.mark.parametrize("pause", [0.0, 5400.0])
+def test_dates_tell_the_unit_of_the_test_time(tmp_path, name, unit, pause):
+    elapsed = np.arange(60) * 60.0
+    time = elapsed + np.where(elapsed > 900, pause, 0.0)
+    log = read(tmp_path, elapsed / unit, later(time), name)
     np.testing.assert_allclose(log.time, time)
-    assert log.start == BEGIN and log.capacity[-1] == pytest.approx(0.1 * time[-1] / 3600)
+    assert log.start == BEGIN and log.capacity[-1] == pytest.approx(0.1 * elapsed[-1] / 3600)
     assert any("by the dates of the rows, which were believed" in note for note in log.notes)
     assert not any("without a unit" in note and "TestTime" in note for note in log.notes)
 

@@ -19,15 +19,15 @@ _NO_UNIT: dict[str, float] = {}
 
 # Role: units, and names in order of preference. A name is in small letters, without its unit and punctuation.
 _NAMES: dict[str, tuple[dict[str, float], str]] = {
-    "time": (_TIME, "testtime totaltime runtime elapsedtime timeelapsed correctedtime test time t 测试时间 "
-             "总时间 累计时间 时间"),
+    "time": (_TIME, "testtime totaltime runtime elapsedtime timeelapsed correctedtime hhmmss test time t zeit temps "
+             "测试时间 总时间 累计时间 时间"),
     "step_time": (_TIME, "steptime relativetime tstep step 工步时间 相对时间"),
     "date": (_NO_UNIT, "datetime dateandtime dpttime realtime timestamp absolutetime systemtime systime datestamp date "
              "绝对时间 系统时间 日期"),
     "unix_time": (_TIME, "unixtime unixtimestamp epochtime epoch"),
     "voltage": (_VOLTAGE, "ecell cellvoltage voltage potential we1potential batteryvoltage terminalvoltage ewe eweece "
-                "volts volt vf u v e 电压"),
-    "current": (_CURRENT, "current we1current i amps amp im cellcurrent batterycurrent 电流"),
+                "volts volt vf u v e spannung tension 电压"),
+    "current": (_CURRENT, "current we1current i amps amp im cellcurrent batterycurrent strom courant 电流"),
     "net": (_CHARGE, "qqo netcapacity netcharge ah"),  # charge passed since the start, with a sign
     "charge_capacity": (_CHARGE, "chargecapacity chargingcapacity chgcap chgcapacity capacitancechg chargecap qcharge "
                         "充电容量"),
@@ -35,7 +35,8 @@ _NAMES: dict[str, tuple[dict[str, float], str]] = {
                            "capacitancedchg dischargecap qdischarge 放电容量"),
     "capacity": (_CHARGE, "capacity cap stepcapacity amphr q 容量"),
     "increment": (_CHARGE, "dq"),
-    "state": (_NO_UNIT, "state md steptype stepname status command stepstate instructionname 工步类型 工步名称 状态"),
+    "state": (_NO_UNIT, "state md steptype stepname status command stepstate instructionname operation direction "
+              "工步类型 工步名称 状态"),
     "step": (_NO_UNIT, "stepindex stepid stepnumber step stepcount ns line 工步号 工步序号"),
     "half_cycle": (_NO_UNIT, "halfcycle"),
 }  # fmt: skip

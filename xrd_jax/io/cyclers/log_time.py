@@ -42,34 +42,44 @@ def log_time(table: Table, path: Path, stated: Stated) -> LogTime:
     separator = "" if table.dates is None else str(table.dates["separator"][0])
     settled = timestamps.settled_order(stated.dates, separator)
     clock, elapsed = _clocks(table, settled or stated.order, notes)
-    if clock is not None and settled is not None:
-        clock = dataclasses.replace(clock, example="")
-    if clock is None and elapsed is None:
-        reason = "no column of times is known here" if table.dates is None else "the dates fit no calendar"
-        raise UserError(f"{path}: {reason}; export times in seconds, or name their column: columns = {{ time = … }}")
-    is_known = clock is not None and clock.is_order_known
-    start = _stated_start(stated, clock.order if is_known and not clock.example else "", notes)
     if clock is None:
+        if elapsed is None:
+            reason = "no column of times is known here" if table.dates is None else "the dates fit no calendar"
+            remedy = "export times in seconds, or name their column: columns = { time = … }"
+            raise UserError(f"{path}: {reason}; {remedy}")
+        start = _stated_start(stated, "", notes)
         return LogTime(elapsed, elapsed, start, tuple(notes))
+    if settled is not None:
+        clock = dataclasses.replace(clock, example="")
+    start = _stated_start(stated, clock.order if clock.is_order_known and not clock.example else "", notes)
+    return _by_dates(table, clock, elapsed, start, notes)
+
+
+def _by_dates(
+    table: Table, clock: Timestamps, elapsed: np.ndarray | None, start: datetime.datetime | None, notes: list[str]
+) -> LogTime:
+    """Let the dates of the rows count, from when the header says that the test began if there is no test time."""
     ratio = 1.0 if elapsed is None else row_clock.unit_ratio(elapsed, clock.seconds)
     if elapsed is not None and ratio != 1.0:
+        role = "time" if "time" in table.roles else "step_time"
+        unit = ratio * (1.0 if role in table.duration_roles else table.roles[role].scale)
+        notes.append(
+            f"one unit of '{table.roles[role].name}' is {unit:g} s by the dates of the rows, which were believed"
+        )
         elapsed = ratio * elapsed
-        name = table.roles["time" if "time" in table.roles else "step_time"].name
-        notes.append(f"one unit of '{name}' is {ratio:g} s by the dates of the rows, which were believed")
     if clock.example:
         notes.append(_note_on_order(clock))
-    if elapsed is not None and not is_known and np.ptp(clock.seconds) >= _DAY:  # nor are its steps to be trusted
-        return LogTime(elapsed, elapsed, start, tuple(notes))
+    if elapsed is not None and not clock.is_order_known and np.ptp(clock.seconds) >= _DAY:
+        return LogTime(elapsed, elapsed, start, tuple(notes))  # in the wrong order their steps are wrong too
     time, begun, clock_notes = row_clock.with_dates(elapsed, clock)
-    zero = 0.0
-    if elapsed is None and is_known and start is not None and (start.tzinfo is None) == (clock.offset is None):
-        zero = (clock.to_datetime(float(clock.seconds[0])) - start).total_seconds()
+    first, zero = clock.to_datetime(float(clock.seconds[0])), 0.0
+    if elapsed is None and first is not None and start is not None and (start.tzinfo is None) == (first.tzinfo is None):
+        zero = (first - start).total_seconds()
         time, begun = time + zero, start
     has_zone = clock.offset is not None or begun is None
     rows = None if has_zone else RowClock(clock.seconds, elapsed, zero, tuple(clock_notes))
-    return LogTime(
-        time, time if elapsed is None else elapsed, begun or start, (*notes, *clock_notes), rows, ratio != 1.0
-    )
+    test_time = time if elapsed is None else elapsed
+    return LogTime(time, test_time, begun or start, (*notes, *clock_notes), rows, ratio != 1.0)
 
 
 def _clocks(table: Table, order: str | None, notes: list[str]) -> tuple[Timestamps | None, np.ndarray | None]:

@@ -16,19 +16,34 @@ _HOUR = 3600.0
 _MIN_PART, _MAX_PARTS = 20, 200  # rows whose median tells a drift, and how often
 _MIN_ROWS = 4  # fewer could stand in any ratio by chance
 _MAX_RATIO_ERROR = 0.02
+_MIN_STEP, _MIN_SHARE = 20.0, 0.9  # s: steps whose length whole seconds tell to 5 %, and how many of them must agree
 # What a test time in one unit is to another: ms, min, h, d to s, and between them.
 _RATIOS = np.array([ratio**sign for ratio in (1e3, 1e6, 60.0, 3600.0, 86400.0, 24.0, 1440.0) for sign in (1, -1)])
 _GRAINS = (86400.0, 3600.0, 60.0)  # s: what dates are cut to in some exports
 
 
 def unit_ratio(elapsed: Float[np.ndarray, "R"], dates: Float[np.ndarray, "R"]) -> float:
-    """Return the ratio of two units in which dates [R] run to the test time [R] from first to last; 1 if none does."""
+    """Return the ratio of two units in which dates [R] run to the test time [R], 1 where none does.
+
+    From the first row to the last, or, as in a log that was paused too, in nearly every step.
+    """
     lapse, passed = elapsed - elapsed[0], dates - dates[0]
     if elapsed.size < _MIN_ROWS or lapse[-1] <= 0 or passed[-1] <= _MIN_PAUSE:
         return 1.0
-    ratio = float(_RATIOS[np.argmin(np.abs(np.log(_RATIOS * lapse[-1] / passed[-1])))])
+    ratio = _nearest_ratio(passed[-1] / lapse[-1])
     wrong = float(np.abs(passed - ratio * lapse).max())
-    return ratio if wrong <= max(_MAX_RATIO_ERROR * passed[-1], grain_of(dates, elapsed)) else 1.0
+    if wrong <= max(_MAX_RATIO_ERROR * passed[-1], grain_of(dates, elapsed)):
+        return ratio
+    is_long = (np.diff(dates) >= _MIN_STEP) & (np.diff(elapsed) > 0)
+    ratios = np.diff(dates)[is_long] / np.diff(elapsed)[is_long]
+    if ratios.size < _MIN_ROWS:
+        return 1.0
+    ratio = _nearest_ratio(float(np.median(ratios)))
+    return ratio if np.mean(np.abs(ratios / ratio - 1) <= 1 / _MIN_STEP) >= _MIN_SHARE else 1.0
+
+
+def _nearest_ratio(ratio: float) -> float:
+    return float(_RATIOS[np.argmin(np.abs(np.log(_RATIOS / ratio)))])
 
 
 def grain_of(dates: Float[np.ndarray, "R"], elapsed: Float[np.ndarray, "R"]) -> float:

@@ -84,15 +84,15 @@ def to_utc(
     if early := next((date for date in dates if date is not None and not 1900 < date.year < 9999), None):
         raise UserError(f"{place}: a date is in the year {early.year}; mend it")
     utc = [date if date is None or date.tzinfo is None else date.astimezone(datetime.UTC) for date in dates]
-    indices = [i for i, date in enumerate(utc) if date is not None and date.tzinfo is None]
-    if zone is None or not indices:
+    without_zone = {i: date for i, date in enumerate(utc) if date is not None and date.tzinfo is None}
+    if zone is None or not without_zone:
         return utc
-    local = np.array([(utc[i] - EPOCH).total_seconds() for i in indices])
+    local = np.array([(date - EPOCH).total_seconds() for date in without_zone.values()])
     try:
         seconds, is_twice = local_to_utc(local, zone)
     except UserError as error:
         raise UserError(f"{place}: {error}") from None
-    for i, value in zip(indices, seconds.tolist(), strict=True):
+    for i, value in zip(without_zone, seconds.tolist(), strict=True):
         utc[i] = EPOCH.replace(tzinfo=datetime.UTC) + datetime.timedelta(seconds=round(value, 6))
     if count := np.count_nonzero(is_twice):
         messages.append(f"{count} dates lie in the hour that occurs twice in {zone}; their order told which is meant.")

@@ -83,6 +83,7 @@ def _dates(cells: Sequence[str], places: Sequence[str]) -> list[datetime.datetim
             raise UserError(f"{place}, '{cell[:40]}', is neither seconds nor a date; {remedy}")
     clock = timestamps.resolve(np.array(parsed, dtype=dates.RECORD))
     moments = [] if clock is None else [clock.to_datetime(float(second)) for second in clock.seconds]
-    if None in moments or not moments:
+    known = [moment for moment in moments if moment is not None]
+    if len(known) < len(cells):
         raise UserError(f"{places[0]}, '{cells[0][:40]}', can be read day first or month first; {remedy}")
-    return moments
+    return known
