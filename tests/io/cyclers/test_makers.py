@@ -132,7 +132,7 @@ def test_a_voltage_that_falls_under_charge_is_said(tmp_path):
         tmp_path, ["Test Time (s)", "Voltage (V)", "Current (A)", "what"], [TIME, VOLTAGE, np.abs(CURRENT), state]
     )
     notes = " ".join(cyclers.read_cycler(path).notes)
-    assert "all counts as charge, though under it the voltage falls" in notes and "columns = { state = … }" in notes
+    assert "says charge or discharge, so all counts as charge" in notes and "columns = { state = … }" in notes
     check(cyclers.read_table(path, {"state": "what"}))
     path = write_table(tmp_path, ["Test Time (s)", "Voltage (V)", "Current (A)"], [TIME, VOLTAGE, CURRENT])
     assert not cyclers.read_cycler(path).notes

@@ -25,14 +25,14 @@ _SEPARATORS = (",", "\t", ";")
 
 def is_in_levels(head: bytes, path: Path) -> bool:
     """Return True where the first three lines name columns, the second after one empty cell, the third after two."""
-    return is_text(head) and _separator(head.decode("latin-1").splitlines()[:3]) is not None
+    return is_text(head) and _separator(head.decode(errors="replace").splitlines()[:3]) is not None
 
 
 def _separator(lines: list[str]) -> str | None:
     for separator in _SEPARATORS if len(lines) == 3 else ():
         cells = [[cell.strip() for cell in split_cells(line, separator)] for line in lines]
         empty = [next((i for i, cell in enumerate(row) if cell), -1) for row in cells]
-        if empty == [0, 1, 2] and "Voltage" in lines[2]:
+        if empty == [0, 1, 2] and any(word in lines[2] for word in ("Voltage", "电压")):
             return separator
     return None
 

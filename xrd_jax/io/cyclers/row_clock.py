@@ -73,6 +73,10 @@ def with_dates(elapsed: np.ndarray | None, clock: Timestamps) -> tuple[np.ndarra
                                "[session.cycler] start"]  # fmt: skip
     pauses = np.where(is_set, 0.0, jump)
     shift = np.cumsum(pauses)
+    if grain > 1.0:  # a date that is cut is too early, by least where it is latest
+        runs = np.flatnonzero(np.r_[True, pauses[1:] != 0])
+        latest = np.maximum.reduceat(lag, runs)
+        shift = np.repeat(latest - latest[0], np.diff(np.r_[runs, lag.size]))
     rest = lag - shift
     if np.ptp(rest) > max(_MIN_PAUSE, 2 * grain):
         notes.append(f"dates and test time part little by little, by {np.ptp(rest):.0f} s; the dates were followed")
@@ -83,7 +87,7 @@ def with_dates(elapsed: np.ndarray | None, clock: Timestamps) -> tuple[np.ndarra
         shift = shift + drift - drift[0]
     if count := np.count_nonzero(pauses):
         times = "once" if count == 1 else f"{count} times"
-        notes.append(f"the test was paused {times}, for {pauses.sum():.0f} s in all, in which its dates went on and "
+        notes.append(f"the test was paused {times}, for {shift[-1]:.0f} s in all, in which its dates went on and "
                      "its test time stood still; the dates were followed")  # fmt: skip
     if grain > 1.0:
         notes.append(f"its dates are cut to {grain:.0f} s; the start is as near as the rows tell")

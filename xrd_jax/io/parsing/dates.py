@@ -11,7 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 # 26:03:04.5 · 1.02:03:04 · 1d 02:03:04.5 · 1-02:03:04
-_DURATION = re.compile(r"\s*(?:(\d{1,6})\s*(?:d|days?,?|[.\- ])\s*)?(\d{1,9}):(\d{1,2}):(\d{1,2}(?:[.,]\d*)?)\s*")
+_DURATION = re.compile(
+    r"\s*(?:(\d{1,6})\s*(?:d|days?,?|[.\- ])\s*)?(\d{1,9}):(\d{1,2}):(\d{1,2}(?:[.,]\d*)?)(?:\s*([AaPp])\.?[Mm]\.?)?\s*"
+)
 _DATE = re.compile(
     r"\s*(\d{1,4})([-/.])(\d{1,2}|[A-Za-z]{3})\2(\d{1,4})"
     r"(?:[T,\s]+(\d{1,2})([:.])(\d{2})(?:\6(\d{2}(?:[.,]\d*)?))?(?:\s*([AaPp])\.?[Mm]\.?)?)?"
@@ -68,13 +70,15 @@ RECORD = np.dtype(
 
 
 def parse_duration(text: str) -> float | None:
-    """Return the seconds of 'h:mm:ss(.fff)', with or without days before, or None."""
+    """Return the seconds of 'h:mm:ss(.fff)', with or without days before or AM and PM behind, or None."""
     match = _DURATION.fullmatch(text) if len(text) <= _MAX_CELL else None
     if not match:
         return None
-    days, hours, minutes, seconds = match.groups()
-    if int(minutes) > 59 or float(seconds.replace(",", ".")) >= 60:
+    days, hours, minutes, seconds, half = match.groups()
+    if int(minutes) > 59 or float(seconds.replace(",", ".")) >= 60 or (half is not None and not 1 <= int(hours) <= 12):
         return None
+    if half is not None:
+        hours = int(hours) % 12 + (12 if half in "Pp" else 0)
     return int(days or 0) * 86400.0 + int(hours) * 3600.0 + int(minutes) * 60.0 + float(seconds.replace(",", "."))
 
 
