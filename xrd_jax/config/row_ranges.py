@@ -9,6 +9,8 @@ from xrd_jax.errors import UserError
 
 MAX_ROWS_PER_RANGE = 10**8  # beyond any series: a slip of the finger must not fill the memory
 
+MAX_TEXT = 200_000  # characters, far beyond what is written by hand
+
 
 def parse_row_ranges(text: str, place: str) -> Int[np.ndarray, " rows"]:
     """Return the row numbers of '0-171, 180': sorted, each once.
@@ -19,6 +21,8 @@ def parse_row_ranges(text: str, place: str) -> Int[np.ndarray, " rows"]:
     Raises:
       UserError: the text is empty or is no such list.
     """
+    if len(text) > MAX_TEXT:
+        raise UserError(f"{place}: is longer than {MAX_TEXT} characters; join rows to ranges such as '0-171'")
     ranges: list[np.ndarray] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,12})(?:\s*-\s*(\d{1,12}))?\s*", part)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.experiment_files import AXIS, cycler_columns, real_data_folder, write_log
 from tests.support.paths import ROOT
+from xrd_jax.config.row_ranges import parse_row_ranges
 from xrd_jax.errors import UserError
 from xrd_jax.io.experiment import clock, parse, paths
 from xrd_jax.io.experiment.read import read_experiment
@@ -359,3 +360,28 @@ def test_real_operando_data_agree_with_labels_made_beside_them():
     assert series.cycle.tolist() == [int(row["half_cycle"]) // 4 for row in rows]
     assert "Missing pattern numbers: 5; times follow the numbers." in experiment.report
     assert seconds < 10  # usually a third of a second; a busy machine gets some air
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("step = 20.0", "step = 1" + 400 * "0", "step must be a number"),
+        ("step = 20.0", "step = 1" + 5000 * "0", "not a TOML file"),
+        ("first = 0.0", "first = 0.0\nfirst_number = 9223372036854775808", "first_number must be a whole number"),
+        ("peak = [5.0, 5.04]", "peak = " + 3000 * "[" + 3000 * "]", "not a TOML file"),
+        ("patterns/p_*.xy", "/**/**/**/p_*.xy", "may stand once"),
+    ],
+)
+def test_numbers_and_nests_beyond_measure_are_one_line(folder, old, new, words):
+    assert words in refused(folder, (old, new))
+
+
+def test_a_list_of_rows_beyond_measure_is_refused():
+    with pytest.raises(UserError, match="longer than"):
+        parse_row_ranges(200_000 * "1," + "2", "prepare.train_rows")
+
+
+def test_an_experiment_file_that_is_a_pipe_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "e.toml")
+    with pytest.raises(UserError, match="is no file but"):
+        read_experiment(tmp_path / "e.toml")

@@ -15,17 +15,20 @@ from xrd_jax.config.overrides import Decoder, Parsers
 from xrd_jax.errors import UserError
 from xrd_jax.io.experiment import expression, validate
 from xrd_jax.io.experiment.schema import ExperimentFile
+from xrd_jax.io.parsing.text import read_whole
 
 VERSION = 2
+MAX_INT = 10**15  # beyond any number of a pattern or row
 
 
 def parse_experiment_file(path: Path) -> ExperimentFile:
     """Read and check an experiment file; `UserError` names a key that is unknown, missing or contradicts another."""
+    if not path.exists():
+        raise UserError(f"{path}: no such experiment file; check the name")
+    content = read_whole(path)
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such experiment file; check the name") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        tables = tomllib.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:  # also of numbers too long, of tables too deep
         raise UserError(f"{path}: not a TOML file in UTF-8 ({error}); mend that place") from None
     _refuse_other_versions(tables, path)
     experiment = Decoder(str(path), PARSERS).record(ExperimentFile, tables)
@@ -70,6 +73,12 @@ def _parse_float(value: Any) -> float:
     return float(value)
 
 
+def _parse_int(value: Any) -> int:
+    if type(value) is not int or abs(value) > MAX_INT:
+        raise ValueError
+    return value
+
+
 def _parse_regular_expression(text: str) -> re.Pattern[str]:
     try:
         return re.compile(text)
@@ -97,6 +106,7 @@ def _parse_zone(name: str) -> datetime.tzinfo | None:
 
 PARSERS: Parsers = {
     float: _parse_float,
+    int: _parse_int,
     re.Pattern: _parse_regular_expression,
     datetime.datetime: _parse_date,
     datetime.tzinfo: _parse_zone,

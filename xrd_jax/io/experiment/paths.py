@@ -33,6 +33,8 @@ def matching_files(folder: Path, globs: Sequence[str], place: str) -> list[Path]
     """
     unique: dict[Path, None] = {}
     for pattern in globs:
+        if pattern.count("**") > 1:  # each multiplies the folders that are searched
+            raise UserError(f"{place} = '{pattern}': ** may stand once; name the folders")
         if (folder / pattern).is_file():  # a name may hold brackets
             unique[folder / pattern] = None
             continue
