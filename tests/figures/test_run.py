@@ -39,7 +39,7 @@ def make(sessions: int = 1, frames: int = 60, values: bool = True, marks: bool =
             "voltage": Target(np.tile(3.6 + 0.5 * np.sin(steps / 30) ** 2, sessions), "regression", "V")
         } | targets
     return PatternSeries(
-        intensity, Axis(axis), np.tile(time, sessions), targets, np.zeros(steps.size * sessions),
+        intensity, Axis(axis), np.tile(time, sessions), targets, np.zeros(steps.size * sessions, int),
         np.repeat(np.arange(sessions), steps.size), ("1C", "0.2C")[:sessions], True,
         {"NMC 003": (18.0, 19.4), "Al 111 + NMC 012": (38.0, 39.2), "high end": (39.3, 39.7)} if marks else {},
         CLUSTER if marks else {},
@@ -105,6 +105,14 @@ def test_patterns_without_times_stand_at_their_numbers():
         words = [label for axes in figure.axes for label in (axes.get_xlabel(), axes.get_ylabel())]
         assert not any("Time" in word for word in words) and ("Pattern number" in words or name == "mean"), name
     np.testing.assert_allclose(run.patterns_and_curves(series).axes[0].get_ylim(), [-0.5, len(series) - 0.5])
+    curve = run.patterns_and_curves(series).axes[1].lines[0]
+    assert curve.get_linestyle() == "None" and curve.get_marker() == "."  # no line joins what does not follow
+
+
+def test_deviations_in_figures_are_those_of_the_tables():
+    """The sample standard deviation, n - 1, for three seeds."""
+    errors = np.array([0.01, 0.02, 0.06])
+    assert f"± {errors.std(ddof=1):.4f}" in panels.score_text(errors, "MAE", "V")
 
 
 def test_gaps_are_blank_and_not_stretched():

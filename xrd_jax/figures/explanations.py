@@ -16,7 +16,7 @@ from xrd_jax.explain.methods import CONTROLS, MapKey
 from xrd_jax.explain.metrics import unit
 from xrd_jax.figures.panels import BLANK_COLOUR, hatch_missing, heat_map, root_scale
 from xrd_jax.figures.style import BLUE, WIDTH, WINDOW_COLOURS, styled
-from xrd_jax.figures.time_axis import time_bins, time_unit
+from xrd_jax.figures.time_axis import series_time_unit, time_bins
 from xrd_jax.series.axis import channel_edges
 from xrd_jax.series.record import PatternSeries, session_indices
 
@@ -60,7 +60,7 @@ def map_panels(
     """
     methods = methods_of(maps, target)
     indices = session_indices(series, session)
-    seconds, time_label = time_unit(series.time[indices])
+    seconds, time_label = series_time_unit(series, indices)
     bins = time_bins(series.time[indices], MAX_ROWS)
     rows = math.ceil((len(methods) + 1) / PANEL_COLUMNS)
     figure = Figure((WIDTH, 0.55 + 1.55 * rows), layout="constrained")

@@ -188,11 +188,12 @@ def caption(name: str, unit: str) -> str:
 
 
 def draw_curve_beside(
-    axes: Axes, time: Num[np.ndarray, " T"], values: Num[np.ndarray, " T"], label: str, marker: str = ""
-) -> None:
-    """Draw values, to the right, over the time axis that `axes` shares with a map."""
+    axes: Axes, time: Num[np.ndarray, " T"], values: Num[np.ndarray, " T"], label: str,
+    style: tuple[str, str] = ("", "-"),
+) -> None:  # fmt: skip
+    """Draw values, to the right, over the time axis that `axes` shares with a map, in a style of (marker, line)."""
     time, values = break_at_gaps(time, values)
-    axes.plot(values, time, color="black", linewidth=0.9, marker=marker)
+    axes.plot(values, time, color="black", linewidth=0.9, marker=style[0], linestyle=style[1], markersize=3)
     axes.set_xlabel(label)
     axes.tick_params(labelleft=False)
     axes.locator_params(axis="x", nbins=3)
@@ -205,8 +206,7 @@ def score_text(per_seed: Float[np.ndarray, " S"], name: str, unit: str) -> str:
     """Return a score over seeds as text, such as 'MAE 10.2 ± 0.3 mV (3 seeds)'."""
     if not per_seed.size:
         return "no held-out patterns"
-    mean = abs(float(per_seed.mean()))
-    digits = max(0, 2 - math.floor(math.log10(mean))) if mean > 0 else 1
+    digits = max(0, 2 - math.floor(math.log10(mean))) if (mean := abs(float(per_seed.mean()))) > 0 else 1
     text = f"{name} {per_seed.mean():.{digits}f}"
     if per_seed.size > 1:
         return f"{text} ± {per_seed.std(ddof=1):.{digits}f} {unit} ({per_seed.size} seeds)".replace("  ", " ")

@@ -116,7 +116,8 @@ def _draw_regression(
     residual = (output[:, held_out] - measured[held_out]) * scale
     rings = RING_STYLE | {"rasterized": held_out.size > 1000}
     curve = time_axis.break_at_gaps(time[indices], measured[indices])
-    upper.plot(*curve, color="black", linewidth=0.8, zorder=3, label="measured")
+    line = {} if series.timed else {"linestyle": "", "marker": ".", "markersize": 2.5}  # nothing follows another
+    upper.plot(*curve, color="black", linewidth=0.8, zorder=3, label="measured", **line)
     upper.plot(time[held_out], output[:, held_out].mean(axis=0), label="predicted", **rings)
     lower.plot(time[held_out], residual.mean(axis=0), **rings)
     lower.axhline(0.0, color="black", linewidth=0.6)
@@ -234,9 +235,10 @@ def _intensity_label(series: PatternSeries) -> str:
 
 
 def _draw_target_beside(axes: Axes, series: PatternSeries, indices: np.ndarray, seconds: float, name: str) -> None:
-    target, marker = series.targets[name], "." if indices.size < 5 else ""
-    label = panels.caption(name, target.unit)
-    panels.draw_curve_beside(axes, series.time[indices] / seconds, target.values[indices], label, marker)
+    target, line = series.targets[name], "-" if series.timed else ""
+    style = ("." if indices.size < 10 or not line else "", line)
+    caption = panels.caption(name, target.unit)
+    panels.draw_curve_beside(axes, series.time[indices] / seconds, target.values[indices], caption, style)
 
 
 def _by_seed(vaw: Vaw) -> list[Vaw]:

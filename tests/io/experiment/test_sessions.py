@@ -328,8 +328,8 @@ def test_a_saved_series_is_a_stack(tmp_path, at_home):
         axis=Axis(AXIS, "two_theta", 1.54),
         time=np.arange(20) * 5.0,
         targets={"voltage": Target(np.linspace(3, 4, 20), "regression", "V")},
-        cycle=np.zeros(20),
-        session=np.zeros(20),
+        cycle=np.zeros(20, int),
+        session=np.zeros(20, int),
     )
     saved.save(tmp_path / "s.h5")
     (tmp_path / "e.toml").write_text('version = 2\n[[session]]\nstack = "s.h5"\n[session.time]\nfiles = true\n'
