@@ -36,8 +36,10 @@ def signed_current(
     if table.direction is not None and (table.direction > 0).any():
         return current, []
     if falls := _falls(table.values("voltage"), current):
-        return current, ["no current is negative and no column says charge or discharge, so all counts as charge, "
-                         f"though under it the voltage falls by {falls:.2g} V; name one: columns = {{ state = … }}"]  # fmt: skip
+        unknown = (
+            "no current is negative and no column says charge or discharge, so all counts as charge, though under it"
+        )
+        return current, [f"{unknown} the voltage falls by {falls:.2g} V; name one: columns = {{ state = … }}"]
     if unsigned and table.direction is None:
         return current, ["the log does not tell charge from discharge: no current is negative and no column gives a "
                          "state"]  # fmt: skip
