@@ -116,7 +116,7 @@ def _draw_regression(
     residual = (output[:, held_out] - measured[held_out]) * scale
     rings = RING_STYLE | {"rasterized": held_out.size > 1000}
     curve = time_axis.break_at_gaps(time[indices], measured[indices])
-    line = {} if series.timed else {"linestyle": "", "marker": ".", "markersize": 2.5}  # nothing follows another
+    line: dict[str, Any] = {} if series.timed else {"linestyle": "", "marker": ".", "markersize": 2.5}
     upper.plot(*curve, color="black", linewidth=0.8, zorder=3, label="measured", **line)
     upper.plot(time[held_out], output[:, held_out].mean(axis=0), label="predicted", **rings)
     lower.plot(time[held_out], residual.mean(axis=0), **rings)

@@ -42,7 +42,7 @@ class Statistics(NamedTuple):
     total: Array
     mean: Array
     deviation: Array
-    filled: Array | np.ndarray = np.zeros((0, 4), np.float32)
+    filled: Array = np.zeros((0, 4), np.float32)  # type: ignore[assignment]  # of JAX it would start a device
 
 
 def fit_statistics(series: PatternSeries, train: np.ndarray, config: PrepareConfig) -> Statistics:
