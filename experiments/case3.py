@@ -11,25 +11,6 @@ patterns reach 7.2 mV, 99.5 %, 95.1 % and 11.6 mV, 96.5 %, 93.7 %; the paper, on
     python -m experiments.benchmarks.accuracy --seeds=0,1,2
 """
 
-from __future__ import annotations
+from xrd_jax.config.cases import case3 as config
 
-from xrd_jax.config.schema import CASE_TARGETS, Config, PrepareConfig, TrainConfig
-
-
-def config() -> Config:
-    """The paper's network and window (V ≥ 3.6 V); optimiser and epochs, which it leaves open, chosen by measurement."""
-    return Config(
-        name="case3",
-        case=3,
-        targets=CASE_TARGETS[3],
-        prepare=PrepareConfig(window_target="voltage", window_low=3.6),
-        train=TrainConfig(
-            epochs=50,
-            learning_rate=2e-3,
-            regression_scale=0.3,
-            class_weight=1.0,
-            augment="redraw",
-            redraw_frames=3.0,
-            redraw_shift=0.003,
-        ),
-    )
+__all__ = ["config"]

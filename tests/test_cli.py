@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests.support.paths import ROOT
+from xrd_jax import cli
+from xrd_jax.commands import help as help_page
 
 
-def launch(*flags: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "launch.py"), *flags]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300, check=False)
+def launch(*flags: str, program: tuple[str, ...] = ("launch.py",)) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *program, *flags]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False)
 
 
 def test_help_teaches_without_importing_jax():
@@ -28,8 +29,22 @@ def test_help_teaches_without_importing_jax():
         assert word in shown.stdout
 
 
-def test_ablations_are_listed():
-    shown = launch("--ablation=list")
+def test_help_has_every_flag_in_one_group():
+    grouped = [name for names in help_page.GROUPS.values() for name in names]
+    assert sorted(grouped) == sorted(help_page.flags_of_command(cli.FLAGS))
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("launch.py", "python launch.py"), ("a/xrd_jax/__main__.py", "python -m xrd_jax"), ("bin/xrd-jax", "xrd-jax")],
+)
+def test_help_names_the_program_as_it_was_started(file, name):
+    assert help_page.program_name(file) == name
+
+
+@pytest.mark.parametrize("program", [("launch.py",), ("-m", "xrd_jax")], ids=" ".join)
+def test_ablations_are_listed(program):
+    shown = launch("--ablation=list", program=program)
     assert shown.returncode == 0 and "attention: paper, off, uniform" in shown.stdout
 
 

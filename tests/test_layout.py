@@ -23,8 +23,9 @@ LAYERS = (
     "analysis",
     "explain",
     "figures",
-    "commands",
+    "commands scikit_learn",
     "cli",
+    "__main__",
 )
 FLOOR = {room: floor for floor, rooms in enumerate(LAYERS) for room in rooms.split()}
 # A library -> where it may be imported. Plain colours and colour scales of matplotlib are drawing too.
@@ -34,7 +35,7 @@ OWNERS = {
     "tensorboardX": "xrd_jax/training/tensorboard.py",
     "matplotlib": "xrd_jax/figures/",
     "gemmi": "xrd_jax/physics/cif.py",
-    "sklearn": "xrd_jax/estimators/",
+    "sklearn": ("xrd_jax/estimators/", "xrd_jax/scikit_learn/"),
     "onnx": "xrd_jax/commands/onnx_",
 }
 FILES = sorted(file.relative_to(ROOT) for file in (ROOT / "xrd_jax").rglob("*.py"))

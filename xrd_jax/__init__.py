@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from xrd_jax.config.schema import TrainConfig as TrainConfig
     from xrd_jax.datasets import load as load
     from xrd_jax.errors import UserError as UserError
+    from xrd_jax.scikit_learn import SpectrumClassifier as SpectrumClassifier
+    from xrd_jax.scikit_learn import SpectrumRegressor as SpectrumRegressor
     from xrd_jax.series.record import PatternSeries as PatternSeries
 
 __version__ = "0.1.0"
@@ -31,6 +33,8 @@ _HOMES = {
     "TrainConfig": "config.schema",
     "PatternSeries": "series.record",
     "Run": "analysis.run",
+    "SpectrumClassifier": "scikit_learn",
+    "SpectrumRegressor": "scikit_learn",
     "UserError": "errors",
     "fit": "commands.train",
     "load": "datasets",

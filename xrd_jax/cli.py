@@ -1,20 +1,22 @@
 """The command line: absl flags become a configuration, the configuration becomes a run.
 
 JAX is imported only after the flags have been read, so that `--help` and every complaint come at once. All flags stand
-in this one file, longer than others, because absl's short help shows those of one module.
+in this one file, longer than others; `commands.help` groups them by task.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import app, flags, logging
 
+from xrd_jax.commands.help import help_text, is_asked
+from xrd_jax.config.ablations import ABLATIONS
+from xrd_jax.config.cases import CASES
 from xrd_jax.config.cell import PRESETS
 from xrd_jax.config.overrides import override
 from xrd_jax.config.recipes import RECIPES, recipe_fields
@@ -25,9 +27,6 @@ from xrd_jax.runtime.console import Console
 
 ATTENTION = {"paper": "softmax", "faithful": "faithful"}
 MODES = ("train", "inspect", "predict", "watch", "export", "explain", "information")
-
-Cases = Mapping[int, Callable[[], Config]]
-Ablations = Mapping[str, Mapping[str, list[str]]]
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum(
@@ -105,20 +104,20 @@ def echo(line: str) -> None:
         print(line, flush=True)
 
 
-def base_config(cases: Cases) -> Config:
+def base_config() -> Config:
     """Return the case's configuration with the flags other than --set applied.
 
     Raises:
       UserError: an unknown case or preset.
     """
-    if FLAGS.case not in cases:
-        *others, last = map(str, cases)
+    if FLAGS.case not in CASES:
+        *others, last = map(str, CASES)
         raise UserError(f"--case={FLAGS.case}: the cases are {', '.join(others)} and {last}")
     if FLAGS.cell not in PRESETS:
         raise UserError(f"--cell={FLAGS.cell}: the presets are {', '.join(PRESETS)}")
     if FLAGS.seeds < 1 or FLAGS.epochs < 0:
         raise UserError("--seeds must be at least 1 and --epochs positive")
-    base = cases[FLAGS.case]()
+    base = CASES[FLAGS.case]()
     cell = dataclasses.replace(PRESETS[FLAGS.cell], rates=base.cell.rates)
     recipe = recipe_fields(FLAGS.recipe, FLAGS.split or base.prepare.split)
     return override(dataclasses.replace(base, cell=cell, seed=FLAGS.seed, seeds=FLAGS.seeds), recipe)
@@ -162,9 +161,9 @@ def initialise_devices(device_count: int = 0) -> None:
         compilation.enable_compilation_cache()
 
 
-def train(cases: Cases, console: Console) -> None:
+def train(console: Console) -> None:
     """Load or simulate, train and report."""
-    config = apply_flags(base_config(cases))  # complains about bad flags before anything is computed
+    config = apply_flags(base_config())  # complains about bad flags before anything is computed
     started = time.perf_counter() - process.age()
     initialise_runtime(config)
     from xrd_jax import datasets
@@ -173,7 +172,7 @@ def train(cases: Cases, console: Console) -> None:
     from xrd_jax.commands.train import train_and_report
 
     if FLAGS.data:
-        config = for_measured_data(base_config(cases))
+        config = for_measured_data(base_config())
         series, messages, settings = datasets.load_for(config, FLAGS.cache, console.progress and is_reporting())
         if not series.is_counts:
             settings = {"train.augment": "none", "model.likelihood": 0.0, **settings}
@@ -250,38 +249,38 @@ def use_run(console: Console) -> None:
         export(FLAGS.workdir, FLAGS.format, FLAGS.out, seed, FLAGS.overwrite, console)
 
 
-def information(cases: Cases, console: Console) -> None:
+def information(console: Console) -> None:
     """Write what is known about the simulated cell, and where the run in --workdir stands against it."""
     if FLAGS.data:
         raise UserError("--mode=information is about the simulated cell; leave --data out")
-    config = apply_flags(base_config(cases))
+    config = apply_flags(base_config())
     initialise_devices()
     from xrd_jax.commands.information import report
 
     report(config, FLAGS.workdir or "runs/information", console.echo)
 
 
-def ablate(cases: Cases, ablations: Ablations, console: Console) -> None:
+def ablate(console: Console) -> None:
     """Train all variants of one named ablation and show one table."""
     if FLAGS.ablation == "list":
-        for name, variants in ablations.items():
+        for name, variants in ABLATIONS.items():
             console.echo(f"{name}: {', '.join(variants)}")
         return
-    if FLAGS.ablation not in ablations:
-        raise UserError(f"--ablation={FLAGS.ablation}: the ablations are {', '.join(ablations)}")
+    if FLAGS.ablation not in ABLATIONS:
+        raise UserError(f"--ablation={FLAGS.ablation}: the ablations are {', '.join(ABLATIONS)}")
     if FLAGS.data:
         raise UserError("--ablation runs on the simulated cell; leave --data out")
-    config = apply_flags(base_config(cases))
+    config = apply_flags(base_config())
     initialise_runtime(config)
     from xrd_jax.commands.ablate import ablate
 
     workdir = Path(FLAGS.workdir or f"runs/ablation-{FLAGS.ablation}")
-    table = ablate(ablations[FLAGS.ablation], config, workdir, FLAGS.overwrite, console)
+    table = ablate(ABLATIONS[FLAGS.ablation], config, workdir, FLAGS.overwrite, console)
     for line in ("", table, f"table: {workdir}/table.md; all curves: tensorboard --logdir {workdir}"):
         console.echo(line)
 
 
-def main(argv: Sequence[str], cases: Cases, ablations: Ablations) -> None:
+def main(argv: Sequence[str]) -> None:
     """Do what the flags ask for; a complaint is one line and exit code 2."""
     logging.set_verbosity(logging.WARNING)  # libraries' remarks would run through the progress bar
     ending.ignore_full_disks_in_threads()
@@ -296,11 +295,11 @@ def main(argv: Sequence[str], cases: Cases, ablations: Ablations) -> None:
         elif FLAGS.mode == "explain":
             explain(console)
         elif FLAGS.mode == "information":
-            information(cases, console)
+            information(console)
         elif FLAGS.ablation:
-            ablate(cases, ablations, console)
+            ablate(console)
         else:
-            train(cases, console)
+            train(console)
     except UserError as error:
         ending.leave(str(error))
     except OSError as error:  # a full disk shows wherever something is written
@@ -316,20 +315,18 @@ def main(argv: Sequence[str], cases: Cases, ablations: Ablations) -> None:
 
 def _parse(argv: Sequence[str]) -> list[str]:
     """absl's parser with its complaints in one line, and help that is no failure."""
+    if is_asked(argv):
+        print(help_text(flags.FLAGS, argv[0]))
+        sys.exit(0)
     try:
         return flags.FLAGS(list(argv))
     except SystemExit:
-        sys.exit(0)  # absl leaves with 1 after it has shown help
+        sys.exit(0)  # absl leaves with 1 after it has shown --helpfull
     except flags.Error as error:
         sys.exit(ending.complain(" ".join(str(error).split()) + " (--help lists the flags)"))
 
 
-def run(cases: Cases, ablations: Ablations) -> None:
-    """Read the flags and do what they ask for.
-
-    Args:
-      cases: number -> configuration of a case.
-      ablations: name -> label -> `key=value` differences from the case.
-    """
+def run() -> None:
+    """Read the flags and do what they ask for: launch.py, `python -m xrd_jax` and the command `xrd-jax`."""
     process.restart_with_allocator()
-    app.run(functools.partial(main, cases=cases, ablations=ablations), flags_parser=_parse)
+    app.run(main, flags_parser=_parse)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from experiments import case1, case2, case3
-from experiments.ablations import ABLATIONS
+from xrd_jax.config.ablations import ABLATIONS
 from xrd_jax.config.overrides import from_dict, override, to_dict
 from xrd_jax.config.schema import Config
 from xrd_jax.errors import UserError

@@ -7,8 +7,6 @@
 Each name is a question; each variant is the chosen case with one difference. All variants share data and seeds.
 """
 
-from __future__ import annotations
-
 ABLATIONS: dict[str, dict[str, list[str]]] = {
     "attention": {
         "paper": [],
