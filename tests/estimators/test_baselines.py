@@ -50,6 +50,21 @@ def test_every_baseline_beats_the_median(series, block_config):
     assert scores["median"]["voltage"]["mae"] == pytest.approx(np.abs(error).mean())
 
 
+def test_a_line_in_time_needs_times_and_sees_no_pattern(series, block_config):
+    ramp = {"voltage": dataclasses.replace(series.targets["voltage"], values=3.0 + 0.01 * series.time)}
+    series = dataclasses.replace(series, targets=series.targets | ramp)
+    noise = dataclasses.replace(series, intensity=np.random.default_rng(0).poisson(9.0, series.intensity.shape))
+    for data in (series, noise):
+        prepared = prepare(data, PrepareConfig(channels=32, split="random"))
+        scores = baselines.evaluate(prepared, PrepareConfig(channels=32), target_specs(prepared, NAMES), ("time",))
+        assert scores["time"]["voltage"]["mae"] < 0.01  # 0 but before the first and after the last training pattern
+        assert scores["time"]["rate"]["accuracy"] == 1.0 and scores["time"]["mode"]["accuracy"] > 0.9
+    for changes in ({"timed": False}, {}):
+        config = dataclasses.replace(block_config, split="block" if changes else "session")
+        prepared = prepare(dataclasses.replace(series, **changes), config)
+        assert not baselines.evaluate(prepared, config, target_specs(prepared, ("voltage",)), ("time",))
+
+
 def test_neighbours_are_those_of_the_run(series, block_config):
     prepared = prepare(series, block_config)
     specs = target_specs(prepared, NAMES)

@@ -12,13 +12,16 @@ import pytest
 from xrd_jax.config.cell import PRESETS, Cell
 from xrd_jax.config.schema import PrepareConfig
 from xrd_jax.errors import UserError
+from xrd_jax.information import posterior
 from xrd_jax.information.fisher import channel_information
 from xrd_jax.information.likelihood import expand_in_shift, group_likelihood, split_groups, state_posterior
 from xrd_jax.information.posterior import REST, decide, draw_sample, score_channels, score_group_sets
 from xrd_jax.information.shapley import default_windows, shapley_of_windows, shapley_values
 from xrd_jax.information.state_path import take_frames
 from xrd_jax.physics import forward_model, profile
+from xrd_jax.physics.simulate import simulate
 from xrd_jax.physics.windows import channel_angles
+from xrd_jax.preprocessing.prepare import apply_window
 
 # The posterior looks at shifts far below a channel, where wide channels would see the kinks of the interpolation.
 CELL = Cell(step_deg=0.04, channels=700)
@@ -46,8 +49,19 @@ def test_posterior_is_that_of_a_sum_over_flux_and_shift(span):
     exact /= exact.sum(axis=1, keepdims=True)
     expansions = split_groups(expand_in_shift(dictionaries, states, jnp.float32(shift_sigma)), inside[None, :])
     likelihood = group_likelihood([jnp.asarray(counts, jnp.float32)], expansions)
-    posterior = np.asarray(state_posterior(likelihood, jnp.ones(1), jnp.float32(flux_sigma)))
-    assert (0.5 * np.abs(posterior - exact).sum(axis=1)).max() < 0.02
+    probabilities = np.asarray(state_posterior(likelihood, jnp.ones(1), jnp.float32(flux_sigma)))
+    assert (0.5 * np.abs(probabilities - exact).sum(axis=1)).max() < 0.02
+
+
+def test_patterns_themselves_have_a_posterior_that_reaches_the_bound(monkeypatch):
+    monkeypatch.setattr(posterior, "MAX_TESTED", 100)
+    cell, window = dataclasses.replace(CELL, rates=("1C",)), dataclasses.replace(WINDOW, window_low=3.9)
+    series = apply_window(simulate(cell), window)
+    bound, test = np.nanmean(channel_information(cell, window).bound), np.arange(0, len(series), 3)
+    exact = posterior.score_patterns(cell, window, series, test)
+    assert 0.7 * bound < exact.scores["voltage"] < 3.0 * bound and exact.scores["mode"] > 0.9
+    assert 50 <= exact.patterns <= 100 and exact.states <= posterior.MAX_STATES
+    assert posterior.score_patterns(cell, window, series.subset(np.arange(900)), test[:300]) is None
 
 
 def test_the_posterior_reaches_the_bound_where_it_is_narrow():

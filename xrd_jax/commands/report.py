@@ -16,8 +16,9 @@ from xrd_jax.analysis.collect import MAX_MAPS, Summary, summarise
 from xrd_jax.analysis.metrics import baselines, scores, shares_over_seeds, window_summary
 from xrd_jax.analysis.run import Run
 from xrd_jax.commands import report_intervals, tables
+from xrd_jax.commands.report_baselines import all_baselines
 from xrd_jax.config.schema import Config
-from xrd_jax.estimators.baselines import advice, evaluate, extrapolation_lines
+from xrd_jax.estimators.baselines import advice, extrapolation_lines
 from xrd_jax.estimators.program import bounded_lines
 from xrd_jax.estimators.saved import describe_choice
 from xrd_jax.figures import run as run_figures
@@ -56,7 +57,8 @@ def report(run: Run, full: PatternSeries, prepared: Prepared, wall: dict[str, fl
     """
     started = time.perf_counter()
     summary = summarise(run, prepared.series)
-    metrics = _metrics(run, prepared, summary)
+    compared, baseline_remarks = all_baselines(prepared, run.config.prepare, run.specs)
+    metrics = _metrics(run, prepared, summary) | {"baselines": compared}
     calibrated = report_intervals.calibrate(run, prepared, summary)
     if calibrated is not None:
         metrics["intervals"] = calibrated.evaluation
@@ -76,6 +78,7 @@ def report(run: Run, full: PatternSeries, prepared: Prepared, wall: dict[str, fl
         *tables.verdicts(run.specs, metrics),
         *_advice(run, prepared, metrics, summary),
         *extrapolation_lines(metrics["baselines"], prepared.test.size),
+        *baseline_remarks,
     ]
     write_bytes(run.path / "table.md", (table + "".join(f"\n{line}\n" for line in remarks)).encode())
     timing = {"wall_s": wall | {"analysis": time.perf_counter() - started}, "train_patterns_per_s": rate}
@@ -86,7 +89,9 @@ def report(run: Run, full: PatternSeries, prepared: Prepared, wall: dict[str, fl
 
 def _metrics(run: Run, prepared: Prepared, summary: Summary) -> dict[str, Any]:
     config, series, test = run.config, prepared.series, prepared.test
-    return {
+    choice = run.choice
+    estimator = {} if choice is None else {"estimator": {"asked": config.train.estimator} | describe_choice(choice)}
+    return estimator | {
         "case": config.case,
         "name": experiment_name(config, series),
         "split": config.prepare.split,
@@ -94,12 +99,8 @@ def _metrics(run: Run, prepared: Prepared, summary: Summary) -> dict[str, Any]:
         "seeds": config.seed_list(),
         "n_train": int(prepared.train.size),
         "n_test": int(test.size),
-        **(
-            {} if run.choice is None else {"estimator": {"asked": config.train.estimator} | describe_choice(run.choice)}
-        ),
         "targets": {spec.name: _test_scores(spec, prepared, summary) for spec in run.specs},
         "baseline_3nn": baselines(series, run.specs, config),
-        "baselines": evaluate(prepared, config.prepare, run.specs),
         "vaw_windows": window_summary(series, run.axis, summary.curves) if run.map_axis.size else {},
     }
 

@@ -18,15 +18,17 @@ from xrd_jax.preprocessing.prepare import Prepared
 from xrd_jax.preprocessing.targets import TargetSpec
 
 CHOSEN = ("pls", "ridge", "gp")  # baselines whose settings and scaling cross-validation chooses
-NAMES = ("median", "knn", *CHOSEN, "likelihood")
+NAMES = ("median", "time", "knn", *CHOSEN, "likelihood")
 LABELS = {
     "median": "median or commonest class",
+    "time": "straight line in time (sees no pattern)",
     "knn": "3 nearest neighbours",
     "pls": "partial least squares",
     "ridge": "ridge regression",
     "gp": "Gaussian process",
     "trees": "extremely randomised trees",
     "likelihood": "likelihood of the training patterns",
+    "posterior": "exact posterior (knows the simulated cell)",
 }
 FEW_PATTERNS = 500  # up to here linear models and Gaussian processes were level with networks or ahead on measured data
 Scores = dict[str, dict[str, dict[str, Any]]]
@@ -39,7 +41,7 @@ def evaluate(
 
     They are fitted on the calibration patterns too, of which they have no need. Of more than `inputs.MAX_PATTERNS`
     training or test patterns evenly spaced ones stand for all; neighbours are sought among all. The likelihood is left
-    out where the data are not counts.
+    out where the data are not counts, the line in time where times are not known or a session has no training pattern.
 
     Args:
       config: how the run prepares its inputs.
@@ -91,6 +93,8 @@ def _evaluate(prepared: Prepared, config: PrepareConfig, specs: Sequence[TargetS
     remarks: Scores = {}
     if "median" in names:
         predicted["median"] = _constants(prepared, specs, train, test)
+    if "time" in names and (lines := _lines_in_time(prepared, specs, train, test)):
+        predicted["time"] = lines
     if "knn" in names:
         predicted["knn"] = _votes(prepared, specs, nearest_training_patterns(prepared, config, train, test))
     if chosen := [name for name in names if name in CHOSEN]:
@@ -125,6 +129,29 @@ def _constants(
         is_class = spec.kind == "classification"
         constant = np.bincount(values, minlength=spec.size) / values.size if is_class else np.median(values)
         predicted[spec.name] = np.broadcast_to(constant, (test.size, *np.shape(constant)))
+    return predicted
+
+
+def _lines_in_time(
+    prepared: Prepared, specs: Sequence[TargetSpec], train: Int[np.ndarray, " n"], test: Int[np.ndarray, " B"]
+) -> dict[str, np.ndarray]:
+    """Return what lies on a line between the training patterns of a session before and after; none where it cannot.
+
+    A class counts as much as its training pattern is near. Beyond the first and last one their values go on.
+    """
+    series, predicted = prepared.series, {}
+    if not series.timed or not np.isin(series.session[test], series.session[train]).all():
+        return {}
+    for spec in specs:
+        values, is_class = series.targets[spec.name].values, spec.kind == "classification"
+        columns = [values == number for number in range(spec.size)] if is_class else [values]
+        lines = np.empty((test.size, len(columns)))
+        for session in np.unique(series.session[test]):
+            known, asked = train[series.session[train] == session], series.session[test] == session
+            for number, column in enumerate(columns):
+                time, at = series.time[known], series.time[test[asked]]
+                lines[asked, number] = np.interp(at, time, column[known].astype(float))
+        predicted[spec.name] = lines if is_class else lines[:, 0]
     return predicted
 
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from xrd_jax.config.cell import Cell
 from xrd_jax.config.schema import PrepareConfig
@@ -20,11 +20,13 @@ from xrd_jax.information.likelihood import expand_in_shift, group_likelihood, sp
 from xrd_jax.information.state_path import StatePath, cell_state_path, is_in_window, take_frames
 from xrd_jax.physics import profile
 from xrd_jax.physics.forward_model import FrameState, expected_series
+from xrd_jax.series.record import PatternSeries
 
 ANALYSED = PrepareConfig(window_target="voltage", window_low=3.6)
 REST = "rest"  # name of the channels in no window
 CHUNK = 40  # test frames that are computed at once
 MIN_SIGMA = 1e-6  # of a drift that is switched off
+MAX_TESTED, MAX_STATES = 500, 1500  # evenly spaced patterns and states that stand for all where a report waits for them
 
 Estimate = Literal["median", "mean"]
 
@@ -72,7 +74,13 @@ def score_group_sets(
       'voltage': mean absolute error in V of that estimate; 'mode' and, with several rates, 'rate': accuracy.
     """
     cell = dataclasses.replace(cell, decoy=False)  # its position can be read off, and says nothing
-    sample, path = draw_sample(cell, frames, prepare)
+    return _score(cell, *draw_sample(cell, frames, prepare), groups, sets, estimate)
+
+
+def _score(
+    cell: Cell, sample: Sample, path: StatePath, groups: Bool[np.ndarray, "G N"], sets: Bool[np.ndarray, "J G"],
+    estimate: Estimate,
+) -> dict[str, Float[np.ndarray, " J"]]:  # fmt: skip
     flux_sigma, shift_sigma = (jnp.float32(max(sigma, MIN_SIGMA)) for sigma in (cell.flux_sigma, cell.shift_sigma_deg))
     expansions = split_groups(expand_in_shift(profile.dictionaries(cell), sample.states, shift_sigma), groups)
     voltage = jnp.asarray(path.voltage[sample.candidates], jnp.float32)
@@ -103,6 +111,45 @@ def decide(
     median = jnp.argmax(jnp.cumsum(posterior, axis=1) >= 0.5, axis=1)
     best = voltage[median] if estimate == "median" else posterior @ voltage
     return best, jnp.argmax(posterior @ modes, axis=1), jnp.argmax(posterior @ rates, axis=1)
+
+
+class PatternScores(NamedTuple):
+    """What the exact posterior achieves on patterns of a series: `scores` as of `score_group_sets`, and on how many."""
+
+    scores: dict[str, float]
+    patterns: int
+    states: int
+
+
+def score_patterns(
+    cell: Cell, prepare: PrepareConfig, series: PatternSeries, test: Int[np.ndarray, " B"]
+) -> PatternScores | None:
+    """Return what the exact posterior achieves on simulated patterns themselves, in bounded time.
+
+    At most every second of `test` is taken, so that it has neighbours in time among the states that it may be in.
+
+    Args:
+      series: patterns of the cell inside the analysed window.
+      test: those whose errors are wanted.
+
+    Returns:
+      None where the series is another one than the cell gives.
+    """
+    path = cell_state_path(cell)
+    analysed = path.path_index[is_in_window(path, prepare)[path.path_index]]
+    voltage = series.targets["voltage"].values if "voltage" in series.targets else np.zeros(0)
+    if analysed.size != len(series) or not np.array_equal(path.voltage[analysed], voltage):
+        return None
+    rows = test[:: max(2, -(-test.size // MAX_TESTED))]
+    tested = analysed[rows]
+    candidates = np.setdiff1d(analysed, tested)
+    candidates = candidates[:: -(-candidates.size // MAX_STATES)]
+    candidates = candidates[np.argsort(path.voltage[candidates], kind="stable")]
+    states = take_frames(path.states, candidates)
+    sample = Sample(np.asarray(series.intensity[rows]), states, tested, candidates)
+    whole = np.ones((1, cell.channels), bool)
+    scores = _score(cell, sample, path, whole, np.ones((1, 1), bool), "median")
+    return PatternScores({name: float(values[0]) for name, values in scores.items()}, rows.size, candidates.size)
 
 
 def score_channels(
