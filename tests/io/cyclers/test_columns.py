@@ -196,7 +196,10 @@ def test_time_within_steps_runs_on(tmp_path):
         cyclers.read_cycler(path)
 
 
-@pytest.mark.parametrize(("charging", "discharging"), [("C", "D"), ("CC Chg", "CC DChg"), ("Charge", "Discharge")])
+@pytest.mark.parametrize(
+    ("charging", "discharging"),
+    [("C", "D"), ("CC Chg", "CC DChg"), ("Charge", "Discharge"), ("Laden", "Entladen"), ("Charge", "Décharge")],
+)
 def test_a_current_without_sign_takes_it_from_the_state(tmp_path, charging, discharging):
     time, voltage, current, charge = charge_rest_discharge()
     state = [{1: charging, 0: "R", -1: discharging}[int(np.sign(i))] for i in current]

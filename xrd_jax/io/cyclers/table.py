@@ -17,7 +17,7 @@ from xrd_jax.io.parsing.timestamps import Timestamps
 _CELLS_PER_BLOCK = 20_000
 _NUMERIC_ROLES = ("time", "voltage", "current")  # without a number in each of their rows there is no log
 # Words in the state column of any vendor: Maccor's single letters, Neware's step types, Basytec's commands.
-_DISCHARGE_WORDS = ("dchg", "discharg", "dischg", "dis", "entlad", "放电")
+_DISCHARGE_WORDS = ("dchg", "discharg", "dischg", "dis", "entlad", "décharg", "decharg", "放电")
 _CHARGE_WORDS = ("chg", "charg", "laden", "充电")
 
 
