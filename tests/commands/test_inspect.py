@@ -292,3 +292,14 @@ def test_a_real_experiment_in_two_folders_reads_as_it_is_suggested(tmp_path, mon
     assert voltage.min() == pytest.approx(3.02, abs=0.05) and voltage.max() == pytest.approx(4.301, abs=0.002)
     is_charge = series.targets["mode"].values < 2
     assert is_charge.sum() == pytest.approx(271, abs=3)
+
+
+def test_linked_folders_are_looked_into_once(folder, tmp_path):
+    """A link to a folder elsewhere is followed; one that leads back is not, nor is a folder read twice."""
+    (folder / "scans").rename(tmp_path / "raw")
+    (folder / "scans").symlink_to(tmp_path / "raw")
+    (tmp_path / "raw" / "back").symlink_to(folder)
+    (folder / "again").symlink_to(tmp_path / "raw")
+    record, _ = run_inspect(folder, tmp_path)
+    assert [session["patterns"] for session in record["sessions"]] == [23]
+    assert [Path(session["folder"]).name for session in record["sessions"]] == ["again"]

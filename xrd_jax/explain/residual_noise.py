@@ -95,8 +95,9 @@ def residual_variance(run: Run, series: PatternSeries) -> Float[np.ndarray, " L"
     before, at, after = neighbours(series, _places(run, series))
     if at.size:
         share = ((series.time[at] - series.time[before]) / (series.time[after] - series.time[before]))[:, None]
-        rows = (input_patterns(run, series, indices).astype(np.float64) for indices in (before, at, after))
-        first, middle, last = rows
+        first, middle, last = (
+            input_patterns(run, series, indices).astype(np.float64) for indices in (before, at, after)
+        )
         residual = middle - (1 - share) * first - share * last
         return (residual**2 / (1 + share**2 + (1 - share) ** 2)).mean(axis=0).astype(np.float32)
     squares, freedom = np.zeros(run.axis.size), 0

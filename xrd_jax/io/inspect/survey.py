@@ -121,8 +121,14 @@ def _list_files(root: Path) -> Iterator[Path]:
         yield root
         return
     count = 0
-    for parent, folders, names in os.walk(root):
-        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=text.natural_key)
+    seen = {root.resolve()}  # links may lead back to where they came from
+    for parent, folders, names in os.walk(root, followlinks=True):
+        names_in_order = sorted((name for name in folders if not name.startswith(".")), key=text.natural_key)
+        folders.clear()
+        for name in names_in_order:
+            if (place := Path(parent, name).resolve()) not in seen:
+                folders.append(name)
+                seen.add(place)
         for name in sorted(names, key=text.natural_key):
             path = Path(parent, name)
             if name.startswith(".") or not path.is_file():
