@@ -96,6 +96,14 @@ X1
     assert "without a powder pattern" in refusal(write_file(tmp_path, "data_x\n_cell_length_a 3.6\n", "b.cif"))
 
 
+@pytest.mark.parametrize("value", ["10.0x10", "1(1)E400", "0/02", "10e99999999(3)"])
+def test_a_damaged_number_in_a_cif_is_refused_with_the_name_of_the_file(tmp_path, value):
+    content = synthetic_files.cif(SCANS[:1]).replace(b"_min 10.0000", b"_min " + value.encode())
+    assert "a.cif: data_scan_0" in refusal(write_file(tmp_path, content, "a.cif"))
+    content = synthetic_files.cif(SCANS[:1], listed=True).replace(b"13(7)", value.encode())
+    assert "a.cif: data_scan_0" in refusal(write_file(tmp_path, content, "a.cif"))
+
+
 def test_a_spec_scan_takes_its_columns_by_heading_or_by_place(tmp_path):
     content = synthetic_files.spec(SCANS[:1]).replace(b"Two Theta  Monitor", b"Energy  Diode")
     path = write_file(tmp_path, content, "a.spec")

@@ -31,7 +31,7 @@ from xrd_jax.io.patterns.pattern import (
 
 CPI_SIGNATURE = b"SIETRONICS XRD SCAN"
 UDF_SIGNATURE = b"SampleIdent,"
-MDI_LINES = re.compile(rb"\A[^\n]*\n\s*[\d.]+\s+[\d.]+\s+[\d.]+\s+[A-Za-z]{1,2}\s+[\d.]+\s+[\d.]+\s+\d+\s*\r?\n")
+MDI_LINES = re.compile(rb"\A[^\n]*\n\s*[\d.]+\s+[\d.]+\s+[\d.]+\s+[A-Za-z]{1,2}\s+[\d.]+\s+[\d.]+\s+\d{1,9}\s*\r?\n")
 ASC_LINE = rb"^\*(TYPE|CLASS|SCAN_AXIS)[ \t]*="
 _CPI_KEYS = ("start", "stop", "step", "Anode", "wavelength", "date", "seconds per step")
 _UDF_PAIR = re.compile(r"^([A-Za-z]\w*)\s*,\s*(.*?)\s*,?\s*/?\s*$", re.MULTILINE)
@@ -113,12 +113,15 @@ def read_udf(path: Path, allow_negative: bool) -> Iterator[Scan]:
 def read_mdi(path: Path, allow_negative: bool) -> Iterator[Scan]:
     """Read a Jade scan: date and title; start, step, seconds, anode, wavelength, stop, count; intensities."""
     text = _read_text(path)
-    title, grid, *body = text.split("\n", 2)
+    title, _, rest = text.partition("\n")
+    grid, _, body = rest.partition("\n")
+    if not MDI_LINES.match(f"{title}\n{grid}\n".encode()):
+        raise UserError(f"{path}: its second line ({grid[:40]!r}) is no start, step and count; export it again")
     start, step, seconds, anode, wavelength, _, count = grid.split()
-    values = parse_numbers(body[0] if body else "", str(path))
+    values = parse_numbers(body, str(path))
     date, _, sample = title.partition(" DIF ")
     names = {"header": title, "sample": sample, "Anode": anode.title(), "seconds per step": seconds}
-    yield _make_scan(str(path), values, (float(start), float(step), None), allow_negative, {
+    yield _make_scan(str(path), values, (_number(start), _number(step), None), allow_negative, {
         "wavelength": parse_positive(wavelength), "start_time": _date(date),
         "metadata": strip_texts(names),
         "notes": (*note_count(int(count), values.size, "points"), *note_open_end(text)),
@@ -137,8 +140,8 @@ def read_asc(path: Path, allow_negative: bool) -> Iterator[Scan]:
             yield UnfinishedScan(f"scan {number} has no intensities")
             continue
         wavelength, notes = line_wavelength("Ka", keys.get("WAVE_LENGTH1"), keys.get("WAVE_LENGTH2"), None)
-        count = keys.get("COUNT", "")
-        notes = (*notes, *note_count(int(count) if count.isdecimal() else None, values.size, "points"))
+        count = re.fullmatch(r"\d{1,9}", keys.get("COUNT", ""))
+        notes = (*notes, *note_count(int(count[0]) if count else None, values.size, "points"))
         is_two_theta = _TWO_THETA.search(keys.get("SCAN_AXIS", "2theta")) and keys.get("XUNIT", "deg") == "deg"
         grid = _number(keys.get("START")), _number(keys.get("STEP")), None
         yield _make_scan(f"{path}: scan {number}", values, grid, allow_negative, {

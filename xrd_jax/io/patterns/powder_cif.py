@@ -36,7 +36,7 @@ _RANGES = ("_pd_meas_2theta_range_{}", "_pd_proc_2theta_range_{}", "_pd_meas_ang
 LINES = (re.compile(rb"^\s*data_\S+\s*$", re.MULTILINE | re.IGNORECASE), re.compile(rb"^_[A-Za-z]\w+", re.MULTILINE))
 _TEXT_FIELD = re.compile(r"^;.*?^;", re.MULTILINE | re.DOTALL)
 _TOKEN = re.compile(r"'[^'\n]*'(?=\s|$)|\"[^\"\n]*\"(?=\s|$)|#[^\n]*|[^\s#]\S*")
-_VALUE = re.compile(r"([+-]?\d*\.?\d*(?:[eE][+-]?\d+)?)(?:\((\d+)\))?")
+_VALUE = re.compile(r"([+-]?\d*\.?\d*(?:[eE][+-]?\d{1,4})?)(?:\((\d{1,9})\))?")
 
 Loop = dict[str, list[str]]
 
@@ -101,15 +101,17 @@ def _read_block(
     if position is not None:
         axis, kind = _parse_values(loop[position], f"{source}: {position}")[0], _POSITIONS[position]
     else:
-        kind, limits = "two_theta", next((_limits(items, form) for form in _RANGES if _limits(items, form)), None)
+        found = (_limits(items, form, source) for form in _RANGES)
+        kind, limits = "two_theta", next(filter(None, found), None)
         if limits is None:
             raise UserError(f"{source}: states no positions of its intensities; export it as two-column text")
         axis = limits[0] + limits[2] * np.arange(intensity.size)
         if abs(axis[-1] - limits[1]) > 0.5 * limits[2]:
             notes = (f"the range ends at {limits[1]:g} but the points at {axis[-1]:g}: the file {CUT}",)
-    count = items.get("_pd_meas_number_of_points", items.get("_pd_proc_number_of_points", ""))
-    notes = (*notes, *note_count(int(count) if count.isdecimal() else None, intensity.size, "points"))
-    is_given = np.isfinite(intensity) & np.isfinite(axis)
+    stated = items.get("_pd_meas_number_of_points", items.get("_pd_proc_number_of_points", ""))
+    count = int(stated) if re.fullmatch(r"[0-9]{1,9}", stated) else None
+    notes = (*notes, *note_count(count, intensity.size, "points"))
+    is_given = ~(np.isnan(intensity) | np.isnan(axis))
     if not is_given.all():
         notes = (*notes, f"{np.count_nonzero(~is_given)} points without a value were left out")
     if "_pd_proc_ls_weight" in loop and errors is None:
@@ -118,14 +120,15 @@ def _read_block(
         errors = errors if np.isfinite(errors[is_given]).all() else None
     return make_pattern(
         source, axis[is_given], intensity[is_given], allow_negative or tag.endswith("_net"),
-        None if errors is None else errors[is_given], notes, kind=kind, wavelength=_wavelength(items, loops),
+        None if errors is None else errors[is_given], notes, kind=kind, wavelength=_wavelength(items, loops, source),
         start_time=parse_datetime(items.get("_pd_meas_datetime_initiated", "")), metadata=strip_texts(items),
     )  # fmt: skip
 
 
-def _limits(items: dict[str, str], form: str) -> tuple[float, float, float] | None:
+def _limits(items: dict[str, str], form: str, source: str) -> tuple[float, float, float] | None:
     """Start, end and step of an even axis, or None."""
-    values = [_parse_values([items.get(form.format(key), "?")], form)[0][0] for key in ("min", "max", "inc")]
+    tags = [form.format(key) for key in ("min", "max", "inc")]
+    values = [_parse_values([items.get(tag, "?")], f"{source}: {tag}")[0][0] for tag in tags]
     return (values[0], values[1], values[2]) if np.isfinite(values).all() and values[2] > 0 else None
 
 
@@ -140,13 +143,13 @@ def _parse_values(texts: Sequence[str], source: str) -> tuple[np.ndarray, np.nda
             raise UserError(f"{source}: value {i + 1} ('{text[:40]}') is no number; export the file again")
         values[i] = float(match[1])
         if match[2]:
-            decimals = len(match[1].lower().partition("e")[0].partition(".")[2])
-            exponent = int(match[1].lower().partition("e")[2] or 0)
-            errors[i] = int(match[2]) * 10.0 ** (exponent - decimals)
+            mantissa, _, exponent = match[1].lower().partition("e")
+            decimals = len(mantissa.partition(".")[2])
+            errors[i] = float(f"{match[2]}e{int(exponent or 0) - decimals}")
     return values, errors if np.isfinite(errors[np.isfinite(values)]).all() and len(texts) else None
 
 
-def _wavelength(items: dict[str, str], loops: Sequence[Loop]) -> float | None:
+def _wavelength(items: dict[str, str], loops: Sequence[Loop], source: str) -> float | None:
     """The wavelength, or the mean of several in their weights."""
     tag = "_diffrn_radiation_wavelength"
     for key in (tag, f"{tag}_wavelength"):
@@ -155,7 +158,7 @@ def _wavelength(items: dict[str, str], loops: Sequence[Loop]) -> float | None:
     loop = next((loop for loop in loops if tag in loop), None)
     if loop is None:
         return None
-    values = _parse_values(loop[tag], tag)[0]
-    weights = _parse_values(loop.get(f"{tag}_wt", ["1"] * values.size), tag)[0]
+    values = _parse_values(loop[tag], f"{source}: {tag}")[0]
+    weights = _parse_values(loop.get(f"{tag}_wt", ["1"] * values.size), f"{source}: {tag}_wt")[0]
     total = float(weights.sum())
     return parse_positive(float((values * weights).sum()) / total) if total > 0 else None

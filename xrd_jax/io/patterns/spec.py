@@ -20,7 +20,7 @@ from xrd_jax.io.patterns.pattern import CUT, Scan, UnfinishedScan, make_pattern,
 LINE = rb"^#S +\d+ +\S"
 _SCAN = re.compile(r"^#S +(\d+) *(.*)$", re.MULTILINE)
 _KEY = re.compile(r"^#(\w+) +(.*)$", re.MULTILINE)
-_STEPS = re.compile(r"[ad]\d?scan\b.*?\s(\d+)\s+\S+\s*$")  # ascan tth 10 12 4 1: of 4 steps, so of 5 points
+_STEPS = re.compile(r"[ad]\d?scan\b.*?\s(\d{1,7})\s+\S+\s*$")  # ascan tth 10 12 4 1: of 4 steps, so of 5 points
 _SPECTRUM = re.compile(r"^@.*(?:\\\n.*)*\n?", re.MULTILINE)  # of a multichannel analyser, over several lines
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|nan|[+-]?inf", re.IGNORECASE)
 
@@ -29,7 +29,8 @@ def read(path: Path, allow_negative: bool, columns: ColumnNames = ()) -> Iterato
     """Read every scan."""
     text = decode_text(read_whole(path, MAX_BYTES // 2))
     marks = list(_SCAN.finditer(text))
-    for mark, end in zip(marks, [following.start() for following in marks[1:]] + [len(text)], strict=True):
+    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    for mark, end in zip(marks, ends, strict=False):
         yield _read_scan(text[mark.end() : end], mark, path, allow_negative, columns)
 
 
