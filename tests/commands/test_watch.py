@@ -253,3 +253,17 @@ def test_a_folder_forgets_nothing_and_reports_once(tmp_path):
         (tmp_path / name).write_text("1 2\n")
     folder.ready(900.0)
     assert folder.ready(901.0) == []
+
+
+def test_linked_folders_are_watched_once(tmp_path):
+    """A link out of the folder is followed; one back into it, or to what holds it, is not."""
+    home, raw = tmp_path / "watched", tmp_path / "raw"
+    (home / "own").mkdir(parents=True)
+    raw.mkdir()
+    for file in (home / "own" / "a.xy", raw / "b.xy"):
+        file.write_text("1 2\n")
+    for link, place in ((home / "link", raw), (home / "x", home / "own"), (raw / "y", tmp_path), (raw / "z", raw)):
+        link.symlink_to(place)
+    folder = watch_folder.WatchedFolder(home, (), patience=60.0)
+    folder.ready(0.0)
+    assert [folder.name(file) for file in folder.ready(1.0)] == ["link/b.xy", "own/a.xy"]

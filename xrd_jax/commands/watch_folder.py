@@ -73,7 +73,7 @@ class WatchedFolder:
         ready = []
         for file in self._files.values():
             file.is_present = False
-        for path, state in self._scan(self.root):
+        for path, state in self._scan(self.root, {self.root.resolve()}):
             file = self._files.get(path) or WatchedFile(path, state, now)
             if path not in self._files or file.state != state:
                 # What was read stays known: a file may grow by another scan.
@@ -99,7 +99,8 @@ class WatchedFolder:
                 file.is_reported = True
                 yield file
 
-    def _scan(self, folder: Path) -> Iterator[tuple[Path, FileState]]:
+    def _scan(self, folder: Path, seen: set[Path]) -> Iterator[tuple[Path, FileState]]:
+        """Yield files; of links to folders those that lead out of the watched one are followed, each place once."""
         try:
             with os.scandir(folder) as entries:
                 listed = list(entries)
@@ -109,9 +110,12 @@ class WatchedFolder:
             try:
                 if entry.name.startswith(".") or entry.name.endswith(IGNORED_ENDINGS):
                     continue
-                if entry.is_dir(follow_symlinks=False):
-                    if Path(entry.path).resolve() not in self._excluded:
-                        yield from self._scan(Path(entry.path))
+                if entry.is_dir():
+                    place, root = Path(entry.path).resolve(), self.root.resolve()
+                    leads_back = entry.is_symlink() and (place.is_relative_to(root) or root.is_relative_to(place))
+                    if place not in self._excluded and place not in seen and not leads_back:
+                        seen.add(place)
+                        yield from self._scan(Path(entry.path), seen)
                 elif entry.is_file():
                     yield Path(entry.path), _state(entry.stat())
             except OSError:
