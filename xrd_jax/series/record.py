@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from xrd_jax.errors import UserError
-from xrd_jax.series import hdf5, lazy
+from xrd_jax.series import hdf5, lazy, xarray_dataset
 from xrd_jax.series.axis import Axis, Target
 
 
@@ -87,7 +87,7 @@ class PatternSeries:
         Raises:
           UserError: the file cannot be written.
         """
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        fields = self._fields()
         patterns = (block for _, block in lazy.read_blocks(fields.pop("intensity")))
         hdf5.write(path, fields, patterns, self.intensity.dtype)
 
@@ -103,6 +103,26 @@ class PatternSeries:
             return cls(**fields)
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
+
+    def to_xarray(self) -> Any:
+        """Return an `xarray.Dataset` with units and wavelength, as `xarray_dataset` lays it out; it is in memory.
+
+        Raises:
+          UserError: the extra 'xarray' is not installed.
+        """
+        return xarray_dataset.to_dataset(self._fields())
+
+    @classmethod
+    def from_xarray(cls, data: Any) -> "PatternSeries":
+        """Return the series of what `to_xarray` made, or of another Dataset or DataArray of patterns.
+
+        Raises:
+          UserError: what is missing, or has another unit.
+        """
+        return cls(**xarray_dataset.from_dataset(data))
+
+    def _fields(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
 
 def _whole_numbers(values: np.ndarray, name: str, count: int) -> np.ndarray:
