@@ -214,7 +214,7 @@ def read_reference(run: Run) -> Reference | None:
             reference = dataclasses.replace(reference, trained_on=file["trained_on"])
         if "limits" not in file:
             return reference
-        fields = {name: file[f"model_{name}"] for name in MODEL_FIELDS}
+        fields: dict[str, Any] = {name: file[f"model_{name}"] for name in MODEL_FIELDS}
         matrix = low_rank.bin_matrix(axis.values)
         model = low_rank.LowRank(matrix, **(fields | {"total": float(fields["total"])}))
         residual, score = map(float, file["limits"])
