@@ -61,7 +61,7 @@ def texts(file: Path) -> Iterator[str]:
 @pytest.mark.parametrize("file", sorted((ROOT / "xrd_jax").rglob("*.py")), ids=lambda file: file.name)
 def test_what_messages_name_exists(file):
     name = file.relative_to(ROOT).as_posix()
-    known_flags = {*FLAGS, "help", "logdir"}  # of absl and of TensorBoard
+    known_flags = {*FLAGS, "help", "helpfull", "logdir"}  # of absl and of TensorBoard
     for text in texts(file):
         for table, word in re.findall(r"(?<![a-z_])\[\[?([a-z_]+(?:\.[a-z_]+)*)\]\]?(?: ([a-z_]+)\b)?", text):
             assert table not in OLD_TABLES or name == ABOUT_OLD_TABLES, f"{name}: [{table}] is of version 1: {text}"
