@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import subprocess
 import sys
 
 import pytest
 
 from tests.support.paths import ROOT
-from xrd_jax import cli
+from xrd_jax import cli, completion
 from xrd_jax.commands import help as help_page
 
 
@@ -40,6 +42,27 @@ def test_help_has_every_flag_in_one_group():
 )
 def test_help_names_the_program_as_it_was_started(file, name):
     assert help_page.program_name(file) == name
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
+@pytest.mark.parametrize(
+    ("words", "replies"),
+    [
+        ("xrd-jax --mo", "--mode="),
+        ("xrd-jax --case=1 --noprog", "--noprogress"),
+        ("xrd-jax --mode = ex", "export explain"),  # as bash parts it
+        ("xrd-jax --mode=ex", "--mode=export --mode=explain"),  # as zsh does
+        ("xrd-jax --recipe =", "paper best"),
+        ("xrd-jax --data = laun", "launch.py"),
+        ("xrd-jax --seeds = ", ""),
+    ],
+)
+def test_the_shell_completes_flags_values_and_files(words, replies):
+    parts = words.split(" ")
+    state = f"COMP_WORDS=({' '.join(map(shlex.quote, parts))}); COMP_CWORD={len(parts) - 1}"
+    script = f'{completion.bash_script(cli.FLAGS)}\n{state}\n_xrd_jax\necho "${{COMPREPLY[*]}}"'
+    shell = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert shell.stdout.split() == replies.split() and not shell.stderr
 
 
 @pytest.mark.parametrize("program", [("launch.py",), ("-m", "xrd_jax")], ids=" ".join)

@@ -25,7 +25,7 @@ LAYERS = (
     "figures",
     "commands scikit_learn",
     "cli",
-    "__main__",
+    "__main__ completion",
 )
 FLOOR = {room: floor for floor, rooms in enumerate(LAYERS) for room in rooms.split()}
 # A library -> where it may be imported. Plain colours and colour scales of matplotlib are drawing too.
