@@ -61,7 +61,7 @@ def test_patterns_themselves_have_a_posterior_that_reaches_the_bound(monkeypatch
     exact = posterior.score_patterns(cell, window, series, test)
     assert 0.7 * bound < exact.scores["voltage"] < 3.0 * bound and exact.scores["mode"] > 0.9
     assert 50 <= exact.patterns <= 100 and exact.states <= posterior.MAX_STATES
-    assert posterior.score_patterns(cell, window, series.subset(np.arange(900)), test[:300]) is None
+    assert posterior.score_patterns(cell, window, series.subset(np.arange(600)), test[:200]) is None
 
 
 def test_the_posterior_reaches_the_bound_where_it_is_narrow():
