@@ -83,19 +83,32 @@ def run(
     truth = ground_truth.of_run(trained.config, trained.axis)
     console.echo("deleting channels in the order of every map, and giving them back")
     perturbed = perturb(trained, series, explained, masks, console)
+    maps = (explained, of_untrained, with_decoy)
+    not_learnt = _not_learnt(trained, prepared, series)
+    scores, reasons = _scores(maps, decoy_mask, perturbed, truth, not_learnt)
+    rows = _importance(trained, explained, scores, importance_method, windows)
+    return Study(trained, series, windows, truth, *maps, perturbed, scores, reasons, rows)
+
+
+def _scores(
+    maps: tuple[Explained, Explained, Explained], decoy_mask: np.ndarray, perturbed: scorecard.Perturbed,
+    truth: ground_truth.GroundTruth | None, not_learnt: Mapping[str, str],
+) -> tuple[dict[str, dict[str, dict[str, Any]]], dict[str, dict[str, str]]]:  # fmt: skip
+    """Return target -> method -> scores, and the reasons for their verdicts.
+
+    Args:
+      maps: of the networks, of untrained ones, and with a decoy in the patterns.
+      not_learnt: target -> why there is nothing to explain.
+    """
     scores: dict[str, dict[str, dict[str, Any]]] = {}
     reasons: dict[str, dict[str, str]] = {}
-    not_learnt = _not_learnt(trained, prepared, series)
-    for method, target in explained.curves:
-        key = (method, target)
-        row, reason = scorecard.score(key, explained, of_untrained, with_decoy, decoy_mask, perturbed, truth)
+    for method, target in maps[0].curves:
+        row, reason = scorecard.score((method, target), *maps, decoy_mask, perturbed, truth)
         if target in not_learnt and method not in CONTROLS:
             row, reason = row | {"verdict": NOTHING_LEARNT}, not_learnt[target]
         scores.setdefault(target, {})[method] = row
         reasons.setdefault(target, {})[method] = reason
-    rows = _importance(trained, explained, scores, importance_method, windows)
-    maps = (explained, of_untrained, with_decoy)
-    return Study(trained, series, windows, truth, *maps, perturbed, scores, reasons, rows)
+    return scores, reasons
 
 
 def _chosen_methods(
