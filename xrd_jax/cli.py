@@ -86,6 +86,7 @@ flags.DEFINE_string(
 flags.DEFINE_integer("process_id", -1, "With --distributed: which process this one is, from 0.")
 flags.DEFINE_integer("process_count", 0, "With --distributed: how many processes there are.")
 flags.DEFINE_bool("compile_cache", True, "Keep compiled programs for the next launch, in a private folder of yours.")
+flags.DEFINE_bool("report", True, "Write report.html, a page with linked panels, and card.md, a summary, of the run.")
 flags.DEFINE_bool("progress", True, "Draw a progress bar.")
 
 
@@ -194,6 +195,10 @@ def train(console: Console) -> None:
     for text in (markdown(report.rows), *report.remarks):
         console.echo(text)
     console.echo(f"{sum(wall.values()):.0f} s: " + ", ".join(f"{part} {seconds:.0f}" for part, seconds in wall.items()))
+    if FLAGS.report:
+        from xrd_jax.commands.page import write_of_training
+
+        console.echo(f"to look at: {write_of_training(run, report)}")
     curves = "" if run.choice else f"; curves: tensorboard --logdir {run.path}/tensorboard"
     console.echo(f"figures, predictions and metrics: {run.path}{curves}")
 

@@ -27,7 +27,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "What is trained": (
         "recipe", "estimator", "seeds", "seed", "epochs", "split", "repeats", "resize", "attention", "precision", "set",
     ),
-    "Where results go": ("workdir", "overwrite", "out", "json"),
+    "Where results go": ("workdir", "overwrite", "out", "json", "report"),
     "Explain a run": ("methods", "cif", "importance"),
     "Watch a folder, export a run": ("until_idle", "patience", "format"),
     "The machine": (

@@ -38,12 +38,15 @@ class Report:
       rows: the cells of table.md, header first, this run second.
       figures: the figure files.
       remarks: sentences for the user.
+      prepared, summary: what was reported of, and all that the run says of it; None in processes that write nothing.
     """
 
     metrics: dict[str, Any]
     rows: list[list[str]]
     figures: list[Path]
     remarks: list[str]
+    prepared: Prepared | None = None
+    summary: Summary | None = None
 
 
 def report(run: Run, full: PatternSeries, prepared: Prepared, wall: dict[str, float], rate: float) -> Report:
@@ -84,7 +87,7 @@ def report(run: Run, full: PatternSeries, prepared: Prepared, wall: dict[str, fl
     timing = {"wall_s": wall | {"analysis": time.perf_counter() - started}, "train_patterns_per_s": rate}
     metrics |= (_earlier_timing(run.path) or timing) if math.isnan(rate) else timing
     write_json(run.path / "metrics.json", metrics)
-    return Report(metrics, rows, figures, remarks)
+    return Report(metrics, rows, figures, remarks, prepared, summary)
 
 
 def _metrics(run: Run, prepared: Prepared, summary: Summary) -> dict[str, Any]:
@@ -99,6 +102,7 @@ def _metrics(run: Run, prepared: Prepared, summary: Summary) -> dict[str, Any]:
         "seeds": config.seed_list(),
         "n_train": int(prepared.train.size),
         "n_test": int(test.size),
+        "axis": {"kind": series.axis.kind, "wavelength": series.axis.wavelength},
         "targets": {spec.name: _test_scores(spec, prepared, summary) for spec in run.specs},
         "baseline_3nn": baselines(series, run.specs, config),
         "vaw_windows": window_summary(series, run.axis, summary.curves) if run.map_axis.size else {},

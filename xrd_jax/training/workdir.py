@@ -32,6 +32,7 @@ FILES = (
 )  # fmt: skip
 CALIBRATION = ("calibration.npz",)  # where patterns were held out for it
 ESTIMATOR = ("estimator.npz",)  # in place of the networks' checkpoints, maps and curves
+PAGE = ("report.html", "card.md")
 EXPLANATIONS = ("explain.json", "importance.csv", "explain_curves.csv")
 COPY = "record"  # member of preparation.npz: the bytes of config.json
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
@@ -53,7 +54,7 @@ def create_or_resume(
     if overwrite and (config_path.exists() or _written_config(path) is not None):
         for name in FOLDERS:
             shutil.rmtree(path / name, ignore_errors=True)
-        for name in (*FILES, *CALIBRATION, *ESTIMATOR, *EXPLANATIONS):
+        for name in (*FILES, *CALIBRATION, *ESTIMATOR, *PAGE, *EXPLANATIONS):
             (path / name).unlink(missing_ok=True)
     if config_path.exists():
         _refuse_other_experiment(path, read_config(path)[0], record)

@@ -1,0 +1,35 @@
+"""report.html and card.md of a run: one file to open anywhere, and one to read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from xrd_jax.analysis import intervals
+from xrd_jax.analysis.run import Run
+from xrd_jax.commands import report_intervals, tables
+from xrd_jax.commands.report import Report
+from xrd_jax.files import write_bytes
+from xrd_jax.page import document, trained, words
+
+CARD = "card.md"
+
+
+def write_of_training(run: Run, report: Report) -> Path:
+    """Write report.html and card.md of a training that has just been reported, and return the former's path."""
+    assert report.prepared is not None and report.summary is not None, "only the first process reports"
+    record, metrics = json.loads((run.path / "config.json").read_text()), report.metrics
+    content = trained.of_training(run, report.prepared, report.summary, intervals.load(run.path))
+    results = [report.rows]
+    if "intervals" in metrics:
+        results.append(report_intervals.table_rows(run.specs, metrics["intervals"]))
+    page = document.Page(
+        title=f"{metrics['name']}: {', '.join(spec.name for spec in run.specs)}",
+        summary=[f"On held-out patterns, {line}." for line in words.errors(metrics, beside=False)],
+        content=content,
+        sections=list(words.sections(record, metrics, [document.Table("", r) for r in results], report.remarks)),
+        figures=sorted((run.path / "figures").glob("*.png")),
+    )
+    write_bytes(run.path / CARD, words.card(record, metrics, [tables.markdown(rows) for rows in results]).encode())
+    document.write(run.path / document.FILE, page)
+    return run.path / document.FILE
