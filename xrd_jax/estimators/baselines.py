@@ -189,7 +189,7 @@ def _chosen(
             target = problem.targets[number]
             setting = candidate.targets[target.name].setting
             predictor = fit(training, target, candidate.estimator, setting)
-            predicted[candidate.estimator][target.name] = predictor.predict(inputs)
+            predicted[candidate.estimator][target.name] = np.asarray(predictor.predict(inputs))
             far = predictor.count_extrapolated(inputs)
             share = candidate.targets[target.name].error
             remark = {"scaling": scale, "setting": plain(setting), "inside_training": share}

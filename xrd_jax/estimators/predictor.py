@@ -25,8 +25,8 @@ class Linear(NamedTuple):
       intercept: [out].
     """
 
-    coefficients: np.ndarray
-    intercept: np.ndarray
+    coefficients: Any
+    intercept: Any
 
     def __call__(self, inputs: Float[Array, "B L"]) -> Float[Array, "B out"]:
         return inputs @ self.coefficients + self.intercept[None, :]
@@ -46,15 +46,15 @@ class GaussianProcess(NamedTuple):
       intercept: [out] training means.
     """
 
-    components: np.ndarray
-    offset: np.ndarray
-    scores: np.ndarray
-    radial: float
-    linear: float
-    length: float
-    noise: float
-    weights: np.ndarray
-    intercept: np.ndarray
+    components: Any
+    offset: Any
+    scores: Any
+    radial: Any
+    linear: Any
+    length: Any
+    noise: Any
+    weights: Any
+    intercept: Any
 
     def __call__(self, inputs: Float[Array, "B L"]) -> Float[Array, "B out"]:
         scores = inputs @ self.components - self.offset[None, :]
@@ -80,12 +80,12 @@ class Trees(NamedTuple):
       depth: questions from a root to the furthest leaf.
     """
 
-    feature: np.ndarray
-    threshold: np.ndarray
-    left: np.ndarray
-    right: np.ndarray
-    value: np.ndarray
-    depth: int
+    feature: Any
+    threshold: Any
+    left: Any
+    right: Any
+    value: Any
+    depth: Any
 
     def __call__(self, inputs: Float[Array, "B L"]) -> Float[Array, "B out"]:
         tree = np.arange(len(self.feature), dtype=np.int32)[None, :]
@@ -179,6 +179,6 @@ def bounded(values: Float[Array, "*B"], low: float, high: float) -> Float[Array,
     return values.clip(*bounds(low, high))
 
 
-def count_far(values: Float[np.ndarray, " B"], low: float, high: float) -> int:
+def count_far(values: Float[Array, " B"], low: float, high: float) -> int:
     """Return how many values lie further than `FAR` of the training range outside it."""
     return int(((values < low - FAR * (high - low)) | (values > high + FAR * (high - low))).sum())

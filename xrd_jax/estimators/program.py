@@ -48,8 +48,8 @@ def with_deviations(predict: Callable[[Array], dict[str, Array]]) -> Callable[[A
 
 def _arguments(choice: Choice, config: PrepareConfig) -> tuple[Any, ...]:
     ranges = tuple((name, (p.kind, p.low, p.high)) for name, p in choice.predictors.items())
-    statistics = Statistics(*(np.asarray(values, np.float64) for values in choice.statistics))
-    return dataclasses.replace(config, scale=choice.scaling), ranges, _functions(choice), statistics  # type: ignore[arg-type]
+    exact: list[Any] = [np.asarray(values, np.float64) for values in choice.statistics]
+    return dataclasses.replace(config, scale=choice.scaling), ranges, _functions(choice), Statistics(*exact)  # type: ignore[arg-type]
 
 
 def _functions(choice: Choice) -> dict[str, Function]:
@@ -63,7 +63,8 @@ def _predict(
 ) -> dict[str, Array]:  # fmt: skip
     """Compute `predict`; `ranges` are the other fields of the predictors, which are compiled in."""
     inputs = transform(statistics, config, patterns.astype(statistics.matrix.dtype))
-    return {name: Predictor(functions[name], *rest).predict(inputs).astype(jnp.float32) for name, rest in ranges}
+    outputs: dict[str, Any] = {name: Predictor(functions[name], *rest).predict(inputs) for name, rest in ranges}
+    return {name: values.astype(jnp.float32) for name, values in outputs.items()}
 
 
 def bounded_lines(choice: Choice, outputs: Mapping[str, np.ndarray]) -> list[str]:
@@ -72,7 +73,7 @@ def bounded_lines(choice: Choice, outputs: Mapping[str, np.ndarray]) -> list[str
     for name, predictor in choice.predictors.items():
         if predictor.kind == "regression":
             values = outputs[name]
-            count = int(np.isin(values, np.float32(bounds(predictor.low, predictor.high))).sum())
+            count = int(np.isin(values, np.asarray(bounds(predictor.low, predictor.high), np.float32)).sum())
             lines += [bounded_line(choice.estimator, name, count, values.size)] if count else []
     return lines
 
@@ -90,7 +91,7 @@ def as_model(choice: Choice, specs: Sequence[TargetSpec]) -> Model:
     """
     functions = _functions(choice)
 
-    def init(key: PRNGKeyArray) -> Variables:
+    def init(key: PRNGKeyArray, _: Any = None) -> Variables:
         keys = zip(functions.items(), jax.random.split(key, len(functions)), strict=True)
         return {"params": {name: _randomised(function, key) for (name, function), key in keys}}
 

@@ -18,7 +18,8 @@ FUNCTIONS = {function.__name__: function for function in (Linear, GaussianProces
 
 def save(path: Path, choice: Choice) -> None:
     """Write the estimator of the run in a directory into it; the statistics are in its preparation.npz."""
-    targets, arrays = [], {}
+    targets: list[dict[str, Any]] = []
+    arrays: dict[str, Any] = {}
     for number, (name, predictor) in enumerate(choice.predictors.items()):
         kind, span = type(predictor.function).__name__, (predictor.low, predictor.high)
         targets.append({"name": name, "function": kind, "kind": predictor.kind, "range": span})
