@@ -72,6 +72,7 @@ def checked_methods(run: Run, methods: Sequence[str]) -> tuple[str, ...]:
     if refused := ", ".join(name for name in methods if name not in (*available, *CONTROLS)):
         what = f"this network has none (model.attention={attention})"
         if run.choice is not None:
-            what = f"{run.choice.estimator} has none, because it has no {'gradients' if len(available) == 1 else 'layers'}"
+            lacking = "gradients" if len(available) == 1 else "layers"
+            what = f"{run.choice.estimator} has none, because it has no {lacking}"
         raise UserError(f"{refused}: {what}; use {', '.join(available)}")
     return tuple(name for name in every if name in methods)

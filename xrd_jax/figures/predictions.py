@@ -24,7 +24,7 @@ MAX_TARGETS = 3  # more panels would be too narrow to read
 
 @style.styled
 def predictions(run: Run, reference: novelty.Reference | None, predicted: Predictions) -> Figure:
-    """Draw patterns, mean VAW where there is attention, predictions of up to three targets and the distance, upwards."""
+    """Draw patterns, mean VAW where there is attention, predictions of up to three targets, and the distance."""
     batch, specs = predicted.batch, run.specs[:MAX_TARGETS]
     time, seconds, time_label = _time_axis(predicted)
     figure = Figure((style.WIDTH, 4.7), layout="constrained")

@@ -27,7 +27,7 @@ class Model:
       receptive_offset: input channels by which a query of the attention is centred to the right of its index.
     """
 
-    init: Callable[[PRNGKeyArray, Mapping[str, Any] | None], Variables]
+    init: Callable[..., Variables]
     apply: Callable[[Variables, Array], tuple[dict[str, Array], dict[str, Any]]]
     apply_train: Callable[[Variables, Array, PRNGKeyArray], tuple[dict[str, Array], dict[str, Any], Variables]]
     receptive_offset: float

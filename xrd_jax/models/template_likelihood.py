@@ -56,5 +56,6 @@ class TemplateLikelihood(nn.Module):
         def stored(name: str) -> Array:
             return self.variable("batch_stats", name, lambda: jnp.asarray((templates or {})[name], jnp.float32)).value
 
-        weights = posterior(*(stored(name) for name in TEMPLATE), x.astype(jnp.float32))
+        inverse_noise, patterns, tangents = (stored(name) for name in TEMPLATE)
+        weights = posterior(inverse_noise, patterns, tangents, x.astype(jnp.float32))
         return {name: jnp.log(weights @ stored(f"labels_{name}") + FLOOR) for name, _ in self.outputs}

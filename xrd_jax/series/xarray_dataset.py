@@ -42,7 +42,7 @@ def to_dataset(fields: Mapping[str, Any]) -> Any:
     if axis.wavelength is not None:
         coordinates[wavelength] = ((), axis.wavelength, {"units": "angstrom"})
     units = {"units": COUNTS if fields["is_counts"] else "arbitrary"}
-    variables = {INTENSITY: ((PATTERN, axis.kind), np.asarray(fields["intensity"]), units)}
+    variables: dict[str, Any] = {INTENSITY: ((PATTERN, axis.kind), np.asarray(fields["intensity"]), units)}
     taken = {PATTERN, wavelength, *coordinates, *variables}
     for name, target in fields["targets"].items():
         notes = {"units": target.unit, "kind": target.kind, "target": name, "classes": list(target.classes)}

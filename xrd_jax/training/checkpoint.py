@@ -56,13 +56,14 @@ class Checkpoints:
         """
         if (steps := self.steps()) and steps[-1] >= step:
             return
-        metrics = {**metrics, CHECKSUM: _checksum(state, metrics["loss"])}  # waits for the state: no OSError is its own
+        # Waits for the state: no OSError is its own.
+        saved: dict[str, float | str] = {**metrics, CHECKSUM: _checksum(state, metrics["loss"])}
         try:
             checkpointer = self._checkpointer
             inode = self._directory.stat().st_ino if self._directory.exists() else 0
             if inode != self._inode or (self._had_run_file and not self._run_file.exists()):
                 raise FileNotFoundError("the run directory was removed or replaced during the training")
-            checkpointer.save(step, state, metrics=metrics)
+            checkpointer.save(step, state, metrics=saved)
         except (OSError, ValueError, RuntimeError) as error:  # TensorStore raises ValueError where a disk is full
             if distributed.is_peer_failure(error):
                 raise
