@@ -242,7 +242,9 @@ def use_run(console: Console) -> None:
     if FLAGS.mode == "predict":
         from xrd_jax.commands.predict import predict
 
-        predict(FLAGS.workdir, FLAGS.data, FLAGS.out, FLAGS.data_root, FLAGS.overwrite, FLAGS.cache, console)
+        predict(
+            FLAGS.workdir, FLAGS.data, FLAGS.out, FLAGS.data_root, FLAGS.overwrite, FLAGS.cache, console, FLAGS.report
+        )
     elif FLAGS.mode == "watch":
         from xrd_jax.commands.watch import watch
 

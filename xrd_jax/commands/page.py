@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from xrd_jax.analysis import intervals
+from xrd_jax.analysis.collect import Predictions
 from xrd_jax.analysis.run import Run
 from xrd_jax.commands import report_intervals, tables
 from xrd_jax.commands.report import Report
 from xrd_jax.files import write_bytes
 from xrd_jax.page import document, trained, words
+from xrd_jax.series.axis import Axis
 
 CARD = "card.md"
 
@@ -33,3 +38,28 @@ def write_of_training(run: Run, report: Report) -> Path:
     write_bytes(run.path / CARD, words.card(record, metrics, [tables.markdown(rows) for rows in results]).encode())
     document.write(run.path / document.FILE, page)
     return run.path / document.FILE
+
+
+def write_of_predictions(
+    run: Run, axis: Axis | None, folder: Path, predicted: Predictions, measured: Mapping[str, np.ndarray | None],
+    messages: Sequence[str],
+) -> Path:  # fmt: skip
+    """Write report.html of new patterns into the folder of their predictions and return its path.
+
+    Args:
+      axis: that the run was trained with; None where only its positions are known.
+      measured: target -> values of the patterns, None where the data have none.
+      messages: what the user was told, with what was left out and why.
+    """
+    record = json.loads((run.path / "config.json").read_text())
+    content = trained.of_predictions(run, axis, intervals.load(run.path), predicted, measured)
+    page = document.Page(
+        title=f"{predicted.batch.title} as seen by {run.path.resolve().name}",
+        summary=[f"{int(np.count_nonzero(predicted.is_unusual))} of {len(predicted.batch)} patterns are unlike all "
+                 "training patterns; no interval is stated of them."],
+        content=content,
+        sections=[document.Section("What was found, and what was left out and why", messages), *words.settings(record)],
+        figures=sorted((folder / "figures").glob("*.png")),
+    )  # fmt: skip
+    document.write(folder / document.FILE, page)
+    return folder / document.FILE

@@ -14,6 +14,7 @@ from xrd_jax.analysis.collect import Predictions, collect
 from xrd_jax.analysis.metrics import ensemble_values, scores
 from xrd_jax.analysis.run import Run, open_run
 from xrd_jax.commands import tables
+from xrd_jax.commands.page import write_of_predictions
 from xrd_jax.errors import UserError
 from xrd_jax.estimators.program import bounded_lines
 from xrd_jax.figures import calibration as calibration_figures
@@ -28,7 +29,7 @@ MAX_FIGURES = 6  # of the largest batches; a folder may hold hundreds of axes
 
 def predict(
     workdir: str | Path, data: str | Path, out: str | Path | None = None, data_root: str | None = None,
-    overwrite: bool = False, cache: bool = True, console: Console = SILENT,
+    overwrite: bool = False, cache: bool = True, console: Console = SILENT, page: bool = False,
 ) -> list[Predictions]:  # fmt: skip
     """Predict new patterns and write predictions.csv, vaw.npz, summary.json and figures.
 
@@ -37,6 +38,7 @@ def predict(
       out: where to write; RUN/predict-<name of the data> by default.
       overwrite: replace earlier predictions there.
       cache: keep what many pattern files held, so that they read at once the next time.
+      page: write report.html of the largest batch too.
 
     Raises:
       UserError: no run, nothing that can be read, only axes that do not fit, or a directory that is taken.
@@ -65,6 +67,10 @@ def predict(
     _write_maps(run, reference, folder, batches)
     refused = [{"file": str(file), "why": reason} for file, reason in new.refused]
     files.write_json(folder / "summary.json", _summary(run, str(data), messages, batches) | {"refused": refused})
+    if page:
+        measured = {spec.name: _measured(spec, batches[0].batch) for spec in run.specs}
+        axis = None if reference is None else reference.axis
+        console.echo(f"to look at: {write_of_predictions(run, axis, folder, batches[0], measured, messages)}")
     # Last, so that a directory with predictions in it is complete.
     files.write_csv(folder / "predictions.csv", _rows(run, calibration, batches))
     console.echo(f"predictions, maps and figures: {folder}")

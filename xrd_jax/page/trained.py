@@ -110,12 +110,17 @@ def _vaw(summary: Summary, rows: np.ndarray) -> np.ndarray:
 
 
 def of_predictions(
-    run: Run, calibration: Calibration | None, predicted: Predictions, measured: Mapping[str, np.ndarray | None],
-    wavelength: float | None, reflections: Mapping[str, float],
+    run: Run, trained: Axis | None, calibration: Calibration | None, predicted: Predictions,
+    measured: Mapping[str, np.ndarray | None],
 ) -> Content:  # fmt: skip
-    """Return the content of a page about a batch of new patterns, on the axis that the run was trained with."""
-    rows, kind = predicted.shown_indices, predicted.batch.kind or "channel"
-    trained = Axis(np.asarray(run.statistics.axis, np.float64), kind, wavelength)
+    """Return the content of a page about a batch of new patterns, on the axis that the run was trained with.
+
+    Args:
+      trained: that axis, where the run knows more of it than its positions.
+      measured: target -> values of all patterns, where the data have them.
+    """
+    rows = predicted.shown_indices
+    trained = Axis(np.asarray(run.statistics.axis, np.float64), "channel") if trained is None else trained
     starts = content.channel_groups(trained.values.size, rows.size)
     axis, unusual = content.averaged_axis(trained, starts), predicted.is_unusual[rows]
     outputs = Outputs(
@@ -136,7 +141,7 @@ def of_predictions(
         unusual.astype(np.uint8), ("", "unlike all training patterns"),
         content.session_views(np.zeros(rows.size, int), [predicted.batch.title], seconds, time is not None),
         tuple(target_panel(s, outputs, _rows(measured.get(s.name), rows)) for s in run.specs),
-        layers, reflections,
+        layers, {},
         content.sampling_sentence((len(predicted.batch), trained.values.size), (rows.size, starts.size)),
     )  # fmt: skip
 

@@ -25,7 +25,9 @@ UNSUITED = (
 )
 
 
-def sections(record: Mapping[str, Any], metrics: Mapping[str, Any], tables: Sequence[Table], remarks: Sequence[str]):
+def sections(
+    record: Mapping[str, Any], metrics: Mapping[str, Any], tables: Sequence[Table], remarks: Sequence[str]
+) -> Iterator[Section]:
     """Yield the sections of a training's page.
 
     Args:
@@ -38,6 +40,11 @@ def sections(record: Mapping[str, Any], metrics: Mapping[str, Any], tables: Sequ
     yield Section("What this run must not be used for", [f"{text[0].upper()}{text[1:]}." for text in unsuited(metrics)])
     if left_out := record["data"]["provenance"].get("report"):
         yield Section("What was read, and what was left out and why", left_out)
+    yield from settings(record)
+
+
+def settings(record: Mapping[str, Any]) -> Iterator[Section]:
+    """Yield the sections of config.json: the whole configuration, and versions with the fingerprint of the data."""
     rows = [["setting", "value"], *([key, str(value)] for key, value in _flat(record["config"]))]
     yield Section("Settings", (), [Table("", rows)], is_folded=True)
     yield Section("Versions and data", (), [Table("", [["", ""], *_versions(record)])], is_folded=True)
