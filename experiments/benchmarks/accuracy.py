@@ -13,6 +13,7 @@ all values as JSON.
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -85,11 +86,15 @@ def _scores_text(scores: dict[str, float]) -> str:
     return " / ".join([f"{1e3 * scores['voltage']:.1f}", *rest])
 
 
-def _mean_and_std(values: list[float]) -> dict[str, float]:
+def _mean_and_std(given: list[float | None]) -> dict[str, float]:
+    """Return mean and standard deviation; NaN for a window that no value of VAW lies in."""
+    values = [value for value in given if value is not None] or [math.nan]
     return {"mean": statistics.fmean(values), "std": statistics.stdev(values) if len(values) > 1 else 0.0}
 
 
 def _text(value: dict[str, float], seeds: int) -> str:
+    if math.isnan(value["mean"]):
+        return "–"
     return f"{value['mean']:.2f} ± {value['std']:.2f}" if seeds > 1 else f"{value['mean']:.2f}"
 
 
