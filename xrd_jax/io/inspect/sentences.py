@@ -102,7 +102,7 @@ def _patterns(session: Session, base: Path) -> Iterator[str]:
     yield f"  Intensities: {values.min():g} to {values.max():g}, {numbers}."
     for note, count in collections.Counter(note for scan in group.scans for note in scan.notes).items():
         yield f"  In {count} of {len(group.scans)} patterns {note}."
-    if values.min() < 0:
+    if values.min() < 0 and kind in (None, *DIFFRACTION_KINDS):
         yield "  Problem: some intensities are negative; if a background was subtracted, set allow_negative = true."
 
 
