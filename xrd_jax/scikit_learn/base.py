@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import tempfile
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -65,10 +65,10 @@ class SpectrumEstimator(BaseEstimator):
       calibration_: the `Calibration` of its intervals; None where nothing was held out.
     """
 
-    def __init__(
-        self, estimator: str = "network", *, recipe: str = "paper", epochs: int | None = None, seeds: int = 1,
-        random_state: int = 0, calibration: float = 0.15, axis: Any = None, is_counts: bool = False,
-        settings: tuple[str, ...] = (), workdir: str | Path | None = None,
+    def __init__(  # anything is taken here, and judged by `fit`
+        self, estimator: Any = "network", *, recipe: Any = "paper", epochs: Any = None, seeds: Any = 1,
+        random_state: Any = 0, calibration: Any = 0.15, axis: Any = None, is_counts: Any = False, settings: Any = (),
+        workdir: Any = None,
     ):  # fmt: skip
         self.estimator = estimator
         self.recipe = recipe
@@ -81,9 +81,10 @@ class SpectrumEstimator(BaseEstimator):
         self.settings = settings
         self.workdir = workdir
 
-    def fit_series(self, X: np.ndarray, target: Target, groups: Any) -> Self:
+    def fit_series(self, X: np.ndarray, target: Target, groups: Any) -> None:
+        """Train on the patterns X [T, N], which have been checked, and calibrate; `groups` [T] are never parted."""
         compilation.full_float32()
-        axis = np.arange(X.shape[1], dtype=float) if self.axis is None else self.axis
+        axis = np.arange(X.shape[1]) if self.axis is None else np.asarray(self.axis)
         targets, zeros = {TARGET: target}, np.zeros(len(X), int)
         if groups is not None:
             check_consistent_length(X, groups)
@@ -97,7 +98,6 @@ class SpectrumEstimator(BaseEstimator):
         prepared = Prepared(series, train, train[:0], statistics, calibration)
         self.run_ = self._train(config, prepared)
         self.calibration_ = self._calibrate(prepared)
-        return self
 
     def _config(self, channels: int, is_grouped: bool) -> Config:
         """Return a case's configuration as the recipe, the parameters and the settings change it."""
@@ -105,14 +105,14 @@ class SpectrumEstimator(BaseEstimator):
             raise UserError(f"recipe='{self.recipe}' is not known{suggest(str(self.recipe), RECIPES)}")
         prepare = PrepareConfig(channels=min(MAX_CHANNELS, channels), calibration=self.calibration)
         base = dataclasses.replace(case3(), name=type(self).__name__, targets=(TARGET,), prepare=prepare)
-        base = dataclasses.replace(base, seed=self.random_state, seeds=self.seeds)
         # Rows may stand in any order: their neighbours say nothing of them, and their averages would be wrong.
-        own = [f"train.estimator={self.estimator}", "train.augment=none", "train.redraw_frames=0"]
+        own = ["train.augment=none", "train.redraw_frames=0", "train.redraw_shift=0"]
+        own += [f"train.estimator={self.estimator}", f"seed={self.random_state}", f"seeds={self.seeds}"]
         own += [] if self.is_counts else ["model.likelihood=0"]
         own += [] if self.epochs is None else [f"train.epochs={self.epochs}"]
         own += [] if self.workdir is not None else [f"train.checkpoint_every={10**9}"]  # the last one only
         recipe = recipe_fields(self.recipe, "" if is_grouped else "random")
-        return override(base, [*recipe, "train.redraw_shift=0", *own, *self.settings])
+        return override(base, [*recipe, *own, *self.settings])
 
     def _hold_out(self, series: PatternSeries) -> tuple[np.ndarray, np.ndarray]:
         """Return the patterns for training and for calibration: stretches of rows, or whole groups."""
@@ -163,10 +163,15 @@ class SpectrumEstimator(BaseEstimator):
             novelty.save(self.run_, held_out)
         return calibration
 
-    def predict_outputs(self, X: Any) -> Predicted:
+    def series(self, X: Any) -> PatternSeries:
+        """Return patterns [T, N] as the record that `run_` takes, such as for `run_.vaw` or an explanation."""
         check_is_fitted(self)
-        patterns = validate_data(self, X, reset=False)
-        return self.run_.predict_with_maps(as_series(self.run_, patterns), maps=False)
+        return as_series(self.run_, validate_data(self, X, reset=False))
+
+    def predict_outputs(self, X: Any) -> Predicted:
+        """Return what every seed says of patterns [T, N]; the target is 'y'."""
+        series = self.series(X)
+        return self.run_.predict_with_maps(series, maps=False)
 
     def calibration_for(self, level: float) -> intervals.Calibration:
         """Return the calibration that promises intervals of a level.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -19,7 +19,7 @@ from xrd_jax.series.axis import Target
 class SpectrumRegressor(RegressorMixin, SpectrumEstimator):
     """Learn a value from patterns; parameters and attributes are those of `SpectrumEstimator`."""
 
-    def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, groups: Any = None) -> SpectrumRegressor:
         """Fit to patterns X [T, N] and values y [T].
 
         Args:
@@ -29,7 +29,8 @@ class SpectrumRegressor(RegressorMixin, SpectrumEstimator):
           UserError: parameters or data that do not fit, a `workdir` that holds another run, a loss that is not finite.
         """
         X, y = validate_data(self, X, y, y_numeric=True, ensure_min_features=2, ensure_min_samples=2)
-        return self.fit_series(X, Target(y), groups)
+        self.fit_series(X, Target(y), groups)
+        return self
 
     def predict(self, X: Any) -> Float[np.ndarray, " T"]:
         """Return the value of every pattern, of all seeds together."""
@@ -52,12 +53,13 @@ class SpectrumRegressor(RegressorMixin, SpectrumEstimator):
 class SpectrumClassifier(ClassifierMixin, SpectrumEstimator):
     """Learn classes from patterns; parameters and attributes are those of `SpectrumEstimator`, and `classes_`."""
 
-    def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, groups: Any = None) -> SpectrumClassifier:
         """Fit to patterns X [T, N] and labels y [T], as `SpectrumRegressor.fit`."""
         X, y = validate_data(self, X, y, ensure_min_features=2, ensure_min_samples=2)
         check_classification_targets(y)
         self.classes_, numbers = np.unique(y, return_inverse=True)
-        return self.fit_series(X, Target(numbers, "classification", "", tuple(map(str, self.classes_))), groups)
+        self.fit_series(X, Target(numbers, "classification", "", tuple(map(str, self.classes_))), groups)
+        return self
 
     def predict_proba(self, X: Any) -> Float[np.ndarray, "T K"]:
         """Return the probability of every class of `classes_`, mean over seeds."""
