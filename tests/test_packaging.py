@@ -27,7 +27,7 @@ def test_every_data_file_of_the_package_is_in_the_wheel():
 
 def test_the_pinned_requirements_are_those_that_the_wheel_declares():
     pinned = (ROOT / "requirements.txt").read_text().splitlines()
-    assert names(pinned) == names(PROJECT["project"]["dependencies"])
+    assert names(pinned) == names(PROJECT["project"]["dependencies"]) | {"jaxlib"}  # which jax brings along
 
 
 def test_the_command_is_there():
