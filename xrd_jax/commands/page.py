@@ -56,7 +56,7 @@ def write_of_predictions(
     page = document.Page(
         title=f"{predicted.batch.title} as seen by {run.path.resolve().name}",
         summary=[f"{int(np.count_nonzero(predicted.is_unusual))} of {len(predicted.batch)} patterns are unlike all "
-                 "training patterns; no interval is stated of them."],
+                 "training patterns; of such patterns no interval is stated."],
         content=content,
         sections=[document.Section("What was found, and what was left out and why", messages), *words.settings(record)],
         figures=sorted((folder / "figures").glob("*.png")),

@@ -102,6 +102,7 @@ function setTheme() {
   for (const name of ["heat", "side", "pattern", "chance"]) {
     const figure = find(name);
     figure.setv({background_fill_color: paper, border_fill_color: paper, outline_line_color: dark ? "#666666" : "#999999"});
+    for (const grid of figure.center) if (grid.type === "Grid") grid.grid_line_color = dark ? "#3a4048" : "#dddddd";
     for (const axis of [...figure.below, ...figure.left]) {
       axis.setv({
         axis_label_text_color: ink, major_label_text_color: ink, axis_line_color: ink, major_tick_line_color: ink,

@@ -17,7 +17,7 @@ function drawHeat() {
 
 function drawTarget() {
   const {data, view, state} = page, target = data.targets[state.target];
-  if (!target) return;
+  if (!target) return prepareChance();
   const pick = (values) => values ? Array.from(view.rows, (t) => values[t]) : [];
   const y = Array.from(view.position), [measured, predicted, low, high] = ["measured", "predicted", "low", "high"].map((name) => pick(target[name]));
   const line = {x: [], y: []}, band = {xs: [], ys: []};
@@ -39,6 +39,7 @@ function drawTarget() {
   find("side").x_range.setv(count ? {start: -0.5, end: count - 0.5} : {start: least - margin, end: most + margin});
   setClasses(axis, target.classes);
   axis.setv({axis_label: plain(captionOf(target)), major_label_orientation: count ? 0.9 : "horizontal"});
+  prepareChance();
 }
 
 const captionOf = (target) => target.name + (target.unit ? ` (${target.unit})` : "");
@@ -59,34 +60,32 @@ function setClasses(axis, classes) {
   });
 }
 
+// Axes and truth of the probabilities: once per target, because axes that change are laid out anew.
+function prepareChance() {
+  const {data, state} = page, target = data.targets[state.target], figure = find("chance"), below = axes("chance", "below");
+  const chances = target?.probabilities, isClass = target?.classes.length > 0;
+  page.binCount = chances ? chances.length / data.names.length : 0;
+  setClasses(axes("chance", "left"), target?.classes ?? []);
+  for (const name of ["bars", "chance_truth", "class_truth"]) fill(name, {left: [], right: [], bottom: [], top: [], x: [], y: []});
+  axes("chance", "left").axis_label = isClass ? " " : "Probability per bin";
+  below.axis_label = isClass ? "Probability" : chances ? plain(captionOf(target)) : "no distribution of this target";
+  const highest = chances ? chances.reduce((a, b) => Math.max(a, b)) / (NO_VALUE - 1) : 1, [low, high] = target?.span ?? [0, 1];
+  figure.x_range.setv(isClass ? {start: 0, end: 1.02} : {start: low, end: high});
+  figure.y_range.setv(isClass ? {start: page.binCount - 0.5, end: -0.5} : {start: 0, end: 1.08 * highest});
+}
+
 function drawChance(t) {
-  const {data, state} = page, target = data.targets[state.target], figure = find("chance");
-  if (!target || !target.probabilities) {
-    for (const name of ["bars", "chance_truth", "class_truth"]) fill(name, {left: [], right: [], bottom: [], top: [], x: [], y: []});
-    axes("chance", "below").axis_label = "no distribution of this target";
-    return;
-  }
-  const count = target.probabilities.length / data.names.length;
-  const shares = Array.from({length: count}, (_, k) => target.probabilities[t * count + k] / (NO_VALUE - 1));
-  setClasses(axes("chance", "left"), target.classes);
-  const truth = target.measured[t], known = Number.isFinite(truth) ? [truth] : [];
+  const {data, state, binCount} = page, target = data.targets[state.target];
+  if (!binCount) return;
+  const shares = Array.from({length: binCount}, (_, k) => target.probabilities[t * binCount + k] / (NO_VALUE - 1));
+  const truth = Number.isFinite(target.measured[t]) ? [target.measured[t]] : [];
   if (target.classes.length) {
     fill("bars", {left: shares.map(() => 0), right: shares, bottom: shares.map((_, k) => k - 0.38), top: shares.map((_, k) => k + 0.38)});
-    fill("class_truth", {y: known});
-    fill("chance_truth", {x: []});
-    figure.x_range.setv({start: 0, end: 1.02});
-    figure.y_range.setv({start: count - 0.5, end: -0.5});
-    axes("chance", "below").axis_label = "Probability";
-    axes("chance", "left").axis_label = " ";
+    fill("class_truth", {y: truth});
   } else {
-    const [low, high] = target.span, width = (high - low) / count;
+    const [low, high] = target.span, width = (high - low) / binCount;
     fill("bars", {left: shares.map((_, k) => low + k * width), right: shares.map((_, k) => low + (k + 1) * width), bottom: shares.map(() => 0), top: shares});
-    fill("chance_truth", {x: known});
-    fill("class_truth", {y: []});
-    figure.x_range.setv({start: low, end: high});
-    figure.y_range.setv({start: 0, end: Math.max(...shares) * 1.08 || 1});
-    axes("chance", "below").axis_label = plain(captionOf(target));
-    axes("chance", "left").axis_label = "Probability per bin";
+    fill("chance_truth", {x: truth});
   }
 }
 
@@ -114,7 +113,7 @@ function drawPattern(t) {
 
 function drawKept() {
   const {data, state, positions, statistics, view} = page, kept = state.kept, ys = kept.map((t) => Array.from(intensities(data, t), (value) => scaled(value, state.scale, statistics.floor)));
-  const colour = kept.map((_, k) => KEPT_COLOURS[k % KEPT_COLOURS.length]);
+  const colour = kept.map((_, k) => keptColour(k, state.dark));
   fill("kept_lines", {xs: kept.map(() => Array.from(positions)), ys, colour});
   const seen = kept.map((t, k) => [view.placeOf.get(t), colour[k]]).filter(([place]) => place !== undefined);
   const marks = {y: seen.map(([place]) => view.position[place]), colour: seen.map(([, c]) => c)};
@@ -140,7 +139,7 @@ function listKept() {
   at("kept").replaceChildren(...state.kept.map((t, k) => {
     const item = document.createElement("li");
     item.textContent = data.names[t];
-    item.style.borderColor = KEPT_COLOURS[k % KEPT_COLOURS.length];
+    item.style.borderColor = keptColour(k, state.dark);
     return item;
   }));
 }

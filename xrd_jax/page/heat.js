@@ -1,7 +1,11 @@
 // The heat map: patterns in time as colours, with a layer over them.
 
 const ORANGE = [213, 94, 0], BLUE = [0, 114, 178];
-const KEPT_COLOURS = ["#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
+// Of patterns that are kept, on light and on dark ground (Okabe and Ito).
+const KEPT_COLOURS = {
+  light: ["#0072b2", "#007a59", "#a8527f", "#8a5a00", "#5c5c5c"], dark: ["#56b4e9", "#2fc79a", "#e69f00", "#e0a0c4", "#f0e442"],
+};
+const keptColour = (k, dark) => KEPT_COLOURS[dark ? "dark" : "light"][k % 5];
 const MAX_COLUMNS = 2048;
 
 // The pattern t as intensities.

@@ -57,7 +57,7 @@ def panels(content: Content) -> dict[str, Any]:
     cells: list[tuple[Any, int, int]] = [(heat, 0, 0), (side, 0, 1), (pattern, 1, 0), (chance, 1, 1)]
     columns = {0: "2.6fr", 1: "1fr"}
     box = GridBox(children=cells, cols=columns, spacing=4, sizing_mode="stretch_width")
-    return dict(json_item(box, "panels"))  # type: ignore[arg-type]
+    return dict(json_item(box, "panels"))
 
 
 def _panel(name: str, height: int, **options: Any) -> figure:
@@ -66,7 +66,6 @@ def _panel(name: str, height: int, **options: Any) -> figure:
         min_border_left=64, min_border_right=12, **options,
     )  # fmt: skip
     item.toolbar.logo, item.toolbar.autohide = None, False
-    item.grid.grid_line_alpha = 0.35
     item.axis.axis_label = PlainText(text=" ")  # room for what is written there later
     return item
 
@@ -76,12 +75,10 @@ def _source(name: str, *columns: str) -> ColumnDataSource:
 
 
 def _spans(item: figure) -> None:
-    """Add the cross-hair: a line in time and one on the axis."""
+    """Add the cross-hair: a line in time and one on the axis, on a canvas of their own that is drawn anew alone."""
+    look: dict[str, Any] = {"location": None, "line_color": ORANGE, "line_width": 1.2, "level": "overlay"}
     for dimension in ("width", "height"):
-        span = Span(
-            dimension=dimension, location=None, line_color=ORANGE, line_width=1.2, name=f"{item.name}_{dimension}"
-        )
-        item.add_layout(span)
+        item.add_layout(Span(dimension=dimension, name=f"{item.name}_{dimension}", **look))
 
 
 def _fill_heat(heat: figure) -> None:

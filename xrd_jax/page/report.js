@@ -129,15 +129,11 @@ function nearestReflection(x) {
   return known.length ? known.reduce((a, b) => distance(b) < distance(a) ? b : a) : null;
 }
 
-// At most one update a frame of the screen: the last place of the mouse counts.
+// Follow the mouse: browsers tell of it once a frame of the screen, and the library draws once for all changes.
 function move(figure, x, y) {
-  page.wanted = {figure, x, y};
-  page.pending ??= requestAnimationFrame(() => {
-    page.pending = null;
-    const {figure, x, y} = page.wanted, t = figure === "pattern" ? page.state.frame : page.view.rows[nearest(page.view.position, y)];
-    const mark = page.state.snap && figure !== "side" ? nearestReflection(x) : null;
-    show(t, figure === "side" ? null : mark ? mark.at[page.state.unit] : x);
-  });
+  const t = figure === "pattern" ? page.state.frame : page.view.rows[nearest(page.view.position, y)];
+  const mark = page.state.snap && figure !== "side" ? nearestReflection(x) : null;
+  show(t, figure === "side" ? null : mark ? mark.at[page.state.unit] : x);
 }
 
 function keep(t = page.state.frame) {
