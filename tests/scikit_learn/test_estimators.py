@@ -7,9 +7,10 @@ import re
 
 import numpy as np
 import pytest
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GroupKFold, cross_val_score
+from sklearn.model_selection import GroupKFold, cross_val_score, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import check_estimator
@@ -76,13 +77,24 @@ def test_pipelines_and_grouped_cross_validation_take_them():
 
 
 @pytest.mark.parametrize(("name", "settings"), [("network", TINY), ("pls", ())])
-def test_a_given_directory_is_a_run_and_never_replaced(name, settings, tmp_path):
+def test_a_given_directory_is_a_run_and_not_replaced_unasked(name, settings, tmp_path):
     model = SpectrumRegressor(name, epochs=1, settings=settings, calibration=0.3, workdir=tmp_path / "run")
     predicted = model.fit(PATTERNS, VOLTAGE).predict(PATTERNS)
     run = xrd_jax.open_run(tmp_path / "run")
     assert np.array_equal(run.predict(model.series(PATTERNS))["y"].mean(axis=0), predicted)
     with pytest.raises(UserError, match="run on other data"):
         model.fit(PATTERNS, VOLTAGE[::-1])
+    predicted = model.set_params(overwrite=True).fit(PATTERNS, VOLTAGE[::-1]).predict(PATTERNS)
+    run = xrd_jax.open_run(tmp_path / "run")
+    assert np.array_equal(run.predict(model.series(PATTERNS))["y"].mean(axis=0), predicted)
+
+
+def test_groups_of_a_cross_validation_reach_the_fit():
+    with config_context(enable_metadata_routing=True):
+        model = SpectrumRegressor("ridge", calibration=0.4).set_fit_request(groups=True)
+        options = {"cv": GroupKFold(2), "params": {"groups": SAMPLES}, "return_estimator": True}
+        result = cross_validate(model, PATTERNS, VOLTAGE, **options)
+    assert [np.unique(m.calibration_.groups).size for m in result["estimator"]] == [8, 8]
 
 
 @pytest.mark.parametrize(

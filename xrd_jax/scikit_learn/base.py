@@ -59,6 +59,7 @@ class SpectrumEstimator(BaseEstimator):
       settings: further 'key=value' of the configuration, such as 'model.attention=off'.
       workdir: where the run is written for `xrd_jax.open_run` and the command line. A fit of the same patterns resumes
         it, another is refused: leave it None in cross-validation.
+      overwrite: replace the run that `workdir` holds.
 
     Attributes:
       run_: the `xrd_jax.Run`, on the patterns' axis.
@@ -68,7 +69,7 @@ class SpectrumEstimator(BaseEstimator):
     def __init__(  # anything is taken here, and judged by `fit`
         self, estimator: Any = "network", *, recipe: Any = "paper", epochs: Any = None, seeds: Any = 1,
         random_state: Any = 0, calibration: Any = 0.15, axis: Any = None, is_counts: Any = False, settings: Any = (),
-        workdir: Any = None,
+        workdir: Any = None, overwrite: Any = False,
     ):  # fmt: skip
         self.estimator = estimator
         self.recipe = recipe
@@ -80,6 +81,7 @@ class SpectrumEstimator(BaseEstimator):
         self.is_counts = is_counts
         self.settings = settings
         self.workdir = workdir
+        self.overwrite = overwrite
 
     def fit_series(self, X: np.ndarray, target: Target, groups: Any) -> None:
         """Train on the patterns X [T, N], which have been checked, and calibrate; `groups` [T] are never parted."""
@@ -132,10 +134,11 @@ class SpectrumEstimator(BaseEstimator):
     def _train(self, config: Config, prepared: Prepared) -> Run:
         is_network, is_kept = config.train.estimator == "network", self.workdir is not None
         specs = make_model(config, prepared)[1] if is_network else target_specs(prepared, config.targets)
-        path = create_or_resume(self.workdir, config, prepared, specs, overwrite=False) if is_kept else Path("memory")
+        place = self.workdir, config, prepared, specs, self.overwrite
+        path = create_or_resume(*place) if is_kept else Path("memory")
         if is_network:
-            place = contextlib.nullcontext(path) if is_kept else tempfile.TemporaryDirectory(prefix="xrd_jax-")
-            with place as folder:
+            home = contextlib.nullcontext(path) if is_kept else tempfile.TemporaryDirectory(prefix="xrd_jax-")
+            with home as folder:
                 fitted = train_networks(config, prepared, Path(folder) / "checkpoints", progress=False)
             return Run.from_training(path, config, fitted, prepared)
         names = tuple(METHODS) if config.train.estimator == "auto" else (config.train.estimator,)
