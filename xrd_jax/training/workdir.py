@@ -51,14 +51,15 @@ def create_or_resume(
     config_path = path / "config.json"
     if path.exists() and not path.is_dir():
         raise UserError(f"{path}: is a file; choose another --workdir")
-    if overwrite and (config_path.exists() or _written_config(path) is not None):
+    is_replaced = overwrite and (config_path.exists() or _written_config(path) is not None)
+    if is_replaced:
         for name in FOLDERS:
             shutil.rmtree(path / name, ignore_errors=True)
         for name in (*FILES, *CALIBRATION, *ESTIMATOR, *PAGE, *EXPLANATIONS):
             (path / name).unlink(missing_ok=True)
     if config_path.exists():
         _refuse_other_experiment(path, read_config(path)[0], record)
-    elif path.exists() and any(file.suffix != ".partial" for file in path.iterdir()):
+    elif not is_replaced and path.exists() and any(file.suffix != ".partial" for file in path.iterdir()):
         raise UserError(f"{path}: holds files that are not a run of xrd_jax; choose an empty or new --workdir")
     else:
         write_json(config_path, record)  # first, so that whatever interrupts from here on leaves a run to resume
