@@ -17,8 +17,10 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import xrd_jax
 from tests.support.paths import ROOT
+from tests.support.runs import read_predictions
 from tests.support.series import make_series
 from xrd_jax import SpectrumClassifier, SpectrumRegressor
+from xrd_jax.commands.predict import predict
 from xrd_jax.errors import UserError
 
 # The checks of scikit-learn have two columns, which a pattern's own range would make 0 and 1.
@@ -78,10 +80,15 @@ def test_pipelines_and_grouped_cross_validation_take_them():
 
 @pytest.mark.parametrize(("name", "settings"), [("network", TINY), ("pls", ())])
 def test_a_given_directory_is_a_run_and_not_replaced_unasked(name, settings, tmp_path):
-    model = SpectrumRegressor(name, epochs=1, settings=settings, calibration=0.3, workdir=tmp_path / "run")
+    model = SpectrumRegressor(
+        name, epochs=1, settings=settings, calibration=0.3, axis=SERIES.axis, workdir=tmp_path / "run"
+    )
     predicted = model.fit(PATTERNS, VOLTAGE).predict(PATTERNS)
     run = xrd_jax.open_run(tmp_path / "run")
     assert np.array_equal(run.predict(model.series(PATTERNS))["y"].mean(axis=0), predicted)
+    SERIES.save(tmp_path / "new.h5")
+    predict(tmp_path / "run", tmp_path / "new.h5")
+    assert len(read_predictions(tmp_path / "run" / "predict-new")) == len(PATTERNS)
     with pytest.raises(UserError, match="run on other data"):
         model.fit(PATTERNS, VOLTAGE[::-1])
     predicted = model.set_params(overwrite=True).fit(PATTERNS, VOLTAGE[::-1]).predict(PATTERNS)

@@ -54,7 +54,7 @@ class SpectrumEstimator(BaseEstimator):
       random_state: the first seed, a whole number.
       calibration: share of the patterns (of the groups, where `fit` gets them) that is held out of training for
         intervals; none is where it would be too little for any.
-      axis: [N] increasing positions of the columns of X; their numbers if None.
+      axis: what the columns of X are: an `Axis`, or [N] increasing positions; their numbers if None.
       is_counts: X holds photon counts, whose noise is known.
       settings: further 'key=value' of the configuration, such as 'model.attention=off'.
       workdir: where the run is written for `xrd_jax.open_run` and the command line. A fit of the same patterns resumes
@@ -86,14 +86,13 @@ class SpectrumEstimator(BaseEstimator):
     def fit_series(self, X: np.ndarray, target: Target, groups: Any) -> None:
         """Train on the patterns X [T, N], which have been checked, and calibrate; `groups` [T] are never parted."""
         compilation.full_float32()
-        axis = np.arange(X.shape[1]) if self.axis is None else np.asarray(self.axis)
+        axis = np.arange(X.shape[1]) if self.axis is None else self.axis
+        axis = axis if isinstance(axis, Axis) else Axis(np.asarray(axis), "channel")
         targets, zeros = {TARGET: target}, np.zeros(len(X), int)
         if groups is not None:
             check_consistent_length(X, groups)
             targets[GROUP] = Target(np.unique(np.asarray(groups), return_inverse=True)[1])
-        series = PatternSeries(
-            X, Axis(axis, "channel"), np.arange(len(X)), targets, zeros, zeros, is_counts=self.is_counts, timed=False
-        )
+        series = PatternSeries(X, axis, np.arange(len(X)), targets, zeros, zeros, is_counts=self.is_counts, timed=False)
         config = self._config(X.shape[1], GROUP in targets)
         train, calibration = self._hold_out(series)
         statistics = fit_statistics(series, train, config.prepare)
