@@ -223,6 +223,10 @@ def explain(console: Console) -> None:
     study = explain(FLAGS.workdir, FLAGS.methods, FLAGS.cif, FLAGS.importance, console)
     for line in ("", table(study), "", *sentences(study.rows)):
         console.echo(line)
+    if FLAGS.report:
+        from xrd_jax.commands.page import write_of_study
+
+        console.echo(f"to look at: {write_of_study(study)}")
     console.echo(f"{FLAGS.workdir}: {SUMMARY}, importance.csv, explain_curves.csv, figures/explain_*")
 
 

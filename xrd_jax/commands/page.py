@@ -13,8 +13,10 @@ from xrd_jax.analysis.collect import Predictions
 from xrd_jax.analysis.run import Run
 from xrd_jax.commands import report_intervals, tables
 from xrd_jax.commands.report import Report
+from xrd_jax.explain.importance import sentences
+from xrd_jax.explain.study import Study
 from xrd_jax.files import write_bytes
-from xrd_jax.page import document, trained, words
+from xrd_jax.page import document, explained, trained, words
 from xrd_jax.series.axis import Axis
 
 CARD = "card.md"
@@ -36,6 +38,26 @@ def write_of_training(run: Run, report: Report) -> Path:
         figures=sorted((run.path / "figures").glob("*.png")),
     )
     write_bytes(run.path / CARD, words.card(record, metrics, [tables.markdown(rows) for rows in results]).encode())
+    document.write(run.path / document.FILE, page)
+    return run.path / document.FILE
+
+
+def write_of_study(study: Study) -> Path:
+    """Write report.html of the patterns that were explained, with every explanation as a layer, and return its path."""
+    run = study.run
+    record, metrics = (json.loads((run.path / name).read_text()) for name in ("config.json", "metrics.json"))
+    verdicts = [["target", "map", "verdict", "because"]]
+    for target, by_method in study.scores.items():
+        verdicts += [[target, m, row["verdict"], study.reasons[target][m]] for m, row in by_method.items()]
+    results = document.Table("", tables.table_rows(run.config, run.specs, metrics, []))
+    found = document.Section("What the network goes by", sentences(study.rows), [document.Table("", verdicts)])
+    page = document.Page(
+        title=f"{metrics['name']}, explained",
+        summary=[f"On held-out patterns, {line}." for line in words.errors(metrics, beside=False)],
+        content=explained.of_study(study, intervals.load(run.path)),
+        sections=[found, *words.sections(record, metrics, [results], [])],
+        figures=sorted((run.path / "figures").glob("*.png")),
+    )
     document.write(run.path / document.FILE, page)
     return run.path / document.FILE
 

@@ -19,6 +19,7 @@ from xrd_jax.preprocessing import histogram
 from xrd_jax.preprocessing.prepare import Prepared
 from xrd_jax.preprocessing.targets import TargetSpec
 from xrd_jax.series.axis import Axis
+from xrd_jax.series.record import PatternSeries
 
 VAW = "VAW (mean over seeds)"
 
@@ -80,11 +81,7 @@ def of_training(run: Run, prepared: Prepared, summary: Summary, calibration: Cal
     )
     roles = np.zeros(len(series), np.uint8)
     roles[prepared.train], roles[prepared.calibration], roles[prepared.test] = 1, 2, 3
-    time, session = series.time[rows], series.session[rows]
-    names = [
-        f"{series.session_names[s]}, cycle {c}, " + (f"{t:.0f} s" if series.timed else f"number {t:g}")
-        for s, c, t in zip(session, series.cycle[rows], time, strict=True)
-    ]
+    time, session, names = series.time[rows], series.session[rows], pattern_names(series, rows)
     layers = {}
     if run.map_axis.size:
         layers[VAW] = content.on_axis(_vaw(summary, rows), run.map_axis, axis.values)
@@ -97,6 +94,18 @@ def of_training(run: Run, prepared: Prepared, summary: Summary, calibration: Cal
         layers, series.reflections,
         content.sampling_sentence(series.intensity.shape, (rows.size, starts.size)),
     )  # fmt: skip
+
+
+def pattern_names(series: PatternSeries, rows: np.ndarray) -> list[str]:
+    """Return the files that patterns were read from, where that is known, else session, cycle and time."""
+    files = series.provenance.get("files", ())
+    if len(files) == len(series):  # a window leaves patterns out, but not their names
+        return [str(files[row]) for row in rows]
+    labels = zip(series.session[rows], series.cycle[rows], series.time[rows], strict=True)
+    return [
+        f"{series.session_names[s]}, cycle {c}, " + (f"{t:.0f} s" if series.timed else f"number {t:g}")
+        for s, c, t in labels
+    ]
 
 
 def _vaw(summary: Summary, rows: np.ndarray) -> np.ndarray:
