@@ -22,8 +22,11 @@ function drawTarget() {
   const y = Array.from(view.position), [measured, predicted, low, high] = ["measured", "predicted", "low", "high"].map((name) => pick(target[name]));
   const line = {x: [], y: []}, band = {xs: [], ys: []};
   for (const [begin, end] of stretches(y)) {
-    line.x.push(...measured.slice(begin, end), NaN);
-    line.y.push(...y.slice(begin, end), NaN);
+    for (let k = begin; k < end; k++) {
+      if (target.classes.length && k > begin && measured[k] !== measured[k - 1]) push(line, NaN, NaN);  // nothing is between classes
+      push(line, measured[k], y[k]);
+    }
+    push(line, NaN, NaN);
     const stated = y.map((_, k) => k).slice(begin, end).filter((k) => Number.isFinite(low[k]) && Number.isFinite(high[k]));
     const back = stated.toReversed();
     if (stated.length) band.xs.push([...stated.map((k) => low[k]), ...back.map((k) => high[k])]);
@@ -40,6 +43,11 @@ function drawTarget() {
   setClasses(axis, target.classes);
   axis.setv({axis_label: plain(captionOf(target)), major_label_orientation: count ? 0.9 : "horizontal"});
   prepareChance();
+}
+
+function push(line, x, y) {
+  line.x.push(x);
+  line.y.push(y);
 }
 
 const captionOf = (target) => target.name + (target.unit ? ` (${target.unit})` : "");
