@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from pathlib import Path
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from tests.support.pages import EVIL, Browser, make_content, make_page, start_chromium
-from xrd_jax.page import document
+from xrd_jax.page import content, document
+from xrd_jax.series.axis import Axis
 
 CONTENT = make_content()
 
@@ -172,6 +174,27 @@ def test_what_is_shown_can_be_taken_along(browser):
     with browser.tab.expect_download() as waiting:
         browser.tab.click("#svg")
     assert Path(waiting.value.path()).read_text().startswith("<svg")
+
+
+@pytest.mark.parametrize("kind", ["energy", "two_theta", "d"])
+def test_a_single_pattern_without_targets_or_wavelength_is_a_page_too(tab, tmp_path, kind):
+    single = dataclasses.replace(
+        CONTENT,
+        axis=Axis(CONTENT.axis.values, kind),
+        intensity=CONTENT.intensity[:1] - 50.0,
+        names=["alone"],
+        roles=np.zeros(1, np.uint8),
+        views=content.session_views(np.zeros(1, int), ["a"], np.zeros(1), True),
+        targets=(),
+        layers={},
+        measures={"Distance to training": np.array([0.25])},
+    )
+    document.write(tmp_path / "report.html", make_page(single))
+    tab.errors.clear()
+    tab.open(tmp_path / "report.html", "#scale=log")
+    assert tab.shown()["Pattern"] == "alone" and tab.shown()["Distance to training"] == "0.25"
+    assert len(tab.state("Array.from(document.getElementById('unit').options)")) == (2 if kind == "d" else 1)
+    assert tab.errors == []
 
 
 def test_without_javascript_tables_stand_there(chromium, file):

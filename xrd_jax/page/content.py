@@ -58,6 +58,7 @@ class Content:
     layers: Mapping[str, np.ndarray]  # name -> map [T, C] from 0 to 1, NaN where it has no value
     reflections: Mapping[str, float]  # 'NMC 003' -> position on the axis
     sampling: str  # a sentence: how this was made of what was measured
+    measures: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)  # name -> a number [T] of each pattern
 
 
 def view(name: str, rows: Int[np.ndarray, " n"], position: Float[np.ndarray, " n"], label: str) -> View:

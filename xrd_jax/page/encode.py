@@ -65,6 +65,7 @@ def record(content: Content) -> dict[str, Any]:
         "roleNames": content.role_names, "views": [_view(item) for item in content.views],
         "targets": [_target(panel) for panel in content.targets],
         "layers": {name: packed_map(values) for name, values in content.layers.items()},
+        "measures": {name: packed(values.astype(np.float32)) for name, values in content.measures.items()},
         "reflections": [[name, float(position)] for name, position in content.reflections.items()],
     }  # fmt: skip
 

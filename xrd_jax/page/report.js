@@ -112,6 +112,7 @@ function readout(t, place, channel) {
     const d = mark.at.d === undefined ? "" : `, d = ${mark.at.d.toFixed(4)} Å`;
     items.push(["Nearest reflection", `${mark.name}${d}, ${short(Math.abs(page.positions[channel] - mark.at[state.unit]))} away`]);
   }
+  for (const [name, values] of Object.entries(data.measures)) if (!Number.isNaN(values[t])) items.push([name, short(values[t])]);
   for (const target of data.targets) items.push([target.name, targetText(target, t)]);
   return items;
 }

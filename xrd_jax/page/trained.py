@@ -152,6 +152,7 @@ def of_predictions(
         tuple(target_panel(s, outputs, _rows(measured.get(s.name), rows)) for s in run.specs),
         layers, {},
         content.sampling_sentence((len(predicted.batch), trained.values.size), (rows.size, starts.size)),
+        {"Distance to training": predicted.distance[rows], "Residual": predicted.residual[rows]},
     )  # fmt: skip
 
 
