@@ -70,7 +70,7 @@ def test_what_messages_name_exists(file):
                 assert word in fields(record), f"{name}: [{table}] has no key {word}: {text}"
         for key in re.findall(r"(?:^|[\s(,`])([a-z_]+) = (?:\"|true|false|\[|…|[\d.]+\b)", text):
             assert key in KEYS, f"{name}: there is no key {key}: {text}"
-        for flag in re.findall(r"(?:^|[\s(`])--([a-z_]+)", text):
+        for flag in re.findall(r"(?:^|[\s(`])--([a-z_]+)(?![a-z_{])", text):
             assert flag in known_flags, f"{name}: there is no flag --{flag}: {text}"
         for key, value in re.findall(r"\b((?:prepare|train|model)\.[a-z_]+)(?:=([\w.-]*\w))?", text):
             if key.rpartition(".")[2] not in FILES:

@@ -1,7 +1,7 @@
 """Does any damaged, mislabelled or hostile file hang, crash, fill the memory or give a pattern that is none?
 
     python -m experiments.benchmarks.reader_fuzzing --inputs=20000
-    python -m experiments.benchmarks.reader_fuzzing --inputs=2000 --data=FOLDER --json=fuzz.json
+    python -m experiments.benchmarks.reader_fuzzing --inputs=2000 --real_data=FOLDER --figures=fuzz.json
 
 Takes small files of every pattern format (and those of a folder, up to 1 MiB each), damages each copy in one to three
 ways, and reads it as `read_scans` would. A good outcome is patterns that keep every promise of `Pattern`, or a
@@ -32,9 +32,9 @@ from xrd_jax.io import patterns
 from xrd_jax.series.axis import AXIS_UNITS
 
 _INPUTS = flags.DEFINE_integer("inputs", 2000, "How many files to try.", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the first input; input i uses seed + i.")
-_DATA = flags.DEFINE_string("data", "", "Folder of real files to damage as well.")
-_JSON = flags.DEFINE_string("json", "", "Where to write the figures.")
+_SEED = flags.DEFINE_integer("first_seed", 0, "Seed of the first input; input i uses seed + i.")
+_DATA = flags.DEFINE_string("real_data", "", "Folder of real files to damage as well.")
+_JSON = flags.DEFINE_string("figures", "", "Where to write the figures.")
 _KEEP = flags.DEFINE_string("keep", "", "Folder for inputs that failed.")
 
 MAX_SECONDS, MAX_EXTRA_BYTES = 10, 200 * 2**20

@@ -194,6 +194,13 @@ def test_the_map_of_a_linear_model_is_its_coefficients(name):
     np.testing.assert_allclose(information, slope**2 * np.asarray(static[1]), rtol=1e-3, atol=1e-9)
 
 
+def test_a_run_on_arrays_that_no_file_holds_is_not_explained_on_the_simulated_cell(tmp_path):
+    config = dataclasses.replace(configuration("ridge"), data="")
+    run = xrd_jax.fit(runs.series(), config, tmp_path / "run", say=lambda line: None)
+    with pytest.raises(UserError, match=r"trained on arrays that no file holds; save them"):
+        explain(run.path)
+
+
 def test_trees_are_explained_without_gradients():
     run, sample = fitted("trees"), runs.series().subset(np.arange(0, 240, 16))
     with pytest.raises(UserError, match=r"gradient: trees has none, because it has no gradients; use occlusion"):

@@ -12,12 +12,14 @@ import numpy as np
 from xrd_jax.analysis.metrics import std_over_seeds
 from xrd_jax.analysis.run import open_run
 from xrd_jax.commands.tables import markdown
+from xrd_jax.errors import UserError
 from xrd_jax.explain import importance, metrics, study
 from xrd_jax.explain.methods import ENSEMBLE
 from xrd_jax.explain.scorecard import BETTER_WHEN_LOWER
 from xrd_jax.figures import explanation_scores, explanations, style
 from xrd_jax.files import write_bytes, write_csv
 from xrd_jax.runtime.console import Console
+from xrd_jax.training.workdir import read_config
 
 SUMMARY = "explain.json"
 
@@ -36,7 +38,14 @@ def explain(
     Raises:
       UserError: no finished run, an unknown method, a CIF that cannot be read or used, data that have gone.
     """
-    result = study.run(open_run(workdir), methods, cifs, importance_method, console)
+    run = open_run(workdir)
+    provenance = read_config(run.path)[0].get("data", {}).get("provenance")
+    if not run.config.data and provenance is not None and "cell" not in provenance:
+        raise UserError(
+            f"{run.path}: was trained on arrays that no file holds; save them (PatternSeries.save('data.h5')) and "
+            "train again with --data=data.h5"
+        )
+    result = study.run(run, methods, cifs, importance_method, console)
     write(result)
     return result
 
