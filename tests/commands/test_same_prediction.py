@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import xrd_jax
 from tests.support import runs
 from xrd_jax.analysis import collect, resample
-from xrd_jax.commands import export
-from xrd_jax.config.schema import ModelConfig, PrepareConfig
+from xrd_jax.commands import export, predict
+from xrd_jax.config.schema import ModelConfig, PrepareConfig, TrainConfig
 from xrd_jax.errors import UserError
 from xrd_jax.io import new_data
 from xrd_jax.io.experiment.read import read_experiment
@@ -120,3 +121,18 @@ def test_an_export_draws_the_lines_across_masked_channels_itself(tmp_path, form)
     build = export.load_artefact(form, export.build(run, form, {}))
     outputs = build(intensities(EVEN).astype(np.float32))
     np.testing.assert_allclose(outputs["voltage"], run.predict(series)["voltage"].mean(axis=0), atol=2e-5)
+
+
+def test_the_columns_that_the_experiment_names_go_with_the_run(tmp_path):
+    """Two signals a file: alone, its headings would say nothing of which the run was trained on."""
+    experiment = write(tmp_path, EVEN)
+    for number, row in enumerate(intensities(EVEN)):
+        rows = [f"{x},{1e3 - y},{y}" for x, y in zip(EVEN, row, strict=True)]
+        (tmp_path / f"scan_{number:02d}.xy").write_text("\n".join(["two_theta,first,second", *rows]) + "\n")
+    experiment.write_text(experiment.read_text().replace("counts", 'columns = ["two_theta", "second"]\ncounts', 1))
+    series = read_experiment(experiment).series
+    config = dataclasses.replace(CONFIG, train=TrainConfig(estimator="ridge"), data=str(experiment))
+    run = xrd_jax.fit(series, config, tmp_path / "run", say=lambda line: None)
+    predict.predict(run.path, str(tmp_path / "scan_11.xy"), tmp_path / "out")
+    (row,) = runs.read_predictions(tmp_path / "out")
+    np.testing.assert_allclose(float(row["voltage_predicted"]), run.predict(series)["voltage"][0, 11], atol=1e-4)

@@ -23,6 +23,7 @@ from xrd_jax.figures.predictions import predictions as draw_predictions
 from xrd_jax.io import new_data
 from xrd_jax.preprocessing.targets import TargetSpec
 from xrd_jax.runtime.console import SILENT, Console
+from xrd_jax.training.workdir import pattern_columns
 
 MAX_FIGURES = 6  # of the largest batches; a folder may hold hundreds of axes
 
@@ -56,7 +57,8 @@ def predict(
 
     if calibration is not None and (refusal := calibration.refusal(intervals.LEVEL)):
         report(f"no interval can be promised at {100 * intervals.LEVEL:g} %: {refusal}")
-    new = new_data.read(data, data_root, cache, console.progress)
+    columns = () if Path(data).suffix.lower() == ".toml" else pattern_columns(run.path)
+    new = new_data.read(data, data_root, cache, console.progress, columns)
     for line in new.messages:
         report(line)
     batches = _predict_batches(run, reference, new.batches, report)

@@ -16,10 +16,11 @@ from xrd_jax.analysis.run import Predicted, Run, open_run
 from xrd_jax.commands import tables
 from xrd_jax.commands.append_log import AppendLog
 from xrd_jax.commands.watch_folder import WatchedFile, WatchedFolder
-from xrd_jax.commands.watch_patterns import Frame, FrameReader
+from xrd_jax.commands.watch_patterns import Frame, FrameReader, Trained
 from xrd_jax.errors import UserError
 from xrd_jax.runtime.console import SILENT, Console
 from xrd_jax.training.tensorboard import Monitor
+from xrd_jax.training.workdir import pattern_columns
 
 BLOCK_SIZE = 32  # patterns that are predicted together when there are many to catch up with
 MAX_SINGLES = 3  # up to here patterns are predicted one by one, which is sooner done than a block
@@ -113,7 +114,8 @@ class _Watcher:
         self._trained = np.asarray(run.statistics.axis, np.float64)
         axis = None if self._reference is None else self._reference.axis
         try:
-            self._reader = FrameReader(folder, self._trained, axis, log.rows, console.echo)
+            trained = Trained(self._trained, axis, pattern_columns(run.path))
+            self._reader = FrameReader(folder, trained, log.rows, console.echo)
         except ValueError as error:
             raise UserError(
                 f"{home / 'predictions.csv'}: column scan is damaged ({error}); choose another --out"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from xrd_jax.analysis.resample import AxisFit, fit_axis
 from xrd_jax.commands.watch_folder import WatchedFile, WatchedFolder
 from xrd_jax.errors import UserError
 from xrd_jax.files import csv_cell
+from xrd_jax.io.patterns.columns import ColumnNames
 from xrd_jax.io.patterns.pattern import Pattern
 from xrd_jax.io.reading.many_files import read_guarded
 from xrd_jax.io.reading.pattern_cache import UNCACHED_SUFFIXES
@@ -34,15 +36,22 @@ class Frame:
     seconds: float
 
 
+class Trained(NamedTuple):
+    """What a run says of the patterns it was trained on: positions [N], axis if it is known, columns of text files."""
+
+    positions: np.ndarray
+    axis: Axis | None
+    columns: ColumnNames = ()
+
+
 class FrameReader:
     """Reads files that are ready, and remembers which of their patterns are on record."""
 
     def __init__(
-        self, folder: WatchedFolder, trained: np.ndarray, trained_axis: Axis | None, rows: Sequence[Sequence[str]],
-        echo: Callable[[str], None],
-    ):  # fmt: skip
+        self, folder: WatchedFolder, trained: Trained, rows: Sequence[Sequence[str]], echo: Callable[[str], None]
+    ):
         """Start from the rows on record: file, scan, bytes, …; ValueError if a scan is no number."""
-        self._folder, self._trained, self._trained_axis, self._echo = folder, trained, trained_axis, echo
+        self._folder, self._trained, self._echo = folder, trained, echo
         self._recorded = {(row[0], int(row[1])) for row in rows}
         # Files of one pattern that a restart need not read again, as long as they have their length.
         self._sizes = {row[0]: row[2] for row in rows if row[1] == "1" and (row[0], 2) not in self._recorded}
@@ -71,7 +80,7 @@ class FrameReader:
         if file.read_state is None and is_self_contained and self._sizes.get(name) == str(file.state[1]):
             return [], ""
         started = time.perf_counter()
-        scans = read_guarded(file.path, allow_negative=True)
+        scans = read_guarded(file.path, True, self._trained.columns)
         if isinstance(scans, UserError):
             return [], str(scans)
         if file.has_changed():
@@ -99,7 +108,7 @@ class FrameReader:
         for kind, wavelength, fit in self._fits:
             if (kind, wavelength) == (scan.kind, scan.wavelength) and np.array_equal(fit.measured, scan.axis):
                 return fit
-        fit = fit_axis(self._trained, self._trained_axis, scan.axis, scan.kind, scan.wavelength, source)
+        fit = fit_axis(self._trained.positions, self._trained.axis, scan.axis, scan.kind, scan.wavelength, source)
         # Without the name of the file that they begin with.
         reported = {line.split(": ", 1)[-1] for _, _, earlier in self._fits for line in earlier.messages}
         for line in fit.messages:

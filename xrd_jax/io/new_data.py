@@ -11,6 +11,7 @@ from xrd_jax.errors import UserError
 from xrd_jax.io.experiment.read import read_experiment
 from xrd_jax.io.experiment.stack import same_axis
 from xrd_jax.io.inspect.survey import survey_files
+from xrd_jax.io.patterns.columns import ColumnNames
 from xrd_jax.io.patterns.pattern import Pattern
 from xrd_jax.io.reading import guard, many_files
 from xrd_jax.series.axis import Target
@@ -47,8 +48,14 @@ class NewData:
     refused: tuple[tuple[Path, str], ...] = ()
 
 
-def read(path: str | Path, data_root: str | None = None, cache: bool = True, progress: bool = False) -> NewData:
+def read(
+    path: str | Path, data_root: str | None = None, cache: bool = True, progress: bool = False,
+    columns: ColumnNames = (),
+) -> NewData:  # fmt: skip
     """Read a pattern file, a folder of them, a stack, an experiment file or a saved series.
+
+    Args:
+      columns: of text files, as `columns` under [[session]] names them; an experiment file names its own.
 
     Raises:
       UserError: the path is not there, or holds no pattern that can be read.
@@ -65,7 +72,7 @@ def read(path: str | Path, data_root: str | None = None, cache: bool = True, pro
             return NewData(tuple(_from_series(path.name, PatternSeries.load(path))))
         except UserError:
             pass  # HDF5 of another make
-    return _read_files(path, cache, progress)
+    return _read_files(path, cache, progress, columns)
 
 
 def _read_member(path: Path) -> NewData:
@@ -78,8 +85,8 @@ def _read_member(path: Path) -> NewData:
     return NewData((_from_scans(path.name, [f"{path.name}#{k + 1}" for k in range(len(scans))], scans),))
 
 
-def _read_files(path: Path, cache: bool, progress: bool) -> NewData:
-    survey = survey_files(path, cache, progress)
+def _read_files(path: Path, cache: bool, progress: bool, columns: ColumnNames) -> NewData:
+    survey = survey_files(path, cache, progress, columns)
     batches = []
     for group in survey.groups:
         folder = group.folder.relative_to(survey.base)

@@ -92,6 +92,21 @@ def read_preparation(path: Path) -> dict[str, np.ndarray]:
     return {name: values for name, values in arrays.items() if name in Statistics._fields}
 
 
+def pattern_columns(path: Path) -> tuple[str | int, ...]:
+    """Return which columns of text files a run was trained on, as its experiment file names them; () if it does not.
+
+    Raises:
+      UserError: its sessions name different ones.
+    """
+    named = read_config(path)[0].get("data", {}).get("provenance", {}).get("columns", [])
+    if len(named) > 1:
+        raise UserError(
+            f"{path}: its sessions read different columns, and a new file alone does not say which; name an experiment "
+            "file with columns under [[session]]"
+        )
+    return tuple(named[0]) if named else ()
+
+
 def read_config(path: Path) -> tuple[dict[str, Any], list[str]]:
     """Return what config.json holds, and a line where its copy in preparation.npz had to be taken.
 

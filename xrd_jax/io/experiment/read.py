@@ -121,6 +121,7 @@ def _provenance(experiment: ExperimentFile, sessions: Sequence[SessionData], rep
         "title": experiment.title,
         "patterns": ", ".join(session.source for session in experiment.sessions),
         "cycler": ", ".join(session.cycler.source for session in experiment.sessions if session.cycler),
+        "columns": sorted({s.columns for s in experiment.sessions if isinstance(s.columns, tuple)}, key=str),
         "files": names,
         "report": list(report),
     }

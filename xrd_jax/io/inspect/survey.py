@@ -16,6 +16,7 @@ from xrd_jax.io.experiment import stack_csv
 from xrd_jax.io.experiment.stack import Stack, same_axis, scan_names
 from xrd_jax.io.inspect import name_patterns
 from xrd_jax.io.parsing import hdf5, text
+from xrd_jax.io.patterns.columns import ColumnNames
 from xrd_jax.io.patterns.pattern import Pattern
 from xrd_jax.io.reading import guard, many_files
 
@@ -78,7 +79,7 @@ class Survey:
         return self.root if self.root.is_dir() else self.root.parent
 
 
-def survey_files(root: Path, cache: bool = False, progress: bool = False) -> Survey:
+def survey_files(root: Path, cache: bool = False, progress: bool = False, columns: ColumnNames = ()) -> Survey:
     """Read every file under a folder, or one file.
 
     Raises:
@@ -99,7 +100,7 @@ def survey_files(root: Path, cache: bool = False, progress: bool = False) -> Sur
         except Exception as error:  # a fault in one reader must not end the survey
             refused.append((path, f"{path}: cannot be read ({type(error).__name__}: {error}); export it again"))
     # Backgrounds that were subtracted leave negative intensities: inspection must not stop there.
-    results = many_files.BatchReader(cache, progress).read_all(candidates, allow_negative=True)
+    results = many_files.BatchReader(cache, progress).read_all(candidates, True, columns)
     for path, result in zip(candidates, results, strict=True):
         if (stack_file := _read_stack(path, result)) is not None:
             readable.append(stack_file)
