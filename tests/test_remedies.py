@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.experiment_files import AXIS, cycler_columns, write_log
+from tests.support.experiment_files import AXIS, STEPPED_SESSION, cycler_columns, write_log
 from tests.support.paths import ROOT, real_file
 from xrd_jax.cli import FLAGS
 from xrd_jax.config.overrides import set_field
@@ -85,23 +85,14 @@ def test_the_case_of_an_outdated_remedy():
     assert "allow_negative" in refusal and "[patterns]" not in refusal
 
 
-TOML = """
+TOML = f"""
 version = 2
 [axis]
 kind = "two_theta"
 wavelength = 1.5406
 [[session]]
 patterns = "p_*.xy"
-number = 'p_(\\d+)'
-counts = true
-[session.time]
-step = 20.0
-exposure = 10.0
-first = 0.0
-[session.cycler]
-file = "log.mpt"
-tolerance = 15.0
-[targets.voltage]
+{STEPPED_SESSION}[targets.voltage]
 column = "Ewe/V"
 """
 DATES = 'table = "times.csv"\nexposure = 1.0\n'

@@ -5,8 +5,29 @@ from __future__ import annotations
 import numpy as np
 
 from tests.support.paths import real_file
+from xrd_jax.io.experiment.read import read_experiment
 
 AXIS = 5 + np.arange(8) * 0.02
+# What follows the patterns of a session whose times are steps of 20 s, with a log.
+STEPPED_SESSION = r"""number = 'p_(\d+)'
+counts = true
+[session.time]
+step = 20.0
+exposure = 10.0
+first = 0.0
+[session.cycler]
+file = "log.mpt"
+tolerance = 15.0
+"""
+
+
+def read_changed(folder, text, changes, extra=""):
+    """Write an experiment file with changes (old, new), each of which must apply, and read it."""
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    (folder / "e.toml").write_text(text + extra, encoding="utf-8")
+    return read_experiment(folder / "e.toml")
 
 
 def cycler_columns(rows=50):

@@ -36,9 +36,7 @@ from xrd_jax.training.fit import make_model
 from xrd_jax.training.workdir import create_or_resume, write_preparation
 
 TARGET = "y"
-GROUP = (
-    "half_cycle"  # the target that says which patterns belong together, which choices inside the training never part
-)
+GROUP = "half_cycle"  # the target of patterns that belong together: choices inside the training never part them
 MAX_CHANNELS = 256  # the network's; fewer where the patterns have fewer
 
 

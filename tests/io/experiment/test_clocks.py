@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tests.support.cycler_files import write_table
+from tests.support.experiment_files import read_changed
 from xrd_jax.errors import UserError
 from xrd_jax.io.experiment import paths
-from xrd_jax.io.experiment.read import read_experiment
 
 BERLIN, UTC = zoneinfo.ZoneInfo("Europe/Berlin"), datetime.UTC
 TOML = r"""
@@ -56,12 +56,7 @@ def write_log(folder, time, **columns):
 
 
 def read(folder, *changes, extra=""):
-    text = TOML
-    for old, new in changes:
-        assert old in text
-        text = text.replace(old, new, 1)
-    (folder / "e.toml").write_text(text + extra, encoding="utf-8")
-    return read_experiment(folder / "e.toml")
+    return read_changed(folder, TOML, changes, extra)
 
 
 def seconds(experiment):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.experiment_files import AXIS, cycler_columns, real_data_folder, write_log
+from tests.support.experiment_files import AXIS, STEPPED_SESSION, cycler_columns, real_data_folder, write_log
 from tests.support.paths import ROOT
 from xrd_jax.config.row_ranges import parse_row_ranges
 from xrd_jax.errors import UserError
@@ -18,7 +18,7 @@ from xrd_jax.io.experiment import clock, parse, paths
 from xrd_jax.io.experiment.read import read_experiment
 from xrd_jax.series.record import PatternSeries
 
-TOML = r"""
+TOML = rf"""
 version = 2
 title = "made up"
 [axis]
@@ -26,16 +26,7 @@ kind = "two_theta"
 wavelength = 1.5406
 [[session]]
 patterns = "patterns/p_*.xy"
-number = 'p_(\d+)'
-counts = true
-[session.time]
-step = 20.0
-exposure = 10.0
-first = 0.0
-[session.cycler]
-file = "log.mpt"
-tolerance = 15.0
-[targets.voltage]
+{STEPPED_SESSION}[targets.voltage]
 column = "Ewe/V"
 [targets.mode]
 from = "half cycles"

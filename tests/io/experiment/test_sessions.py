@@ -12,7 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.experiment_files import AXIS, cycler_columns, real_data_folder, write_log
+from tests.support.experiment_files import (
+    AXIS,
+    STEPPED_SESSION,
+    cycler_columns,
+    read_changed,
+    real_data_folder,
+    write_log,
+)
 from tests.support.paths import ROOT, real_file
 from xrd_jax.config.schema import PrepareConfig
 from xrd_jax.errors import UserError
@@ -23,7 +30,7 @@ from xrd_jax.series import lazy
 from xrd_jax.series.axis import Axis, Target
 from xrd_jax.series.record import PatternSeries
 
-TOML = r"""
+TOML = rf"""
 version = 2
 [axis]
 kind = "two_theta"
@@ -32,16 +39,7 @@ wavelength = 1.5406
 name = "slow"
 c_rate = 0.2
 patterns = "a/*.xy"
-number = 'p_(\d+)'
-counts = true
-[session.time]
-step = 20.0
-exposure = 10.0
-first = 0.0
-[session.cycler]
-file = "log.mpt"
-tolerance = 15.0
-[[session]]
+{STEPPED_SESSION}[[session]]
 name = "fast"
 c_rate = 1.0
 patterns = ["b/p_1.xy", "b/*.xy"]
@@ -82,12 +80,7 @@ def folder(tmp_path, at_home):
 
 
 def read(folder, *changes, extra=""):
-    text = TOML
-    for old, new in changes:
-        assert old in text
-        text = text.replace(old, new, 1)
-    (folder / "e.toml").write_text(text + extra, encoding="utf-8")
-    return read_experiment(folder / "e.toml")
+    return read_changed(folder, TOML, changes, extra)
 
 
 def refused(folder, *changes, extra=""):
