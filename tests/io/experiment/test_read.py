@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -338,9 +337,9 @@ def test_missing_numbers_are_spans():
 
 
 def test_real_operando_data_agree_with_labels_made_beside_them():
-    root, begin = real_data_folder(), time.perf_counter()
+    root, begin = real_data_folder(), sum(os.times()[:4])
     experiment = read_experiment(ROOT / "experiments" / "operando_xrd_mo.toml", root)
-    seconds = time.perf_counter() - begin
+    seconds = sum(os.times()[:4]) - begin  # of this process and of those that it began
     series = experiment.series
     with (root / "operando-xrd-mo" / "labels_derived_assumed_step.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -350,7 +349,7 @@ def test_real_operando_data_agree_with_labels_made_beside_them():
     assert [int(mode) < 2 for mode in series.targets["mode"].values] == [row["state"] == "charge" for row in rows]
     assert series.cycle.tolist() == [int(row["half_cycle"]) // 4 for row in rows]
     assert "Missing pattern numbers: 5; times follow the numbers." in experiment.report
-    assert seconds < 10  # usually a third of a second; a busy machine gets some air
+    assert seconds < 10  # a busy machine takes longer, not more of them
 
 
 @pytest.mark.parametrize(
