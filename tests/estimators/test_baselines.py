@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from xrd_jax.analysis.neighbours import baseline_scores
-from xrd_jax.config.schema import PrepareConfig, TrainConfig
+from xrd_jax.config.schema import PrepareConfig
 from xrd_jax.estimators import baselines, likelihood
 from xrd_jax.estimators.candidates import choose, simplest_of_the_best
 from xrd_jax.estimators.cross_validation import Candidate, Validation
@@ -152,7 +152,7 @@ def test_few_patterns_stand_for_many():
 
 def test_likelihood_finds_the_template_whatever_the_flux(series, monkeypatch):
     """With no average over frames the most likely template of a pattern, of any brightness, is the pattern itself."""
-    monkeypatch.setattr(likelihood, "AVERAGE", TrainConfig(redraw_frames=0.0))
+    monkeypatch.setattr(likelihood, "recipe_fields", lambda *_: ["train.redraw_frames=0"])
     config = PrepareConfig(channels=series.axis.values.size, split="random")
     flux = np.random.default_rng(0).integers(1, 9, (len(series), 1))
     counts = 1000 * series.intensity.astype(np.int64)

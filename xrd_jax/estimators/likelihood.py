@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from xrd_jax.config.schema import PrepareConfig, TrainConfig
+from xrd_jax.config.overrides import override
+from xrd_jax.config.recipes import recipe_fields
+from xrd_jax.config.schema import Config, PrepareConfig
 from xrd_jax.estimators.inputs import thinned
 from xrd_jax.models.template_likelihood import TEMPLATE, posterior
 from xrd_jax.preprocessing.prepare import Prepared, prepare_inputs
@@ -16,10 +18,6 @@ from xrd_jax.preprocessing.targets import TargetSpec
 from xrd_jax.preprocessing.templates import expected_inputs
 from xrd_jax.preprocessing.transform import fit_statistics
 
-# How training patterns are averaged, and how far the zero of a 2θ axis may be from one pattern to another that is not
-# its neighbour in time (degrees).
-AVERAGE = TrainConfig(redraw_frames=12.0, redraw_rank=25)
-SHIFT_SIGMA = 0.005
 BLOCK_PATTERNS = 512  # test patterns at once, which bounds the matrix of posteriors
 
 
@@ -38,9 +36,10 @@ def predict(
         config, resize="bin", channels=min(config.channels, series.axis.values.size), scale="sqrt", scale_at="output",
         centre=True, baseline=plain.baseline, savgol=plain.savgol, derivative=plain.derivative,
     )  # fmt: skip
-    # A pattern between two training patterns has their zero; one that is further away in time may have another.
-    is_free = series.axis.kind == "two_theta" and config.split != "random"
-    average = dataclasses.replace(AVERAGE, redraw_shift=SHIFT_SIGMA if is_free else 0.0)
+    # How training patterns are averaged, and how far the zero of a 2θ axis may be off, is the recipe's.
+    average = override(Config(), recipe_fields("best", config.split)).train
+    if series.axis.kind != "two_theta":
+        average = dataclasses.replace(average, redraw_shift=0.0)
     prepared = dataclasses.replace(prepared, train=train, statistics=fit_statistics(series, train, prepare))
     rows = thinned(np.arange(train.size))
     expected = expected_inputs(prepared, prepare, average, rows)
